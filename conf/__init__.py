@@ -1,0 +1,1 @@
+"""Configuration groups of stylebench, read by Hydra as `pkg://stylebench.conf`."""

@@ -1,0 +1,1 @@
+"""One folder a paper: sweeps, expectations and results."""

@@ -1,0 +1,104 @@
+"""Files: digests, atomic writes, the cache folder, and the one place that reads pickled tensors."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+CACHE_VARIABLE = "STYLEBENCH_CACHE"
+
+
+class DamagedFileError(ValueError):
+    """A file that exists but cannot be read as what it claims to be."""
+
+
+def cache_dir() -> Path:
+    """Return the folder for packed data and measured statistics: `$STYLEBENCH_CACHE`, else `~/.cache/stylebench`."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "stylebench"
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_digest(value: Any) -> str:
+    """Return the SHA-256 of a JSON-serialisable value, the same whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` that replaces it when the block ends well and vanishes when it does not.
+
+    The content is on the disk before the rename, so a reader sees the old file or the whole new one, even after a
+    power cut.
+
+    Args:
+        path: the file to write; its folder is created.
+
+    Yields:
+        A binary file, open for writing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)   # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; non-finite numbers are refused rather than written as invalid JSON."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    with atomic_write(path) as file:
+        file.write(text.encode() + b"\n")
+
+
+def read_pickle(path: Path) -> Any:
+    """Read a file written by `torch.save`, with `weights_only=True` and every byte checked against its CRC.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What was saved: tensors in plain containers, on the CPU.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        DamagedFileError: if it is truncated, damaged, or holds objects other than tensors and plain values.
+    """
+    import pickle
+
+    import torch
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()
+            if broken is not None:
+                raise DamagedFileError(f"{path} is damaged: the checksum of its part {broken} is wrong; get it anew")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, zipfile.BadZipFile, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedFileError(
+            f"{path} cannot be read as tensors and plain values: {reason}; it is truncated, damaged, or not a file of "
+            "weights; get it anew"
+        ) from error
