@@ -1,0 +1,1 @@
+"""Domains of images, packing, and tasks that draw batches from them."""

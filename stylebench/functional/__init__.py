@@ -1,0 +1,1 @@
+"""Pure tensor maths: statistics of feature maps, losses, rendered pictures."""

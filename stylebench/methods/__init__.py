@@ -1,0 +1,1 @@
+"""One method a file: the paper's algorithm, read top to bottom."""

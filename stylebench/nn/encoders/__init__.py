@@ -1,0 +1,1 @@
+"""Frozen feature networks with named taps."""
