@@ -24,7 +24,7 @@ _RED_GREEN = np.array((0.62, -0.62, 0.15), dtype=np.float32)
 
 
 def dead_leaves(count: int, size_px: int, seed: int) -> Tensor:
-    """Draw dead-leaves pictures; the i-th depends on `seed`, `size_px` and i alone, so a longer series extends a shorter.
+    """Draw dead-leaves pictures: the i-th depends on `seed`, `size_px` and i alone, so a longer series adds to a shorter.
 
     Args:
         count: how many pictures, N >= 1.
@@ -51,7 +51,8 @@ def _picture(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     textures = [_texture(rng, size) for _ in range(_TEXTURES)]
     mood = rng.normal(0, (0.08, 0.04)).astype(np.float32)  # the picture's own cast on the two chroma axes
     exposure = rng.normal(-1.15, 0.25)  # mean log reflectance, so that the pictures' mean grey is that of photographs
-    sky = np.linspace(*rng.normal(0, 0.35, 2), size, dtype=np.float32)[:, None]  # log light from top to bottom
+    top, bottom = rng.normal(0, 0.35, 2)
+    sky = np.linspace(top, bottom, size, dtype=np.float32)[:, None]  # log light from top to bottom
     light = np.exp(exposure + 0.5 + sky + 0.1 * textures[0])  # (H, W)
     canvas = light[..., None] * (1 + _chroma(rng, mood))  # (H, W, 3), linear light
     radii = size * _power_law(rng, _SHAPES, *_RADII)
@@ -121,7 +122,7 @@ class _Outline:
         self.waves = [(int(rng.integers(2, 9)), rng.uniform(0, 2 * np.pi), abs(rng.normal(0, 0.06))) for _ in range(2)]
 
     def inside(self, y: _Array, x: _Array) -> _Array:
-        """Return about the distance to the outline in units of the radius, positive inside: (h, w) of (h, 1), (1, w)."""
+        """Return (h, w) signed distances to the outline, positive inside, about in radii, of (h, 1) and (1, w) offsets."""
         cosine, sine = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
         along, across = (cosine * x + sine * y) / self.aspect, (cosine * y - sine * x) * self.aspect
         distance = (np.abs(along) ** self.power + np.abs(across) ** self.power) ** (1 / self.power)
