@@ -1,0 +1,189 @@
+"""Folders of picture files as domains."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stylebench.data.domain import Domain
+from stylebench.data.images import IMAGE_SUFFIXES
+from stylebench.data.packing import UNREADABLE, Pack, PackSettings, SourceFile, in_threads, open_pack
+from stylebench.data.splits import check_fractions
+from stylebench.files import cache_dir, file_digest, json_digest, write_json
+
+ON_UNREADABLE = ("stop", "skip")
+_LISTED = 20  # unreadable files that an error message names
+
+_log = logging.getLogger(__name__)
+
+
+class Folders:
+    """Open folders of images, or single images, as domains; each is packed once into the cache.
+
+    A folder is read with all its sub-folders; hidden files are ignored. Top-level folders named train, val and test are
+    its splits (see `splits.assign_splits`), the folders below them, or else the top-level ones, its classes.
+
+    Args:
+        cache: folder for packs and file digests; None for `$STYLEBENCH_CACHE`, else `~/.cache/stylebench`.
+        stored_px: images whose shorter side is longer are shrunk to it (antialiased) when packed; none is enlarged.
+        max_pixels: images with more pixels are refused before they are decoded.
+        on_unreadable: "stop" at files that are no usable images, or "skip" them and record which.
+        val_fraction: part of the images for validation where no folder decides, in [0, 1).
+        test_fraction: part of the images for testing where no folder decides, in [0, 1).
+
+    Raises:
+        ValueError: if a setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        cache: str | None,
+        stored_px: int,
+        max_pixels: int,
+        on_unreadable: str,
+        val_fraction: float,
+        test_fraction: float,
+    ) -> None:
+        if on_unreadable not in ON_UNREADABLE:
+            raise ValueError(
+                f"on_unreadable must be one of {', '.join(ON_UNREADABLE)}, got {on_unreadable!r}; set "
+                "dataset.source.on_unreadable to one of them"
+            )
+        for key, value in (("stored_px", stored_px), ("max_pixels", max_pixels)):
+            if value < 1:
+                raise ValueError(f"{key} must be at least 1, got {value}; set dataset.source.{key}")
+        check_fractions(val_fraction, test_fraction)
+        self.cache = Path(cache).expanduser().absolute() if cache is not None else cache_dir()
+        self.settings = PackSettings(stored_px, max_pixels)
+        self.on_unreadable = on_unreadable
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+
+    def open(self, path: str | Path) -> Domain:
+        """Open a folder of images or one image file, packing it first if that has not been done.
+
+        Args:
+            path: the folder or file.
+
+        Returns:
+            The domain; its pixels are mapped from the pack.
+
+        Raises:
+            FileNotFoundError: if there is no such path, or no image in it.
+            ValueError: if files are unreadable and `on_unreadable` is "stop", or the split folders are ambiguous.
+            RuntimeError: if the cache cannot be written or the disk has no room.
+        """
+        path = Path(path).expanduser().absolute()
+        pack = open_pack(self._scan(path), self.settings, self.cache, str(path))
+        self._check_unreadable(path, pack)
+        return Domain(
+            name=path.stem if path.is_file() else path.name,
+            path=str(path),
+            ids=pack.ids,
+            shapes=pack.shapes,
+            pixels=pack.images,
+            digest=pack.key,
+            val_fraction=self.val_fraction,
+            test_fraction=self.test_fraction,
+            stored_px=self.settings.stored_px,
+            skipped=pack.skipped,
+        )
+
+    def _scan(self, path: Path) -> list[SourceFile]:
+        """List the image files, sorted by posix path, with the digests of their contents."""
+        if path.is_file():
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                raise ValueError(f"{path} is no image file by its name; expected one of {', '.join(IMAGE_SUFFIXES)}")
+            found = {path.name: path}
+        elif path.is_dir():
+            found = {file.relative_to(path).as_posix(): file for file in _walk(path)}
+        else:
+            raise FileNotFoundError(
+                f"no folder or image {path}; set the dataset key that named it (dataset.content, dataset.style) to an "
+                "existing one"
+            )
+        images = {id_: file for id_, file in sorted(found.items()) if file.suffix.lower() in IMAGE_SUFFIXES}
+        if not images:
+            suffixes = sorted({file.suffix.lower() or "no suffix" for file in found.values()})
+            seen = f"{len(found)} other files ({', '.join(suffixes[:_LISTED])})" if found else "nothing"
+            raise FileNotFoundError(
+                f"no images ({', '.join('*' + suffix for suffix in IMAGE_SUFFIXES)}) under {path}, but {seen}; set the "
+                "dataset key that named it (dataset.content, dataset.style) to a folder with images"
+            )
+        return self._digested(path, images)
+
+    def _digested(self, path: Path, images: dict[str, Path]) -> list[SourceFile]:
+        """Attach content digests, read from the index where size and time of the file are unchanged."""
+        index_file = self.cache / "digests" / f"{json_digest(os.fsdecode(path))}.json"
+        known = _read_index(index_file)
+        stamps = {id_: _stamp(file) for id_, file in images.items()}
+        index = {id_: known[id_] for id_, stamp in stamps.items() if id_ in known and known[id_][:2] == stamp}
+        changed = [id_ for id_ in images if id_ not in index]
+        digests = in_threads(lambda id_: _digest(images[id_]), changed, f"reading {path.name}")
+        for id_, digest in zip(changed, digests, strict=True):
+            index[id_] = [*stamps[id_], digest]
+        if changed:
+            try:
+                write_json(index_file, {id_: row for id_, row in index.items() if row[2] != UNREADABLE})
+            except OSError as error:
+                raise RuntimeError(
+                    f"cannot write to the cache folder {self.cache}: {error}; make it writable, or set "
+                    "dataset.source.cache to another folder"
+                ) from error
+        return [SourceFile(id_, file, index[id_][2]) for id_, file in images.items()]
+
+    def _check_unreadable(self, path: Path, pack: Pack) -> None:
+        total = len(pack.ids) + len(pack.skipped)
+        if pack.skipped and (self.on_unreadable == "stop" or not pack.ids):
+            lines = [f"  {id_}: {reason}" for id_, reason in pack.skipped[:_LISTED]]
+            if len(pack.skipped) > _LISTED:
+                lines.append(f"  and {len(pack.skipped) - _LISTED} more")
+            way_out = "; or set dataset.source.on_unreadable=skip to leave them out" if pack.ids else ""
+            raise ValueError(
+                f"{len(pack.skipped)} of {total} images under {path} cannot be read:\n" + "\n".join(lines) + "\n"
+                f"Replace or remove these files{way_out}."
+            )
+        if pack.skipped:
+            _log.warning("left out %d of %d unreadable images under %s", len(pack.skipped), total, path)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, without hidden ones; links are followed, loops of links are not."""
+    seen: set[tuple[int, int]] = set()
+    stack = [folder]
+    while stack:
+        current = stack.pop()
+        status = current.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(current) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    stack.append(Path(entry.path))
+                elif entry.is_file():
+                    yield Path(entry.path)
+
+
+def _digest(file: Path) -> str:
+    try:
+        return file_digest(file)
+    except OSError:
+        return UNREADABLE
+
+
+def _stamp(file: Path) -> list[int]:
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _read_index(file: Path) -> dict[str, Any]:
+    try:
+        index = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError):  # a damaged index only costs time
+        return {}
+    return index if isinstance(index, dict) else {}
