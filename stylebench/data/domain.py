@@ -139,7 +139,7 @@ class Domain:
         return {
             "name": self.name,
             "path": self.path,
-            "images": len(self),
+            "count": len(self),
             "splits": {name: len(self.split(name)) for name in SPLITS},
             "classes": len(self.classes),
             "digest": self.digest,

@@ -106,22 +106,28 @@ class StyleTask:
         """Cut the central crops of images in split order, for validation and sample grids.
 
         Args:
-            count: how many, B.
+            count: how many, B; fewer come where the split ends.
             split: where to take them from.
             start: the first one's place in the split.
 
         Returns:
-            For every drawn role the images `start` to `start + count` of the split; over the end it starts anew, so a
-            few styles serve many contents.
+            For the first drawn role the images `start` to `start + count` of its split, none twice; the other roles
+            start over at the end of theirs, so that a few styles serve many contents.
 
         Raises:
-            ValueError: if the split is empty.
+            ValueError: if the split is empty, or `start` lies behind its end.
         """
+        count = min(count, self.size(split) - start)
+        if count < 1:
+            raise ValueError(
+                f"fixed images start at {start}, but the {split} split has {self.size(split)} images of "
+                f"{self.draws[0]}; choose a start below that and a count of at least 1"
+            )
         return {role: self._stream(role, split).center(start, count) for role in self.draws}
 
     def size(self, split: str) -> int:
-        """Return how many different images of the first drawn role a split holds."""
-        return len(self._indices[self.draws[0]][split])
+        """Return how many images of the first drawn role a split holds; ValueError if none."""
+        return len(self._stream(self.draws[0], split).indices)
 
     def finish(self, raw: Mapping[str, RawImages]) -> StyleBatch:
         """Turn what `batch` or `fixed` drew into float images, on the device it is on.
