@@ -18,7 +18,8 @@ def _ramp() -> torch.Tensor:
 #   neural_style_pt: 9 differences, 9 * 25.5.
 #   lengstrom: mean 25.5^2.
 #   crowsonkb: the replicated edge makes 12 of dx, 3 of them 0: mean 9/12 * 0.01. Each diagonal has 4 x 5 differences,
-#   of which 4 x 3 are 0.1 (the outer columns are replicas): mean 12/20 * 0.01. 2 * (0.0075 / 3 + 2 * 0.006 / 12) = 0.007.
+#   of which 4 x 3 are 0.1 (the outer columns are replicas): mean 12/20 * 0.01.
+#   2 * (0.0075 / 3 + 2 * 0.006 / 12) = 0.007.
 #   magenta: mean 0.01, halved.
 RAMP = {
     "fast_neural_style": 0.5 * 6 * 25.5**2,
