@@ -1,0 +1,207 @@
+"""Find an encoder's weights: a given file, torch hub's cache, or a verified download; never a silent substitute."""
+
+import hashlib
+import http.client
+import math
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+from torchvision.models import WeightsEnum
+from tqdm import tqdm
+
+from stylebench.files import DamagedFileError, atomic_write, file_digest, read_pickle
+
+RANDOM = "random"
+_TIMEOUT_S = 30.0  # without a byte
+_CHUNK = 1 << 20  # bytes
+_NAMED_AT_MOST = 3  # keys in a message
+
+
+class Source(NamedTuple):
+    """Where published weights are, and how their file's SHA-256 begins."""
+
+    url: str
+    digest: str
+
+    @property
+    def file_name(self) -> str:
+        """The name in torch hub's cache."""
+        return Path(urllib.parse.urlparse(self.url).path).name
+
+
+class WeightFile(NamedTuple):
+    """A file of weights and its whole SHA-256."""
+
+    path: Path
+    digest: str
+
+
+def torchvision_source(entry: WeightsEnum) -> Source:
+    """Read address and digest of torchvision weights from their enum; the digest ends the file's name.
+
+    Args:
+        entry: such as `VGG16_Weights.IMAGENET1K_V1`.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: if the file's name carries no digest.
+    """
+    found = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", entry.url)
+    if found is None:
+        raise ValueError(f"expected a digest at the end of the file's name, got {entry.url}")
+    return Source(entry.url, found.group(1))
+
+
+def resolve_weights(weights: str, known: Mapping[str, Source], key: str = "encoder.weights") -> WeightFile:
+    """Return the file of weights, downloading a known one that torch hub's cache does not have.
+
+    Args:
+        weights: a name out of `known`, or the path of a file.
+        known: published weights by name.
+        key: the configuration key, for messages.
+
+    Returns:
+        The file and its digest. A named file's digest is checked, a given path's is taken as it is.
+
+    Raises:
+        FileNotFoundError: if `weights` is neither.
+        DamagedFileError: if a file has another digest than its name promises.
+        RuntimeError: if the download fails.
+    """
+    if weights not in known:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{key} expects {', '.join(known)}, {RANDOM} or the path of a file of weights, found no file {path}; "
+                f"set {key} to one of these"
+            )
+        return WeightFile(path, file_digest(path))
+    source = known[weights]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / source.file_name
+    if not path.is_file():
+        _fetch(source, path, key)
+    digest = file_digest(path)
+    if not digest.startswith(source.digest):
+        raise DamagedFileError(
+            f"{path} should have a SHA-256 that begins {source.digest}, found {digest}; remove the file to have it "
+            f"downloaded anew, or set {key} to the path of another"
+        )
+    return WeightFile(path, digest)
+
+
+def _fetch(source: Source, path: Path, key: str) -> None:
+    """Download into the cache, one process at a time; a failure leaves nothing behind but its message."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not path.is_file():  # another process may have brought it meanwhile
+                with atomic_write(path) as file:
+                    _download(source, file)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise RuntimeError(
+            f"could not download {source.file_name} (SHA-256 begins {source.digest}) from {source.url}: {error}. Try "
+            f"again with a network, put that file into {path.parent}, or set {key} to its path"
+        ) from error
+
+
+def _download(source: Source, file: IO[bytes]) -> None:
+    """Copy the answer into `file`, counting and hashing; refuse one that is not what its name promises."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(source.url, timeout=_TIMEOUT_S) as answer:
+        length = int(answer.headers["Content-Length"]) if answer.headers["Content-Length"] else None
+        with tqdm(total=length, unit="B", unit_scale=True, desc=source.file_name) as progress:
+            while chunk := answer.read(_CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+                progress.update(len(chunk))
+    if length is not None and file.tell() != length:
+        raise ValueError(f"the connection broke off after {file.tell()} of {length} bytes")
+    if not digest.hexdigest().startswith(source.digest):
+        raise ValueError(f"the file that came has another SHA-256, {digest.hexdigest()}")
+
+
+def load_state(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str) -> dict[str, Tensor]:
+    """Read an encoder's convolutions from a torchvision state dict, whose classifier is left out.
+
+    Args:
+        path: the file.
+        shapes: the tensors that the encoder needs.
+        name: of the encoder, for messages.
+
+    Returns:
+        float32 tensors by name, just those of `shapes`.
+
+    Raises:
+        ValueError: if the file holds something else, such as another architecture's weights, or non-finite numbers.
+    """
+    state = read_pickle(path)
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} should hold a state dict of {name} (tensors by name), found {type(state).__name__}")
+    found = {key: tuple(value.shape) for key, value in state.items() if not key.startswith("classifier.")}
+    problems = [
+        ("missing", [key for key in shapes if key not in found]),
+        ("unexpected", [key for key in found if key not in shapes]),
+        (
+            "other shapes",
+            [
+                f"{key} {found[key]} instead of {shape}"
+                for key, shape in shapes.items()
+                if found.get(key, shape) != shape
+            ],
+        ),
+    ]
+    told = [f"{title}: {_some(entries)}" for title, entries in problems if entries]
+    if told:
+        raise ValueError(
+            f"{path} should hold the weights of {name}, but it differs; {'; '.join(told)}. It is of another "
+            "architecture: choose the encoder that fits it, or another file"
+        )
+    tensors = {key: state[key].float() for key in shapes}
+    broken = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(f"{path} should hold finite numbers, found others in {_some(broken)}; get it anew")
+    return tensors
+
+
+def _some(entries: list[str]) -> str:
+    more = len(entries) - _NAMED_AT_MOST
+    return ", ".join(entries[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def random_state(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
+    """Draw weights that keep the activations' size from layer to layer; biases are 0.
+
+    Args:
+        shapes: the tensors to draw.
+        seed: of an own generator; the global random state is neither read nor changed.
+
+    Returns:
+        float32 tensors by name.
+
+    Source: He et al. 2015, eq. 10.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        key: torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
+        if len(shape) > 1
+        else torch.zeros(shape)
+        for key, shape in shapes.items()
+    }
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors and their names."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode())
+        digest.update(state[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()
