@@ -184,6 +184,6 @@ def _stamp(file: Path) -> list[int]:
 def _read_index(file: Path) -> dict[str, Any]:
     try:
         index = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError):  # a damaged index only costs time
+    except (OSError, ValueError):  # a missing or damaged index only costs time
         return {}
     return index if isinstance(index, dict) else {}

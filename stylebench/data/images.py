@@ -5,6 +5,7 @@ file renamed to `.png` runs nothing. Pixel limits are checked against the header
 touching Pillow's process-wide settings. Embedded color profiles are ignored, as in most training code.
 """
 
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# What Pillow raises on damaged metadata.
+_METADATA_ERRORS = (SyntaxError, ValueError, TypeError, KeyError, OSError, EOFError, struct.error)
 
 
 class ImageError(ValueError):
@@ -163,16 +166,10 @@ def _decoder(file: IO[bytes]) -> Callable[[IO[bytes]], ImageFile.ImageFile]:
 
 
 def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; 1 (upright) where there is none or where the metadata is damaged."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except (
-        SyntaxError,
-        ValueError,
-        TypeError,
-        KeyError,
-        OSError,
-        EOFError,
-    ):  # damaged metadata; the pixels may be fine
+    except _METADATA_ERRORS:
         return 1
 
 

@@ -178,7 +178,7 @@ def _read_pack(folder: Path) -> Pack | None:
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         size = (folder / IMAGES).stat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
         _log.warning("the pack %s has a damaged manifest; packing anew", folder)

@@ -89,10 +89,10 @@ def class_labels(ids: Sequence[str]) -> tuple[list[str], Indices | None]:
 
 
 def _hashed(ids: Sequence[str], fractions: Mapping[str, float]) -> dict[str, NDArray[np.bool_]]:
-    """Split by the hash of the id; return one mask for each split."""
+    """Split by the hash of the id; return one mask for each split. See `assign_splits` for few images."""
     if len(ids) <= 2:
-        return {name: np.full(len(ids), name == "train" or fractions[name] > 0) for name in SPLITS}
-    places = np.array([_unit_hash(id_) for id_ in ids])
+        return {name: np.ones(len(ids), dtype=bool) for name in SPLITS}
+    places = np.array([unit_hash(id_) for id_ in ids])
     test_end = fractions["test"]
     val_end = test_end + fractions["val"]
     ranges = {"test": (0.0, test_end), "val": (test_end, val_end), "train": (val_end, 1.0)}
@@ -109,7 +109,7 @@ def _hashed(ids: Sequence[str], fractions: Mapping[str, float]) -> dict[str, NDA
     return masks
 
 
-def _unit_hash(id_: str) -> float:
-    """Map an id to [0, 1), evenly; the first 53 bits of its SHA-256, which a float64 holds exactly."""
+def unit_hash(id_: str) -> float:
+    """Map an id to [0, 1), evenly: the first 53 bits of its SHA-256, which a float64 holds exactly."""
     digest = hashlib.sha256(id_.encode("utf-8", "surrogateescape")).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / 2.0**53

@@ -10,7 +10,7 @@ raw bits of its generators fixed across versions, which it does not promise for 
 
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stylebench.data.augmentation import CropSettings, RawImages
 from stylebench.data.domain import Domain
-from stylebench.data.splits import Indices
+from stylebench.data.splits import Indices, unit_hash
 
 _DRAWS = 4  # 64-bit numbers in a Philox block: top, left, flip, one unused
 
@@ -29,18 +29,14 @@ class Stream:
 
     Args:
         domain: where the images are.
-        indices: the images that are drawn.
+        indices: the images that are drawn, at least one.
         crop: how rectangles are chosen.
         seed: the run's seed.
         role: what the images are for; streams of different roles are independent.
 
-    Raises:
-        ValueError: if there are no images to draw.
     """
 
     def __init__(self, domain: Domain, indices: Indices, crop: CropSettings, seed: int, role: str) -> None:
-        if not len(indices):
-            raise ValueError(f"no images to draw from {domain.name} for {role}; add images, or choose another split")
         self.domain = domain
         self.indices = indices
         self.crop = crop
@@ -64,9 +60,14 @@ class Stream:
         return self._cut(chosen, unit[:, :2], flip)
 
     def center(self, start: int, count: int) -> RawImages:
-        """Cut the central crops of consecutive images in split order, starting over at the end; nothing is mirrored."""
-        chosen = self.indices[np.arange(start, start + count) % len(self.indices)]
+        """Cut central crops, unmirrored, in an order that mixes folders and classes; at the end it starts over."""
+        chosen = self.indices[self._mixed[np.arange(start, start + count) % len(self.indices)]]
         return self._cut(chosen, np.full((count, 2), 0.5), np.zeros(count, dtype=bool))
+
+    @cached_property
+    def _mixed(self) -> Indices:
+        """The images by the hash of their ids: the first few stand for all, also where names sort by class."""
+        return np.argsort([unit_hash(self.domain.ids[i]) for i in self.indices], kind="stable")
 
     def _order(self, number: int) -> Indices:
         return _order(_key(self._seed, self._role, "order", number), len(self.indices))

@@ -79,6 +79,7 @@ class StyleTask:
         self.batch_size = batch_size
         self.size_px = size_px
         self._seed = seed
+        self._streams: dict[tuple[str, str], Stream] = {}
         self._crop = CropSettings(size_px, resize_px, flip)
         self._indices = {role: _large_enough(self.domains[role], role, size_px, on_small) for role in self.draws}
 
@@ -103,12 +104,12 @@ class StyleTask:
         return {role: self._stream(role, split).at(positions) for role in self.draws}
 
     def fixed(self, count: int, split: str, start: int = 0) -> dict[str, RawImages]:
-        """Cut the central crops of images in split order, for validation and sample grids.
+        """Cut the central crops of images of a split, for validation and sample grids: the same ones every time.
 
         Args:
             count: how many, B; fewer come where the split ends.
             split: where to take them from.
-            start: the first one's place in the split.
+            start: the first one's place in the split, which is ordered by hash so that the first few stand for all.
 
         Returns:
             For the first drawn role the images `start` to `start + count` of its split, none twice; the other roles
@@ -151,10 +152,12 @@ class StyleTask:
         if indices is None or not len(indices):
             domain.split(split)  # names the splits if there is no such one
             raise ValueError(
-                f"the {split} split of {domain.path} has no usable image for {role}; add images to it, raise "
-                f"dataset.source.{split}_fraction, or ask for another split"
+                f"the {split} split of {domain.path} has no usable image for {role}; add images to it, or have the "
+                "images split by hash (no split folders, dataset.source.val_fraction and test_fraction above 0)"
             )
-        return Stream(domain, indices, self._crop, self._seed, role)
+        if (role, split) not in self._streams:
+            self._streams[role, split] = Stream(domain, indices, self._crop, self._seed, role)
+        return self._streams[role, split]
 
 
 def device_batch_size(batch_size: int, world: int) -> int:
