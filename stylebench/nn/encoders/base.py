@@ -199,12 +199,20 @@ class Encoder(nn.Module):
             conv.bias.copy_(state[f"{name}.bias"])
         self.weights = weights
 
-    def _normalize(self, calibration: Tensor | None) -> None:
-        """Scale every rectified channel to mean activation 1, by means from the cache or measured now.
+    def _normalize(self, wanted: bool, calibration: Tensor | None) -> None:
+        """Scale every rectified channel to mean activation 1 if wanted, by means from the cache or measured now.
 
         Args:
+            wanted: the `normalize` option.
             calibration: (N, 3, H, W) uint8 pictures to measure on, or None for the built-in ones.
+
+        Raises:
+            ValueError: if pictures are given for nothing.
         """
+        if not wanted:
+            if calibration is not None:
+                raise ValueError("calibration needs encoder.normalize=true; leave the pictures out for a raw encoder")
+            return
         self.calibration = calibration_name(calibration)
         settings = {"encoder": self.name, "digest": self.digest, "profile": self.profile, "pictures": self.calibration}
         groups = self.groups()

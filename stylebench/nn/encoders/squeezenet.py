@@ -58,8 +58,7 @@ class SqueezeNetEncoder(Encoder):
         super().__init__(f"squeezenet1_0_{padding}", stages, "torch", content_layers, style_layers, adain_layer)
         self.padding = padding
         self._load(weights, _PUBLISHED)
-        if normalize:
-            self._normalize(calibration)
+        self._normalize(normalize, calibration)
 
     def groups(self) -> list[Group]:
         """List `conv1` and the fire modules: made by one or two convolutions, read by the next squeeze."""

@@ -77,8 +77,7 @@ class VGGEncoder(Encoder):
                 raise ValueError(
                     f"the {name} weights of VGG-{depth} expect encoder.profile={trained_with}, got {profile}; set it so"
                 )
-        if normalize:
-            self._normalize(calibration)
+        self._normalize(normalize, calibration)
         self._set_geometry(padding, pooling)
 
     def groups(self) -> list[Group]:

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import math
 import re
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
@@ -107,6 +108,8 @@ def _fetch(source: Source, path: Path, key: str) -> None:
                 with atomic_write(path) as file:
                     _download(source, file)
     except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise RuntimeError(
             f"could not download {source.file_name} (SHA-256 begins {source.digest}) from {source.url}: {error}. Try "
             f"again with a network, put that file into {path.parent}, or set {key} to its path"
