@@ -1,0 +1,195 @@
+"""The list of classes that an untrusted config may name."""
+
+import functools
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.translators import ImageToImage
+from stylebench.trusted import DEPTH_LIMIT, LISTED, NETWORKS, TrustError, build, check_targets, resolve
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+@pytest.mark.parametrize("name", sorted(LISTED))
+def test_listed_name_is_a_class_defined_in_that_module(name: str) -> None:
+    module, _, qualname = name.rpartition(".")
+    found = vars(importlib.import_module(module))[qualname]
+    assert isinstance(found, type)
+    assert (found.__module__, found.__qualname__) == (module, qualname)
+    assert resolve(name) is found
+
+
+def named_targets(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["_target_"]] if "_target_" in node else []
+        return own + [name for value in node.values() for name in named_targets(value)]
+    return [name for value in node for name in named_targets(value)] if isinstance(node, list) else []
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_every_target_of_our_own_configs_is_listed(path: Path) -> None:
+    for name in named_targets(yaml.safe_load(path.read_text())):
+        resolve(name)
+
+
+def test_public_aliases_resolve() -> None:
+    assert resolve("torch.optim.Adam") is torch.optim.Adam
+    assert resolve("torch.optim.lr_scheduler.StepLR") is torch.optim.lr_scheduler.StepLR
+
+
+def touching(sentinel: Path) -> dict[str, dict[str, Any]]:
+    """Nodes that would create the sentinel file, or hand out the means to, if they were run."""
+    command, text = f"touch {sentinel}", str(sentinel)
+    names = {
+        "torch.os.system": {"command": command},
+        "os.system": {"command": command},
+        "torch.utils.collect_env.run": {"command": command},
+        "subprocess.check_call": {"args": ["touch", text]},
+        "builtins.open": {"file": text, "mode": "w"},
+        "builtins.exec": {"_args_": [f"open({text!r}, 'w')"]},
+        "builtins.getattr": {"_args_": ["torch", "os"]},
+        "torch.save": {"obj": 1, "f": text},
+        "torch.load": {"f": text, "weights_only": False},
+        "torch.hub.load": {"repo_or_dir": text, "model": "x", "source": "local"},
+        "functools.partial": {"_args_": [print]},
+        "hydra.utils.get_method": {"path": "os.system"},
+        "hydra.utils.get_class": {"path": "subprocess.Popen"},
+        "hydra.utils.instantiate": {"config": {"_target_": "os.system", "command": command}},
+        "pathlib.Path.touch": {"self": text},
+        "stylebench.files.write_json": {"path": text, "value": 1},
+        "stylebench.nn.johnson.torch.save": {"obj": 1, "f": text},
+        "stylebench.nn.johnson.F.pad": {},
+        "stylebench.nn.johnson.JohnsonModern.__init__": {},
+        "stylebench.nn.johnson._initialize_as_torch7": {},
+        "stylebench.nn.johnson.nn": {},
+        "torch.nn.Sequential": {},
+        "torch.optim": {},
+        "torch": {},
+        "": {},
+        ".torch.optim.Adam": {},
+        "torch..optim": {},
+        "torch.optim.Adam\n": {},
+        "torch.optim.adam.__builtins__": {},
+        "torch.optim.adam.Adam.__init__.__globals__": {},
+        "stylebench_no_such_module.Thing": {},
+    }
+    return {name: {"_target_": name, **arguments} for name, arguments in names.items()}
+
+
+PLACES: dict[str, Callable[[Any], Any]] = {
+    "bare": lambda node: node,
+    "partial": lambda node: {**node, "_partial_": True},
+    "nested": lambda node: {"a": {"b": node}},
+    "list": lambda node: {"a": [1, [node]]},
+    "argument": lambda node: {"_target_": "stylebench.nn.translators.ImageToImage", "generator": node},
+    "args": lambda node: {"_target_": "stylebench.nn.translators.ImageToImage", "_args_": [node]},
+    "args in args": lambda node: {"_target_": "torch.optim.Adam", "_args_": [{"_args_": [node]}], "_partial_": True},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", touching(Path("x")))
+def test_hostile_target_runs_nothing(name: str, place: str, tmp_path: Path) -> None:
+    sentinel = tmp_path / "sentinel"
+    config = PLACES[place](touching(sentinel)[name])
+    if name == "functools.partial":  # a function is no plain value either
+        with pytest.raises(TrustError):
+            check_targets(config)
+        return
+    for attempt in (check_targets, build):
+        with pytest.raises(TrustError, match="not on the list"):
+            attempt(config)
+    assert not sentinel.exists()
+
+
+@pytest.mark.parametrize("target", [print, None, 3, ["torch.optim.Adam"], {"_target_": "torch.optim.Adam"}, b"a.b"])
+def test_target_that_is_no_text_is_refused(target: Any) -> None:
+    with pytest.raises(TrustError, match="not on the list"):
+        check_targets({"x": {"_target_": target}})
+
+
+def test_refusal_names_target_and_place() -> None:
+    with pytest.raises(TrustError, match=r"config\.model\.nets\[1\] names 'torch\.load'"):
+        check_targets({"model": {"nets": [{}, {"_target_": "torch.load"}]}})
+
+
+def test_an_impostor_with_a_listed_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.optim.sgd as module
+
+    impostor = type("Adam", (), {"__module__": "torch.optim.adam"})
+    monkeypatch.setattr(module, "Impostor", impostor, raising=False)
+    with pytest.raises(TrustError, match="not on the list"):
+        resolve("torch.optim.sgd.Impostor")
+
+
+def test_interpolations_and_objects_are_refused() -> None:
+    with pytest.raises(TrustError, match="interpolation"):
+        check_targets({"a": "${oc.env:HOME}"})
+    with pytest.raises(TrustError, match="holds a Tensor; a config holds plain values"):
+        check_targets({"a": [torch.zeros(1)]})
+    with pytest.raises(TrustError, match="key of type tuple"):
+        check_targets({(1, 2): 3})
+
+
+def test_self_containing_config_is_refused() -> None:
+    config: dict[str, Any] = {}
+    config["again"] = [config]
+    with pytest.raises(TrustError, match=f"deeper than {DEPTH_LIMIT}"):
+        check_targets(config)
+
+
+def test_build_makes_nested_objects_arguments_and_partials() -> None:
+    node = {
+        "_target_": "stylebench.nn.translators.ImageToImage",
+        "generator": {"_target_": "stylebench.nn.johnson.JohnsonModern", "_args_": [2], "head": "paper"},
+    }
+    model = build(node, NETWORKS)
+    assert isinstance(model, ImageToImage)
+    assert isinstance(model.generator, JohnsonModern)
+    assert (model.generator.width, model.generator.head) == (2, "paper")
+    made = build(
+        {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.5, "betas": [0.5, 0.9], "_convert_": "all"}
+    )
+    assert isinstance(made, functools.partial)
+    assert tuple(made(model.parameters()).defaults["betas"]) == (0.5, 0.9)
+    assert build({"plain": [1, {"b": None}]}) == {"plain": [1, {"b": None}]}
+
+
+def test_build_checks_everything_before_it_builds_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+    monkeypatch.setattr(JohnsonModern, "__init__", lambda self, **given: built.append(1))
+    first = {"_target_": "stylebench.nn.johnson.JohnsonModern"}
+    with pytest.raises(TrustError):
+        build([first, {"_target_": "torch.load"}])
+    assert not built
+
+
+def test_inference_list_is_narrower_than_the_training_list() -> None:
+    assert NETWORKS < LISTED
+    check_targets({"_target_": "torch.optim.Adam"})
+    with pytest.raises(TrustError):
+        check_targets({"_target_": "torch.optim.Adam"}, NETWORKS)
+
+
+def test_checking_one_name_imports_no_other_listed_module() -> None:
+    program = (
+        "import sys\n"
+        "from stylebench.trusted import TrustError, check_targets\n"
+        "assert 'torch' not in sys.modules, 'importing trusted imports torch'\n"
+        "try:\n    check_targets({'_target_': 'json.tool.main'})\n"
+        "except TrustError:\n    pass\n"
+        "else:\n    raise SystemExit('accepted')\n"
+        "assert 'json.tool' not in sys.modules and 'torch' not in sys.modules\n"
+        "check_targets({'_target_': 'torch.optim.Adam'})\n"
+        "assert 'pytorch_lightning' not in sys.modules and 'stylebench.nn.johnson' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
