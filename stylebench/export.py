@@ -1,0 +1,57 @@
+"""Write a trained model as safetensors and JSON: loadable without Lightning or Hydra, and by other programs."""
+
+from pathlib import Path
+from typing import Any
+
+from stylebench import __version__
+from stylebench.files import atomic_write, file_digest, write_json
+from stylebench.loading import EXPORT_FACTS, EXPORT_FORMAT, EXPORT_TENSORS, read_model
+
+
+def export(source: str | Path, target_folder: str | Path, weights: str = "auto", overwrite: bool = False) -> Path:
+    """Export a trained model to a folder of two files.
+
+    `model.safetensors` holds the translator's tensors; `model.json` its config, controls, which weights they are, the
+    digest that `stylebench.load` verifies, and facts about the training. The JSON is written last: an export that was
+    interrupted lacks it and is refused by `load`.
+
+    Args:
+        source: a run folder, a checkpoint, or another export.
+        target_folder: the folder to write; created.
+        weights: `ema`, `raw`, or `auto`: the moving average where there is one.
+        overwrite: replace the two files in a folder that is not empty; other files there are left alone.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: if the folder is not empty and `overwrite` is off.
+        NotADirectoryError: if there is a file of that name.
+        FileNotFoundError, ValueError: as `stylebench.load`.
+    """
+    from safetensors.torch import save
+
+    folder = Path(target_folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; name a folder for the export")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise FileExistsError(
+            f"{folder} is not empty; name another folder, or set overwrite=true to replace its export"
+        )
+    model = read_model(Path(source), weights)
+    translator = model.build()  # fails here, before a file is written, where the export could not be loaded
+    trained = dict(model.trained)
+    version = trained.pop("version", None)
+    facts: dict[str, Any] = {
+        "format": EXPORT_FORMAT,
+        "version": __version__,
+        "translator": model.node,
+        "controls": [control._asdict() for control in translator.controls],
+        "weights": model.weights,
+        "trained": {**trained, "by_version": trained.get("by_version", version)},
+    }
+    (folder / EXPORT_FACTS).unlink(missing_ok=True)
+    with atomic_write(folder / EXPORT_TENSORS) as file:
+        file.write(save({name: value.detach().cpu().contiguous() for name, value in translator.state_dict().items()}))
+    write_json(folder / EXPORT_FACTS, {**facts, "digest": file_digest(folder / EXPORT_TENSORS)})
+    return folder
