@@ -1,0 +1,284 @@
+"""Apply a trained model to a picture or to a folder of pictures."""
+
+import contextlib
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from stylebench.data.images import IMAGE_SUFFIXES, decode_image
+from stylebench.files import atomic_write
+from stylebench.nn.translators import Translator
+
+log = logging.getLogger(__name__)
+
+MAX_PIXELS = 200_000_000
+SUFFIXES = ("png", "jpg", "webp", "same")
+JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
+# file suffix -> Pillow's name of the format and its options
+WRITERS: dict[str, tuple[str, dict[str, int]]] = {
+    ".png": ("PNG", {"compress_level": 4}),
+    ".jpg": ("JPEG", JPEG_OPTIONS),
+    ".jpeg": ("JPEG", JPEG_OPTIONS),
+    ".webp": ("WEBP", {"quality": 95}),
+    ".bmp": ("BMP", {}),
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the pictures.
+
+    Attributes:
+        written: outputs written.
+        skipped: outputs that were there already.
+        failed: inputs that could not be stylized, each with the reason.
+    """
+
+    written: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def stylize_path(
+    translator: Translator,
+    source: str | Path,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    suffix: str = "png",
+    max_pixels: int = MAX_PIXELS,
+    progress: bool = True,
+    **controls: float,
+) -> Summary:
+    """Stylize a picture, or every picture below a folder, at its own size.
+
+    A folder keeps its sub-folders; outputs that exist are skipped, so that a stopped job can be started again; a
+    picture that cannot be read, is too small or too large is reported and the rest goes on. Outputs appear whole or not
+    at all.
+
+    Args:
+        translator: from `stylebench.load`; runs on the device it is on.
+        source: a picture or a folder.
+        output: for a picture: a picture file (its suffix is the format), or a folder; for a folder: a folder, which may
+            lie inside the source.
+        overwrite: write outputs that exist anew. The source picture itself is never overwritten.
+        suffix: `png`, `jpg`, `webp` or `same` (as the input): format of outputs in a folder.
+        max_pixels: larger pictures are refused (decompression bombs).
+        progress: show a bar on stderr for a folder.
+        **controls: of the translator.
+
+    Returns:
+        What was written, skipped, and failed.
+
+    Raises:
+        FileNotFoundError: if the source does not exist or holds no picture.
+        FileExistsError: if the output of a single picture exists and `overwrite` is off.
+        ValueError: if an option or control is wrong, two pictures would get one output, or a single picture cannot be
+            read (`ImageError`) or is too small.
+        RuntimeError: if the output cannot be written, or memory does not suffice for a single picture.
+    """
+    source, output = Path(source), Path(output)
+    if suffix not in SUFFIXES:
+        raise ValueError(f"suffix is one of {', '.join(SUFFIXES)}, got {suffix!r}")
+    controls = translator.check_controls(**controls)
+    if not source.exists():
+        raise FileNotFoundError(f"there is nothing at input={source}; name a picture or a folder of pictures")
+    if source.is_dir():
+        jobs = _folder_jobs(source, output, suffix)
+    else:
+        jobs = {_single_output(source, output, suffix, overwrite): source}
+    check_writable(sorted({target.parent for target in jobs}))
+    if not source.is_dir():
+        ((target, picture),) = jobs.items()
+        _stylize_file(translator, picture, target, max_pixels, controls)
+        return Summary(written=[target])
+    return _stylize_folder(translator, jobs, overwrite, max_pixels, progress, controls)
+
+
+def default_output(source: str | Path) -> Path:
+    """Return where the output of `source` goes when nobody says: `stylized/<name>` in the current folder."""
+    name = Path(source).resolve()
+    return Path("stylized") / (name.name if name.is_dir() else f"{name.stem}.png")
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device that `auto`, `cpu`, `cuda`, `cuda:1`, ... names.
+
+    Raises:
+        ValueError: if the name is no device.
+        RuntimeError: if there is no such device here.
+    """
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return torch.device("cuda" if available else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device is auto, cpu, cuda or cuda:<number>, got {device!r}") from error
+    if chosen.type == "cuda" and (not available or (chosen.index or 0) >= torch.cuda.device_count()):
+        raise RuntimeError(f"device={device}, but torch sees {torch.cuda.device_count()} CUDA devices; use device=cpu")
+    return chosen
+
+
+def find_pictures(folder: Path, leave_out: Path | None = None) -> list[Path]:
+    """Return the picture files below `folder`, sorted, without those below `leave_out` and without hidden ones."""
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and (Path(parent, name).resolve() != leave_out)
+        ]
+        found += [
+            Path(parent, name) for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def check_writable(folders: Iterable[Path]) -> None:
+    """Create folders and prove that a file can be written in each.
+
+    Raises:
+        RuntimeError: naming the folder and the reason.
+    """
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise RuntimeError(f"cannot write into {folder}: {error.strerror}; name another output") from error
+
+
+def to_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """Map (H, W, 3) uint8 to (3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(pixels).permute(2, 0, 1).float().div_(255.0)
+
+
+def to_pixels(image: torch.Tensor) -> NDArray[np.uint8]:
+    """Map (3, H, W) in [0, 1] to (H, W, 3) uint8, rounded to the nearest grey level."""
+    levels = image.float().mul(255.0).round_().to(torch.uint8)
+    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
+
+
+def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write (H, W, 3) uint8 to a file, atomically, in the format of its suffix."""
+    kind, options = WRITERS[path.suffix.lower()]
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format=kind, **options)
+    with atomic_write(path) as file:
+        file.write(encoded.getbuffer())
+
+
+def _single_output(source: Path, output: Path, suffix: str, overwrite: bool) -> Path:
+    """Return the output file of one picture."""
+    if output.suffix and not output.is_dir():
+        if output.suffix.lower() not in WRITERS:
+            raise ValueError(f"cannot write {output}: the format is told by the suffix, one of {', '.join(WRITERS)}")
+        target = output
+    else:
+        target = output / f"{source.stem}{_suffix_for(source, suffix)}"
+    if target.exists() and target.resolve() == source.resolve():
+        raise ValueError(f"the output {target} is the input itself; name another output")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists; name another output, or overwrite=true to replace it")
+    return target
+
+
+def _folder_jobs(source: Path, output: Path, suffix: str) -> dict[Path, Path]:
+    """Return output -> input for every picture of a folder.
+
+    Raises:
+        ValueError: if the output is the source folder, or two pictures would get one output.
+    """
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"the input {source} is a folder, but the output {output} is a file; name a folder")
+    if output.resolve() == source.resolve():
+        raise ValueError(f"input and output are the same folder, {source}; name another output")
+    pictures = find_pictures(source, leave_out=output.resolve())
+    if not pictures:
+        raise FileNotFoundError(f"no pictures (*{', *'.join(IMAGE_SUFFIXES)}) below {source}")
+    jobs: dict[Path, Path] = {}
+    for picture in pictures:
+        target = output / picture.relative_to(source).with_suffix(_suffix_for(picture, suffix))
+        if target in jobs:
+            raise ValueError(
+                f"{jobs[target]} and {picture} would both become {target}; rename one of them, or keep their formats "
+                "with suffix=same"
+            )
+        jobs[target] = picture
+    return jobs
+
+
+def _suffix_for(picture: Path, suffix: str) -> str:
+    return picture.suffix if suffix == "same" else f".{suffix}"
+
+
+def _stylize_folder(
+    translator: Translator,
+    jobs: dict[Path, Path],
+    overwrite: bool,
+    max_pixels: int,
+    progress: bool,
+    controls: dict[str, float],
+) -> Summary:
+    summary = Summary()
+    for target, picture in tqdm(jobs.items(), desc="stylize", unit="picture", disable=not progress):
+        if target.exists() and not overwrite:
+            summary.skipped.append(target)
+            continue
+        try:
+            _stylize_file(translator, picture, target, max_pixels, controls)
+        except (_NoMemoryError, _UnreadableError, ValueError) as error:
+            summary.failed.append((picture, str(error)))
+        else:
+            summary.written.append(target)
+    for picture, reason in summary.failed:
+        log.warning("not stylized: %s: %s", picture, reason)
+    return summary
+
+
+class _NoMemoryError(RuntimeError):
+    """Memory does not suffice for a picture."""
+
+
+class _UnreadableError(RuntimeError):
+    """The system refuses to read a picture."""
+
+
+def _stylize_file(
+    translator: Translator, picture: Path, target: Path, max_pixels: int, controls: dict[str, float]
+) -> None:
+    try:
+        pixels = decode_image(picture, max_pixels)
+    except OSError as error:
+        raise _UnreadableError(f"cannot read {picture}: {error.strerror or error}") from error
+    with _explain_memory(pixels):
+        device = next(translator.parameters(), torch.empty(0)).device
+        result = to_pixels(translator.translate(to_tensor(pixels).to(device), **controls))
+    write_picture(target, result)
+
+
+@contextlib.contextmanager
+def _explain_memory(pixels: NDArray[np.uint8]) -> Iterator[None]:
+    """Turn the many ways to run out of memory into one message that names the way out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        on_gpu = isinstance(error, torch.OutOfMemoryError)
+        if not (on_gpu or isinstance(error, MemoryError) or "allocate memory" in text or "not enough memory" in text):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        height, width = pixels.shape[:2]
+        way_out = "use device=cpu, or a smaller picture" if on_gpu else "use a smaller picture"
+        raise _NoMemoryError(f"not enough memory for a picture of {width} x {height} px; {way_out}") from error
