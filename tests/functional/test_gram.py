@@ -158,3 +158,12 @@ def test_check_gram_energy_names_the_dead_layer() -> None:
         check_gram_energy({**alive, "relu5_1": torch.zeros(1, 3, 3)})
     with pytest.raises(ValueError, match="relu5_1"):
         check_gram_energy({"relu5_1": torch.full((1, 3, 3), float("nan"))})
+
+
+def test_gram_matrix_compiles_without_a_graph_break() -> None:
+    features, reference = (_maps(1, 3, 4, 4).requires_grad_() for _ in range(2))
+    compiled = torch.compile(gram_matrix, backend="aot_eager", fullgraph=True)
+    compiled(features).square().sum().backward()
+    gram_matrix(reference).square().sum().backward()
+    torch.testing.assert_close(features.grad, reference.grad)
+    torch.compiler.reset()
