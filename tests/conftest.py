@@ -1,7 +1,9 @@
 """Fixtures that every test may use."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,3 +35,22 @@ def shared() -> Path:
 def squeezenet_weights(shared: Path) -> Path:
     """Return the ImageNet-trained SqueezeNet 1.0 weights."""
     return shared / "weights" / "squeezenet1_0_imagenet.pth"
+
+
+TINY = [
+    "dataset=procedural", "dataset.source.count=12", "dataset.source.size_px=48", "dataset.size_px=32", "dataset.flip=true",
+    "encoder.weights=random", "encoder.normalize=false", "model.network.width=4", "model.style_size_px=32",
+    "budget.batches=6", "budget.evaluate_every=3", "budget.validation_images=2", "samples=2", "logger.every_n_batches=2",
+]   # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Callable[..., dict[str, Any]]:
+    """Return a function that composes the config of a run of seconds, with overrides."""
+
+    def make(*overrides: str) -> dict[str, Any]:
+        from stylebench.cli import compose
+
+        return compose("train", [*TINY, *overrides])
+
+    return make

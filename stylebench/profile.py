@@ -1,0 +1,252 @@
+"""Profile a training step: images/s, where the time goes, memory, and what the frame costs over a bare loop.
+
+The frame (Lightning, our callbacks and loggers) and a bare PyTorch loop of the same step take turns in one process, on
+the same method, data and optimizer, so that a slow moment of the machine hits both. Medians over the rounds are
+reported, and the ratio is taken round by round.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from stylebench.data.datamodule import DomainData
+from stylebench.files import write_json
+from stylebench.methods.base import Method, Terms
+
+PARTS = ("data", "augmentation", "forward", "backward", "optimizer")
+
+
+@dataclass
+class Figures:
+    """What a profile measured; times are medians of seconds a batch.
+
+    Attributes:
+        frame_over_bare: time of a step inside the frame over the bare loop's, median of the rounds' ratios.
+        parts: seconds a batch by part of the bare loop, with the device synchronised between them.
+    """
+
+    method: str
+    device: str
+    precision: str
+    batch_size: int
+    size_px: int
+    threads: int
+    frame_seconds: float
+    bare_seconds: float
+    frame_over_bare: float
+    frame_over_bare_rounds: list[float]
+    parts: dict[str, float]
+    peak_memory_bytes: int
+    parameters: int
+    flops_per_batch: int | None
+    switches: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def images_per_second(self) -> float:
+        """Images a second inside the frame."""
+        return self.batch_size / self.frame_seconds
+
+
+class Rounds(pl.Callback):
+    """Time the batches of each epoch, then as many of a bare loop; the first epoch is warm-up.
+
+    Must be the last callback, so that the others' work is inside the measured time.
+
+    Args:
+        data: the stream of batches.
+        precision: Lightning's name of the precision, for the bare loop's autocast.
+    """
+
+    def __init__(self, data: DomainData, precision: str) -> None:
+        self.data = data
+        self.precision = precision
+        self.frame: list[float] = []
+        self.bare: list[float] = []
+        self.parts: dict[str, list[float]] = {part: [] for part in PARTS}
+        self._begin = 0.0
+        self._batches = 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._batches = 0
+        _synchronize(pl_module.device)
+        self._begin = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Take the time after each batch; the last one of the epoch counts."""
+        self._batches += 1
+        if self._batches == trainer.num_training_batches:
+            _synchronize(pl_module.device)
+            self._end = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Run the bare loop: once timed whole, once with its parts taken apart."""
+        method = cast(Method, pl_module)
+        frame = (self._end - self._begin) / self._batches
+        step = BareStep(method, trainer.optimizers[0], self.precision)
+        bare = self._bare_round(step)
+        parts = self._parts_round(step)
+        if trainer.current_epoch == 0:
+            return
+        self.frame.append(frame)
+        self.bare.append(bare)
+        for part, seconds in parts.items():
+            self.parts[part].append(seconds)
+
+    def _bare_round(self, step: "BareStep") -> float:
+        device = step.method.device
+        _synchronize(device)
+        begin = time.perf_counter()
+        count = 0
+        for raw in self.data.train_dataloader():
+            step.optimize(self.data.task.finish(_to(raw, device)))
+            count += 1
+        _synchronize(device)
+        return (time.perf_counter() - begin) / count
+
+    def _parts_round(self, step: "BareStep") -> dict[str, float]:
+        device = step.method.device
+        totals = dict.fromkeys(PARTS, 0.0)
+        batches = iter(self.data.train_dataloader())
+        count = 0
+
+        def timed(part: str, work: Callable[[], Any]) -> Any:
+            begin = time.perf_counter()
+            result = work()
+            _synchronize(device)
+            totals[part] += time.perf_counter() - begin
+            return result
+
+        while (raw := timed("data", lambda: next(batches, None))) is not None:
+            batch = timed("augmentation", lambda raw=raw: self.data.task.finish(_to(raw, device)))
+            loss = timed("forward", lambda batch=batch: step.forward(batch))
+            timed("backward", lambda loss=loss: step.backward(loss))
+            timed("optimizer", step.step)
+            count += 1
+        return {part: total / count for part, total in totals.items()}
+
+
+class BareStep:
+    """A training step as one would write it without a frame: no logging, no hooks, no checks."""
+
+    def __init__(self, method: Method, optimizer: Any, precision: str) -> None:
+        if not method.automatic_optimization:
+            raise ValueError(f"profile compares one-optimizer methods only, {type(method).__name__} has several")
+        self.method = method
+        self.optimizer = getattr(optimizer, "optimizer", optimizer)
+        self.dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+        self.scaler = torch.amp.GradScaler(method.device.type, enabled=precision == "16-mixed")
+
+    def forward(self, batch: Any) -> Tensor:
+        """Return the loss of a batch."""
+        with (
+            torch.autocast(self.method.device.type, dtype=self.dtype, enabled=self.dtype is not None),
+            _without_logging(self.method),
+        ):
+            return cast(Tensor, self.method.training_step(batch, 0))
+
+    def backward(self, loss: Tensor) -> None:
+        """Fill the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+
+    def step(self) -> None:
+        """Move the weights."""
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def optimize(self, batch: Any) -> None:
+        """Take one whole step."""
+        self.backward(self.forward(batch))
+        self.step()
+
+
+class _without_logging:  # noqa: N801 (used like a function)
+    """Replace a method's `log_and_sum` by the bare weighted sum for the time of a `with` block."""
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+
+    def __enter__(self) -> None:
+        self.method.__dict__["log_and_sum"] = _weighted_sum
+
+    def __exit__(self, *args: object) -> None:
+        del self.method.__dict__["log_and_sum"]
+
+
+def _weighted_sum(terms: Terms, weights: Mapping[str, float], stage: str = "train") -> Tensor:
+    total: Any = 0.0
+    for name, term in terms.items():
+        for value in term.values() if isinstance(term, Mapping) else (term,):
+            total = total + weights[name] * value
+    return cast(Tensor, total)
+
+
+def summarize(rounds: Rounds, method: Method, record: Mapping[str, Any], switches: dict[str, Any]) -> Figures:
+    """Return the medians of all rounds."""
+    ratios = [frame / bare for frame, bare in zip(rounds.frame, rounds.bare, strict=True)]
+    return Figures(
+        method=type(method).__name__,
+        device=str(record["devices"]["kind"]),
+        precision=rounds.precision,
+        batch_size=rounds.data.task.batch_size,
+        size_px=rounds.data.task.size_px,
+        threads=torch.get_num_threads(),
+        frame_seconds=statistics.median(rounds.frame),
+        bare_seconds=statistics.median(rounds.bare),
+        frame_over_bare=statistics.median(ratios),
+        frame_over_bare_rounds=[round(ratio, 4) for ratio in ratios],
+        parts={part: statistics.median(seconds) for part, seconds in rounds.parts.items()},
+        peak_memory_bytes=int(record["peak_memory_bytes"]),
+        parameters=int(record["parameters"]),
+        flops_per_batch=record["flops_per_batch"],
+        switches=switches,
+    )
+
+
+def report(figures: Figures) -> str:
+    """Return the figures as a short table."""
+    whole = sum(figures.parts.values())
+    lines = [
+        f"{figures.method}, {figures.size_px} px, batch {figures.batch_size}, {figures.precision}, on {figures.device}, "
+        f"{figures.threads} threads",
+        f"  inside the frame   {figures.frame_seconds * 1e3:9.2f} ms a batch   {figures.images_per_second:.1f} images/s",
+        f"  bare loop          {figures.bare_seconds * 1e3:9.2f} ms a batch",
+        f"  frame over bare    {figures.frame_over_bare:9.3f}      (rounds: "
+        + ", ".join(f"{ratio:.3f}" for ratio in figures.frame_over_bare_rounds)
+        + ")",
+        "  the bare step, taken apart:",
+    ]
+    lines += [
+        f"    {part:<16} {seconds * 1e3:9.2f} ms   {100 * seconds / whole:5.1f} %"
+        for part, seconds in figures.parts.items()
+    ]
+    lines.append(f"  peak memory        {figures.peak_memory_bytes / 2**30:9.2f} GiB")
+    lines.append(f"  parameters         {figures.parameters:,} trained")
+    if figures.flops_per_batch:
+        speed = figures.flops_per_batch / figures.frame_seconds / 1e9
+        lines.append(f"  FLOPs              {figures.flops_per_batch / 1e9:9.2f} G a batch   {speed:.1f} GFLOP/s")
+    return "\n".join(lines)
+
+
+def to_json(figures: Figures, path: Path) -> None:
+    """Write the figures as JSON."""
+    write_json(path, {**asdict(figures), "images_per_second": figures.images_per_second})
+
+
+def _to(raw: Any, device: torch.device) -> Any:
+    from pytorch_lightning.utilities import move_data_to_device
+
+    return raw if device.type == "cpu" else move_data_to_device(raw, device)
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

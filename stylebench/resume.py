@@ -1,0 +1,135 @@
+"""Which checkpoint a run continues from: the newest intact one of the same configuration in its own folder."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stylebench.callbacks.checkpoints import checkpoint_files
+from stylebench.files import DamagedFileError, json_digest
+from stylebench.loading import read_checkpoint
+
+log = logging.getLogger(__name__)
+MODES = ("never", "auto", "must")
+CHECKPOINTS = "checkpoints"
+RUN_FILES = ("record.json", "config.yaml", "metrics.csv", "samples", CHECKPOINTS)
+
+# What may differ between a run and its continuation: where it is written, how long it is, how it is watched, on what.
+FREE_KEYS = (
+    "run", "name", "resume", "logger", "objective", "compile", "channels_last", "checkpoint", "samples",
+    "budget.batches", "dataset.num_workers", "dataset.source.cache",
+    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where training begins: from nothing, or from a checkpoint with its batches and the record so far."""
+
+    checkpoint: Path | None = None
+    batches: int = 0
+    record: dict[str, Any] | None = None
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of a nested mapping as dotted keys and values."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def binding_part(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the leaves of a resolved config that decide the trained weights."""
+    return {
+        key: value
+        for key, value in flatten(config)
+        if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)
+    }
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """Return the digest of what decides the trained weights; runs may only be continued under the same one."""
+    return json_digest(binding_part(config))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return `key: old -> new` for every binding entry that differs."""
+    before, after = binding_part(old), binding_part(new)
+    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    return [f"{key}: {before.get(key, '(none)')} -> {after.get(key, '(none)')}" for key in keys]
+
+
+def find_start(folder: Path, mode: str, config: Mapping[str, Any], *, first_process: bool = True) -> Start:
+    """Decide whether the run in `folder` is continued, begun, or refused.
+
+    Args:
+        folder: the run folder, which need not exist.
+        mode: `never`, `auto` or `must`.
+        config: the resolved config of the run that is to start.
+        first_process: whether this process may move files.
+
+    Returns:
+        The checkpoint to continue from, or an empty start.
+
+    Raises:
+        ValueError: for an unknown mode, a folder that holds a run under `never`, or under `must` a folder without an
+            intact checkpoint of this config.
+    """
+    if mode not in MODES:
+        raise ValueError(f"resume must be one of {', '.join(MODES)}, got {mode!r}")
+    holds_run = (folder / "record.json").exists()
+    if mode == "never":
+        if holds_run and first_process:
+            raise ValueError(
+                f"{folder} already holds a run; continue it with resume=auto, or name another folder by run="
+            )
+        return Start()
+    start, reason = _newest_matching(folder, config)
+    if start is not None:
+        return start
+    if mode == "must":
+        raise ValueError(f"resume=must, but {reason}")
+    if holds_run and first_process and checkpoint_files(folder / CHECKPOINTS):
+        log.warning("%s; starting anew, the earlier run is kept in %s", reason, _set_aside(folder))
+    return Start()
+
+
+def _newest_matching(folder: Path, config: Mapping[str, Any]) -> tuple[Start | None, str]:
+    """Return the start from the newest intact checkpoint, or None and why there is none."""
+    files = checkpoint_files(folder / CHECKPOINTS)
+    if not files:
+        return None, f"{folder / CHECKPOINTS} holds no checkpoint; start it with resume=auto, or name a run by run="
+    for path in files:
+        try:
+            checkpoint = read_checkpoint(path)
+        except DamagedFileError as error:
+            log.warning("%s", error)
+            continue
+        entry = checkpoint["stylebench"]
+        if changed := differences(entry["config"], config):
+            shown = "; ".join(changed[:8]) + ("; ..." if len(changed) > 8 else "")
+            return None, f"the run in {folder} has another config ({shown})"
+        return Start(path, int(entry["batches"]), _read_record(folder)), ""
+    return None, f"none of the {len(files)} checkpoints in {folder / CHECKPOINTS} is intact"
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    path = folder / "record.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _set_aside(folder: Path) -> Path:
+    """Move the files of an earlier run into a numbered sub-folder, so that nothing is overwritten."""
+    number = 1
+    while (target := folder / f"earlier-{number}").exists():
+        number += 1
+    target.mkdir()
+    for name in RUN_FILES:
+        if (folder / name).exists():
+            os.replace(folder / name, target / name)
+    return target

@@ -1,0 +1,326 @@
+"""The composition root: a resolved config becomes data, method, callbacks and a trainer, and a run folder."""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from stylebench import __version__
+from stylebench.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
+from stylebench.callbacks.ema import EMA
+from stylebench.callbacks.metric_log import MetricLog
+from stylebench.callbacks.progress import Progress
+from stylebench.callbacks.run_record import RunRecord
+from stylebench.callbacks.sample_grid import SampleGrid
+from stylebench.data.datamodule import DomainData
+from stylebench.data.domain import Domain
+from stylebench.files import atomic_write
+from stylebench.loggers.csv_log import CSVLog
+from stylebench.methods.base import Method
+from stylebench.profile import Figures, Rounds, summarize
+from stylebench.resume import CHECKPOINTS, Start, find_start, fingerprint
+from stylebench.trusted import check_targets
+
+log = logging.getLogger(__name__)
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves: its folder, its newest metrics, and whether there was anything to do."""
+
+    folder: Path
+    metrics: dict[str, float]
+    batches: int
+
+
+def build(node: Mapping[str, Any], **extra: Any) -> Any:
+    """Build the object that a config node describes; errors of its constructor keep their own type."""
+    try:
+        return instantiate(OmegaConf.create(dict(node)), _convert_="all", **extra)
+    except InstantiationException as error:
+        if error.__cause__ is not None:
+            raise error.__cause__ from None
+        raise
+
+
+def build_data(config: Config, method: type[Method]) -> DomainData:
+    """Open the domains that the method's task names, and set up the stream of batches."""
+    settings = config["dataset"]
+    source = build(settings["source"])
+    domains = {role: source.open(settings[role]) for role in method.task.roles}
+    task = method.task(
+        domains,
+        seed=config["seed"],
+        draws=method.draws,
+        **{key: settings[key] for key in ("size_px", "resize_px", "flip", "batch_size", "on_small")},
+    )
+    budget = config["budget"]
+    return DomainData(
+        task,
+        num_workers=settings["num_workers"],
+        evaluate_every=budget["evaluate_every"],
+        batches=budget["batches"],
+        validation_images=budget["validation_images"],
+    )
+
+
+def open_domains(config: Config) -> dict[str, Domain]:
+    """Scan and pack each domain that the config names, whatever task will use it.
+
+    Raises:
+        ValueError: if the config names none.
+    """
+    settings = config["dataset"]
+    plain = {"source", "size_px", "resize_px", "flip", "batch_size", "on_small", "num_workers"}
+    named = {role: value for role, value in settings.items() if role not in plain and value not in (None, "???")}
+    if not named:
+        raise ValueError("nothing to prepare: name a domain, for example dataset.content=<folder>")
+    source = build(settings["source"])
+    return {role: source.open(value) for role, value in named.items()}
+
+
+def build_method(config: Config, data: DomainData) -> Method:
+    """Build the method, show it the data, and apply the switches of the config."""
+    # `model.network` only names the part that `model.translator` interpolates, so that it can be chosen by one word.
+    method: Method = build({key: node for key, node in config["model"].items() if key != "network"})
+    method.prepare(data.task)
+    data.position = lambda: method.batches_done
+    if config["channels_last"]:
+        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config["compile"]:
+        for name in method.compiled_networks:
+            method.get_submodule(name).compile()
+    return method
+
+
+def method_class(config: Config) -> type[Method]:
+    """Return the class that `model._target_` names, without building it: its task says which domains to open."""
+    from hydra.utils import get_class
+
+    target: type[Method] = get_class(config["model"]["_target_"])
+    return target
+
+
+def train(config: Config, folder: Path, overrides: list[str]) -> Result:
+    """Train a method as the config says, or continue it, and keep its run folder.
+
+    Args:
+        config: the resolved training config.
+        folder: the run folder; created.
+        overrides: the command-line overrides, for the record.
+
+    Returns:
+        Where the results lie, and the newest metrics.
+
+    Raises:
+        ValueError: if the config, the data or the folder cannot work; nothing has been trained then.
+        NonFiniteLossError: if the loss became NaN or infinite; the newest checkpoint is from before that.
+    """
+    _check(config)
+    first = rank_zero_only.rank == 0
+    _make_writable(folder)
+    start = find_start(folder, config["resume"], config, first_process=first)
+    batches, every = config["budget"]["batches"], config["budget"]["evaluate_every"]
+    csv = CSVLog(folder)
+    if start.checkpoint is not None:
+        log.info("continuing %s from batch %d", folder, start.batches)
+        if start.batches >= batches:
+            log.info("the run has its %d batches already; a larger budget.batches continues it", batches)
+            csv.rewind(start.batches, keep_evaluation=True)
+            return Result(folder, csv.last_values(), start.batches)
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    data = build_data(config, method_class(config))
+    method = build_method(config, data)
+    if first:
+        with atomic_write(folder / "config.yaml") as file:
+            file.write(OmegaConf.to_yaml(OmegaConf.create(config)).encode())
+        csv.rewind(start.batches, keep_evaluation=start.batches % every == 0)
+    facts = _facts(config, overrides, data, method)
+    record = RunRecord(
+        folder,
+        facts,
+        batch_size=config["dataset"]["batch_size"],
+        previous=start.record,
+        count_flops=not config["compile"],
+    )
+    callbacks = _callbacks(config, folder, data, method, record, facts)
+    epochs = -(-batches // every) - start.batches // every
+    trainer = _trainer(config, folder, csv, callbacks, max_epochs=epochs)
+    _fit(trainer, method, data, record, csv, start)
+    return Result(folder, csv.last_values(), batches)
+
+
+def profile(config: Config) -> Figures:
+    """Measure a training step of the config, with the callbacks and loggers that a run would have.
+
+    Args:
+        config: the resolved profiling config: a training config with `batches`, `rounds` and `warmup`.
+
+    Returns:
+        The medians over the rounds.
+    """
+    every = config["batches"]
+    budget = {**config["budget"], "evaluate_every": every, "batches": 10 * every * (config["rounds"] + 1)}
+    config = {**config, "budget": budget, "checkpoint": {**config["checkpoint"], "every_n_batches": budget["batches"]}}
+    _check(config)
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    data = build_data(config, method_class(config))
+    method = build_method(config, data)
+    with tempfile.TemporaryDirectory() as folder:
+        record = RunRecord(Path(folder), {}, batch_size=data.task.batch_size, count_flops=not config["compile"])
+        rounds = Rounds(data, config["trainer"]["precision"])
+        callbacks = [*_callbacks(config, Path(folder), data, method, record, {}), rounds]
+        trainer = _trainer(
+            config, Path(folder), CSVLog(folder), callbacks, max_epochs=config["rounds"] + 1, limit_val_batches=0
+        )
+        trainer.fit(method, data)
+        for logger in trainer.loggers:
+            logger.finalize("success")
+        _finish_wandb(failed=False)
+    switches = {name: config[name] for name in ("compile", "channels_last")}
+    return summarize(rounds, method, record.record, switches)
+
+
+def _fit(trainer: pl.Trainer, method: Method, data: DomainData, record: RunRecord, csv: CSVLog, start: Start) -> None:
+    """Run the trainer, and write how it ended whatever happens."""
+    status, error = "failed", None
+    try:
+        trainer.fit(method, data, ckpt_path=start.checkpoint and str(start.checkpoint), weights_only=True)
+        status = "finished"
+    except BaseException as exception:
+        stopped = isinstance(exception, SystemExit | KeyboardInterrupt)
+        status, error = ("stopped" if stopped else "failed"), f"{type(exception).__name__}: {exception}"
+        if isinstance(exception, SIGTERMException):
+            raise SystemExit(128 + signal.SIGTERM) from exception
+        raise
+    finally:
+        if trainer.is_global_zero:
+            record.write(status=status, error=error, metrics=csv.last_values())
+        for logger in trainer.loggers:
+            logger.finalize("success" if status == "finished" else "failed")
+        _finish_wandb(failed=status != "finished")
+
+
+def _callbacks(
+    config: Config, folder: Path, data: DomainData, method: Method, record: RunRecord, facts: Config
+) -> list[pl.Callback]:
+    """Return the callbacks in the order in which they must see a batch: numbers, averages, then what saves them."""
+    metric_log = MetricLog(config["logger"]["every_n_batches"])
+    budget = config["budget"]
+    samples = data.task.finish(data.task.fixed(config["samples"], "val"))
+    header = {"version": __version__, "config": config, "record": facts}
+    checkpoints = Checkpoints(
+        folder / CHECKPOINTS,
+        every_n_batches=config["checkpoint"]["every_n_batches"],
+        keep=config["checkpoint"]["keep"],
+        evaluate_every=budget["evaluate_every"],
+        batches=budget["batches"],
+        header=header,
+    )
+    average = [EMA(config["ema"]["decay"])] if config["ema"] else []
+    progress = Progress(budget["batches"], config["dataset"]["batch_size"], metric_log)
+    return [metric_log, SampleGrid(folder / "samples", samples), *average, record, checkpoints, progress]
+
+
+def _trainer(config: Config, folder: Path, csv: CSVLog, callbacks: list[pl.Callback], **settings: Any) -> pl.Trainer:
+    loggers: list[Any] = [csv]
+    if config["logger"]["mirror"] is not None:
+        loggers.append(_mirror(config, folder))
+    return build(  # type: ignore[no-any-return]
+        config["trainer"],
+        callbacks=callbacks,
+        logger=loggers,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=str(folder),
+        reload_dataloaders_every_n_epochs=1,  # each epoch's loader starts at the batch counter
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        inference_mode=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **settings,
+    )
+
+
+def _mirror(config: Config, folder: Path) -> Any:
+    """Build the second logger, writing into the run folder; a sweep's runs share a group, never a run."""
+    node = dict(config["logger"]["mirror"])
+    if node["_target_"].endswith("WandbLogger"):
+        _finish_wandb(failed=False)
+        node.update(name=folder.name, group=folder.parent.name, config=config)
+    return build(node, save_dir=str(folder))
+
+
+def _finish_wandb(failed: bool) -> None:
+    """End the live wandb run, if there is one: else the next run of this process would be written into it."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
+        wandb.finish(exit_code=int(failed))
+
+
+def _facts(config: Config, overrides: list[str], data: DomainData, method: Method) -> Config:
+    facts = {
+        "name": config["name"],
+        "method": type(method).__module__.rpartition(".")[2],
+        "seed": config["seed"],
+        "fingerprint": fingerprint(config),
+        "overrides": overrides,
+        "directory": os.getcwd(),
+        "data": {role: domain.describe() for role, domain in data.task.domains.items()},
+    }
+    encoder = getattr(method, "encoder", None)
+    return {**facts, "encoder": encoder.describe() if encoder is not None else None}
+
+
+def _check(config: Config) -> None:
+    """Refuse numbers that cannot work before anything is read or written."""
+    budget = config["budget"]
+    for key in ("batches", "evaluate_every", "validation_images"):
+        if not isinstance(budget[key], int) or budget[key] < 1:
+            raise ValueError(f"budget.{key} must be a whole number of at least 1, got {budget[key]!r}")
+    if not isinstance(config["seed"], int) or config["seed"] < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, got {config['seed']!r}")
+    if config["samples"] < 1:
+        raise ValueError(f"samples must be at least 1, got {config['samples']!r}")
+
+
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / ".writable"):
+            pass
+        (folder / ".writable").unlink(missing_ok=True)
+    except OSError as error:
+        raise PermissionError(
+            f"cannot write to the run folder {folder} ({error.strerror}); name another one by run=<folder>"
+        ) from error
+
+
+def check_recorded(config: Config) -> None:
+    """Check every target of a config that came out of a run folder before anything is built from it."""
+    check_targets(config)
+
+
+def quieten() -> None:
+    """Leave out Lightning's advice on worker counts and the like: what matters is said by our own messages."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")   # frozen encoders are
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

@@ -1,0 +1,73 @@
+"""The configuration: every option composes, names only what may be built, and explains its keys."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stylebench.cli import KINDS, compose
+from stylebench.trusted import check_targets
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+PREFIXES = ("stylebench.", "torch.", "torchvision.", "torchmetrics.", "pytorch_lightning.")
+GIVEN = ["dataset.content=photos", "dataset.style=painting.jpg"]
+
+
+def options(group: str) -> list[tuple[str, str]]:
+    return [(group, path.stem) for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+def every_option() -> list[tuple[str, str]]:
+    return [option for group in KINDS.values() for option in options(group)]
+
+
+def targets(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["_target_"]] if "_target_" in node else []
+        return own + [target for value in node.values() for target in targets(value)]
+    return [target for value in node for target in targets(value)] if isinstance(node, list) else []
+
+
+@pytest.mark.parametrize(("group", "name"), every_option())
+def test_every_option_composes_and_names_listed_targets(group: str, name: str) -> None:
+    config = compose("train", [f"{group}={name}", *([] if (group, name) == ("dataset", "procedural") else GIVEN)])
+    found = targets(config)
+    assert found
+    assert all(target.startswith(PREFIXES) for target in found)
+    check_targets(config)
+
+
+@pytest.mark.parametrize("command", ["train", "stylize", "export", "profile", "prepare"])
+def test_every_command_has_a_config_that_composes(command: str) -> None:
+    given = {"stylize": ["run=x", "input=y"], "export": ["run=x", "output=y"]}.get(command, GIVEN)
+    assert compose(command, given)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_every_key_is_explained(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# "), "the first line says what the file is"
+    body = re.split(r"^hydra:", text, flags=re.MULTILINE)[0]
+    unexplained = [
+        line
+        for line in body.splitlines()
+        if re.match(r"\s*[a-z]\w*:\s+\S", line) and "#" not in line and "${" not in line
+    ]
+    assert not unexplained
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_every_file_is_plain_yaml(path: Path) -> None:
+    assert isinstance(yaml.safe_load(path.read_text()), dict)
+
+
+def test_betas_reach_the_optimizer_as_a_plain_list() -> None:
+    from torch import nn
+
+    from stylebench.run import build
+
+    config = compose("train", [*GIVEN, "+model.optimizer.betas=[0.5,0.999]"])
+    optimizer = build(config["model"]["optimizer"])(nn.Linear(1, 1).parameters())
+    assert type(optimizer.defaults["betas"]) is list

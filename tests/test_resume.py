@@ -1,0 +1,108 @@
+"""Which checkpoint a run continues from, and when it refuses."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stylebench.resume import differences, find_start, fingerprint
+
+CONFIG = {
+    "seed": 0, "run": "a", "resume": "auto", "budget": {"batches": 10, "evaluate_every": 5},
+    "model": {"weight_style": 1.0}, "trainer": {"precision": "32-true", "devices": 1},
+}   # fmt: skip
+
+
+def changed(**entries: Any) -> dict[str, Any]:
+    config = {key: dict(value) if isinstance(value, dict) else value for key, value in CONFIG.items()}
+    for dotted, value in entries.items():
+        node, (*path, last) = config, dotted.split("__")
+        for part in path:
+            node = node[part]   # type: ignore[assignment]
+        node[last] = value   # type: ignore[index]
+    return config
+
+
+def write_run(folder: Path, batches: list[int], config: dict[str, Any] = CONFIG) -> None:
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "record.json").write_text('{"batches": 1}')
+    for done in batches:
+        entry = {"format": 1, "version": "0", "batches": done, "config": config, "ema": None, "record": {}}
+        torch.save({"stylebench": entry, "state_dict": {}}, folder / "checkpoints" / f"batch-{done:09d}.ckpt")
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def test_fingerprint_ignores_length_place_and_devices() -> None:
+    free = changed(run="b", resume="must", budget__batches=99, trainer__devices=4)
+    assert fingerprint(free) == fingerprint(CONFIG)
+
+
+@pytest.mark.parametrize(
+    "binding", [{"seed": 1}, {"model__weight_style": 2.0}, {"budget__evaluate_every": 2}, {"trainer__precision": "bf16-mixed"}]
+)
+def test_fingerprint_sees_what_decides_the_weights(binding: dict[str, Any]) -> None:
+    assert fingerprint(changed(**binding)) != fingerprint(CONFIG)
+
+
+def test_differences_name_key_and_values() -> None:
+    assert differences(CONFIG, changed(model__weight_style=2.0)) == ["model.weight_style: 1.0 -> 2.0"]
+
+
+def test_find_start_takes_the_newest_checkpoint(tmp_path: Path) -> None:
+    write_run(tmp_path, [5, 10])
+    start = find_start(tmp_path, "auto", CONFIG)
+    assert start.batches == 10
+    assert start.record == {"batches": 1}
+
+
+def test_find_start_falls_back_over_a_damaged_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_run(tmp_path, [5, 10])
+    damage(tmp_path / "checkpoints" / "batch-000000010.ckpt")
+    with caplog.at_level(logging.WARNING):
+        assert find_start(tmp_path, "auto", CONFIG).batches == 5
+    assert "batch-000000010.ckpt" in caplog.text
+
+
+def test_find_start_begins_in_an_empty_folder(tmp_path: Path) -> None:
+    assert find_start(tmp_path, "auto", CONFIG).checkpoint is None
+
+
+def test_find_start_keeps_a_run_of_another_config_aside(tmp_path: Path) -> None:
+    write_run(tmp_path, [5])
+    assert find_start(tmp_path, "auto", changed(seed=1)).checkpoint is None
+    assert (tmp_path / "earlier-1" / "checkpoints" / "batch-000000005.ckpt").exists()
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_must_names_what_differs(tmp_path: Path) -> None:
+    write_run(tmp_path, [5])
+    with pytest.raises(ValueError, match=r"resume=must.*another config \(seed: 0 -> 1\)"):
+        find_start(tmp_path, "must", changed(seed=1))
+
+
+def test_must_fails_without_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"resume=must.*no checkpoint.*run="):
+        find_start(tmp_path, "must", CONFIG)
+
+
+def test_must_fails_when_all_are_damaged(tmp_path: Path) -> None:
+    write_run(tmp_path, [5])
+    damage(tmp_path / "checkpoints" / "batch-000000005.ckpt")
+    with pytest.raises(ValueError, match="none of the 1 checkpoints .* is intact"):
+        find_start(tmp_path, "must", CONFIG)
+
+
+def test_never_refuses_a_folder_that_holds_a_run(tmp_path: Path) -> None:
+    write_run(tmp_path, [5])
+    with pytest.raises(ValueError, match=r"already holds a run.*resume=auto.*run="):
+        find_start(tmp_path, "never", CONFIG)
+
+
+def test_an_unknown_mode_lists_the_modes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="never, auto, must.*'yes'"):
+        find_start(tmp_path, "yes", CONFIG)

@@ -1,0 +1,234 @@
+"""A run from config to folder: what it leaves, and that stopping and resuming changes nothing."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from stylebench.callbacks.metric_log import MetricLog
+from stylebench.files import read_pickle
+from stylebench.methods.base import NonFiniteLossError
+from stylebench.methods.fast_transfer import FastTransfer
+from stylebench.run import train
+
+Make = Callable[..., dict[str, Any]]
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def record(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "record.json").read_text()))
+
+
+def newest(folder: Path) -> dict[str, Any]:
+    return dict(read_pickle(sorted((folder / "checkpoints").glob("*.ckpt"))[-1]))
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    """Weights, averages, optimizer state and the whole metrics.csv are equal, bit by bit."""
+    left, right = newest(one), newest(other)
+    assert left["stylebench"]["batches"] == right["stylebench"]["batches"]
+    assert_equal(left["state_dict"], right["state_dict"])
+    assert_equal(left["optimizer_states"], right["optimizer_states"])
+    assert_equal(left["stylebench"]["ema"], right["stylebench"]["ema"])
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+
+
+def assert_equal(left: Any, right: Any) -> None:
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_equal(left[key], right[key])
+    elif isinstance(left, list):
+        assert len(left) == len(right)
+        for a, b in zip(left, right, strict=True):
+            assert_equal(a, b)
+    else:
+        assert left == right
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_config: Make) -> Path:
+    """A run of 6 batches, evaluated every 3."""
+    folder = tmp_path_factory.mktemp("finished")
+    train(tiny_config(), folder, [])
+    return folder
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, batch: int, error: BaseException) -> None:
+    """Let training raise after batch `batch` has been finished, as a signal does."""
+    original = MetricLog.on_train_batch_start
+
+    def raising(self: MetricLog, trainer: pl.Trainer, method: Any, *args: Any) -> None:
+        if method.batches_done == batch:
+            raise error
+        original(self, trainer, method, *args)
+
+    monkeypatch.setattr(MetricLog, "on_train_batch_start", raising)
+
+
+def test_run_folder_holds_what_was_promised(finished: Path) -> None:
+    names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    assert names == {
+        "config.yaml", "metrics.csv", "record.json", "samples/batch-000000003.png", "samples/batch-000000006.png",
+        "checkpoints/batch-000000003.ckpt", "checkpoints/batch-000000006.ckpt",
+    }   # fmt: skip
+
+
+def test_metrics_have_batch_one_every_second_and_the_evaluations(finished: Path) -> None:
+    table = rows(finished)
+    assert [row["train/batches"] for row in table] == ["1", "2", "3", "4", "6"]
+    assert [bool(row["train/loss/total"]) for row in table] == [True, True, False, True, True]
+    assert [bool(row["val/loss/total"]) for row in table] == [False, False, True, False, True]
+
+
+def test_logged_total_is_the_weighted_sum(finished: Path) -> None:
+    row = {name: float(value) for name, value in rows(finished)[-1].items()}
+    parts = sum(row[f"train/weighted/{term}"] for term in ("content", "style", "tv"))
+    assert row["train/loss/total"] == pytest.approx(parts, rel=1e-5)
+
+
+def test_record_says_what_ran(finished: Path) -> None:
+    facts = record(finished)
+    assert (facts["status"], facts["batches"], facts["seed"]) == ("finished", 6, 0)
+    assert facts["encoder"]["weights"] == "random"
+    assert facts["data"]["content"]["count"] == 12
+    assert facts["flops_per_batch"] > 0
+    assert facts["parameters"] == 28_467   # johnson_modern of width 4
+    assert math.isfinite(facts["metrics"]["val/loss/total"])
+
+
+def test_encoder_is_in_no_checkpoint(finished: Path) -> None:
+    assert {name.split(".")[0] for name in newest(finished)["state_dict"]} == {"translator"}
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4])
+@pytest.mark.parametrize("error", [SIGTERMException(), KeyboardInterrupt(), RuntimeError("out of memory")])
+def test_stopped_and_resumed_equals_uninterrupted(
+    batch: int, error: BaseException, finished: Path, tmp_path: Path, tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(patch, batch, error)
+        with pytest.raises((SystemExit, RuntimeError)) as caught:
+            train(tiny_config(), tmp_path, [])
+    if isinstance(error, SIGTERMException):
+        assert caught.value.code == 143   # type: ignore[union-attr]
+    assert record(tmp_path)["status"] == ("failed" if isinstance(error, RuntimeError) else "stopped")
+    assert newest(tmp_path)["stylebench"]["batches"] == batch
+    train(tiny_config("resume=must"), tmp_path, [])
+    assert_same_end(finished, tmp_path)
+    assert record(tmp_path)["status"] == "finished"
+
+
+def test_a_stop_during_an_evaluation_makes_up_for_it(
+    finished: Path, tmp_path: Path, tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: FastTransfer, batch: Any, batch_idx: int) -> None:
+        raise SIGTERMException
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FastTransfer, "validation_step", interrupted)
+        with pytest.raises(SystemExit):
+            train(tiny_config(), tmp_path, [])
+    assert newest(tmp_path)["stylebench"]["batches"] == 3
+    train(tiny_config("resume=must"), tmp_path, [])
+    assert_same_end(finished, tmp_path)
+
+
+def test_a_finished_run_extended_equals_one_long_run(tmp_path: Path, tiny_config: Make) -> None:
+    short, long = tmp_path / "short", tmp_path / "long"
+    train(tiny_config("budget.batches=4"), short, [])   # ends off the evaluation grid of 3
+    train(tiny_config("budget.batches=7"), short, [])
+    train(tiny_config("budget.batches=7"), long, [])
+    assert_same_end(short, long)
+
+
+def test_a_finished_run_is_not_trained_again(finished: Path, tiny_config: Make) -> None:
+    before = (finished / "record.json").read_text()
+    result = train(tiny_config(), finished, [])
+    assert result.batches == 6
+    assert result.metrics["train/loss/total"] == float(rows(finished)[-1]["train/loss/total"])
+    assert (finished / "record.json").read_text() == before
+
+
+def test_the_stream_of_batches_does_not_depend_on_workers(finished: Path, tmp_path: Path, tiny_config: Make) -> None:
+    train(tiny_config("dataset.num_workers=2"), tmp_path, [])
+    assert_same_end(finished, tmp_path)
+
+
+def test_an_exception_inside_an_update_is_not_saved(
+    tmp_path: Path, tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: torch.optim.Adam, closure: Callable[[], Any]) -> None:
+        closure()
+        raise RuntimeError("half a step")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FastTransfer, "optimizer_step", lambda self, e, b, opt, closure: failing(opt, closure))
+        with pytest.raises(RuntimeError, match="half a step"):
+            train(tiny_config(), tmp_path, [])
+    assert not list((tmp_path / "checkpoints").glob("*")) if (tmp_path / "checkpoints").exists() else True
+
+
+def test_a_nan_loss_stops_the_run_names_the_term_and_writes_no_checkpoint(
+    tmp_path: Path, tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = FastTransfer.terms
+
+    def spoiled(self: FastTransfer, *args: Any) -> Any:
+        terms = dict(original(self, *args))
+        return {**terms, "tv": terms["tv"] * float("nan")} if self.batches_done >= 4 else terms
+
+    monkeypatch.setattr(FastTransfer, "terms", spoiled)
+    with pytest.raises(NonFiniteLossError, match="'tv' at batch 5"):
+        train(tiny_config(), tmp_path, [])
+    assert newest(tmp_path)["stylebench"]["batches"] == 3
+    assert record(tmp_path)["status"] == "failed"
+    assert "'tv' at batch 5" in record(tmp_path)["error"]
+
+
+def test_several_style_images_are_refused_with_the_way_to_pick_one(tmp_path: Path, tiny_config: Make) -> None:
+    with pytest.raises(ValueError, match=r"one style image.*has 12.*dataset\.style="):
+        train(tiny_config("dataset.style=leaves"), tmp_path, [])
+
+
+def test_an_unwritable_run_folder_is_refused_before_any_work(tmp_path: Path, tiny_config: Make) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PermissionError, match=r"cannot write to the run folder.*run=<folder>"):
+        train(tiny_config(), tmp_path / "file" / "run", [])
+
+
+@pytest.mark.parametrize(
+    ("override", "match"),
+    [
+        ("budget.batches=0", r"budget\.batches.*at least 1, got 0"),
+        ("seed=-1", "seed must be"),
+        ("samples=0", "samples must be at least 1"),
+        ("logger.every_n_batches=0", r"every_n_batches must be at least 1"),
+        ("checkpoint.keep=0", r"checkpoint\.keep"),
+        ("ema.decay=1.5", r"ema\.decay must be in \[0, 1\)"),
+        ("model.gram_norm=cosine", "cosine"),
+        ("model.style_layers=[relu9_9]", "relu9_9"),
+        ("model.network.norm=layer", "layer"),
+    ],
+)
+def test_bad_values_are_named(override: str, match: str, tmp_path: Path, tiny_config: Make) -> None:
+    with pytest.raises(ValueError, match=match):
+        train(tiny_config(override), tmp_path, [])
+
+
+def test_compile_and_channels_last_are_switches_that_train(tmp_path: Path, tiny_config: Make) -> None:
+    train(tiny_config("channels_last=true", "trainer.precision=bf16-mixed"), tmp_path, [])
+    assert record(tmp_path)["precision"] == "bf16-mixed"
