@@ -5,7 +5,6 @@ imported before the command is known, so help and completion answer at once.
 """
 
 import difflib
-import importlib.resources
 import logging
 import os
 import re
@@ -14,6 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stylebench.help import (
+    COMMANDS,
+    KINDS,
+    command_help,
+    conf_folder,
+    experiments,
+    first_comment,
+    general_help,
+    options,
+)
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -21,38 +31,6 @@ Config = dict[str, Any]
 CONF = "pkg://stylebench.conf"
 VERSION_BASE = "1.3"
 FULL_ERROR = "HYDRA_FULL_ERROR"
-
-COMMANDS = {
-    "train": "train a method on images, or -m for a sweep; continues a run that was stopped",
-    "stylize": "apply a trained model to a picture or a folder of pictures",
-    "export": "write a trained model as safetensors and JSON",
-    "profile": "images/s, where the time of a step goes, memory, and the frame's cost over a bare loop",
-    "prepare": "read, check and pack the images of a dataset once",
-    "list": "what there is: models, networks, datasets, encoders, trainers, loggers, experiments, controls",
-}
-EXAMPLES = {
-    "train": [
-        "stylebench train dataset.content=photos/ dataset.style=painting.jpg encoder.weights=squeezenet.pth",
-        "stylebench train dataset.content=photos/ dataset.style=painting.jpg budget.batches=2000 trainer=gpu",
-        "stylebench train -m dataset.content=photos/ dataset.style=a.jpg model.weight_style=1,3,10 seed=0,1,2",
-        "stylebench train run=outputs/fast_transfer/2026-11-20_10-00-00 budget.batches=80000   # continue it for longer",
-    ],
-    "stylize": [
-        "stylebench stylize run=outputs/fast_transfer/2026-11-20_10-00-00 input=photo.jpg output=painted.png",
-        "stylebench stylize run=exported/ input=photos/ output=painted/ alpha=0.7",
-    ],
-    "export": ["stylebench export run=outputs/fast_transfer/2026-11-20_10-00-00 output=exported/"],
-    "profile": [
-        "stylebench profile dataset=procedural encoder.weights=random dataset.size_px=64",
-        "stylebench profile dataset=procedural encoder=vgg16_raw encoder.weights=random trainer.precision=bf16-mixed compile=true",
-    ],
-    "prepare": ["stylebench prepare dataset.content=photos/ dataset.style=painting.jpg"],
-    "list": ["stylebench list models", "stylebench list controls run=outputs/fast_transfer/2026-11-20_10-00-00"],
-}
-KINDS = {
-    "models": "model", "networks": "model/network", "datasets": "dataset", "encoders": "encoder",
-    "trainers": "trainer", "loggers": "logger",
-}  # fmt: skip
 
 
 class UsageError(ValueError):
@@ -198,11 +176,11 @@ def list_kind(arguments: list[str]) -> None:
                 f"{control.name:<12} {control.low:g} .. {control.high:g}, default {control.default:g}: {control.help}"
             )
     elif kind == "experiments":
-        for name, text in _experiments().items():
-            print(f"{name:<28} {_first_comment(text)}")
+        for name, text in experiments().items():
+            print(f"{name:<28} {first_comment(text)}")
     else:
-        for name, text in _options(KINDS[kind]).items():
-            print(f"{name:<16} {_first_comment(text)}")
+        for name, text in options(KINDS[kind]).items():
+            print(f"{name:<16} {first_comment(text)}")
 
 
 HANDLERS: dict[str, Callable[[list[str]], None]] = {
@@ -252,77 +230,6 @@ def complete(arguments: list[str]) -> None:
     return hydra.main(config_path=CONF, config_name=name, version_base=VERSION_BASE)(lambda cfg: None)()  # type: ignore[no-any-return]
 
 
-def general_help() -> str:
-    """Return what stylebench is for and what its commands do."""
-    lines = [
-        "stylebench: train, sweep, benchmark and reproduce style transfer",
-        "",
-        "usage: stylebench <command> [key=value ...]",
-        "",
-    ]
-    lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
-    lines += ["", "stylebench <command> --help   the command's keys, with their meaning and defaults"]
-    lines += [
-        'eval "$(stylebench -sc install=bash)"   completion in this shell (also install=zsh, install=fish)',
-        "",
-        "examples:",
-    ]
-    return "\n".join(lines + [f"  {EXAMPLES[name][0]}" for name in ("train", "stylize", "profile")])
-
-
-def command_help(command: str) -> str:
-    """Return a command's purpose, examples, groups and keys: the commented config file itself."""
-    lines = [
-        f"stylebench {command}: {COMMANDS[command]}",
-        "",
-        "examples:",
-        *(f"  {line}" for line in EXAMPLES[command]),
-    ]
-    if command == "list":
-        return "\n".join(lines)
-    text = (_conf() / f"{command}.yaml").read_text()
-    groups = re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE)
-    if command == "profile":
-        groups = re.findall(r"^  - (\w+): (\w+)$", (_conf() / "train.yaml").read_text(), flags=re.MULTILINE)
-    if groups:
-        lines += ["", "groups (choose with group=option; keys with group.key=value):"]
-        lines += [f"  {group:<10} {', '.join(_options(group))} (default {chosen})" for group, chosen in groups]
-    lines += ["", "keys and defaults:"]
-    shown = re.split(r"^hydra:", text, flags=re.MULTILINE)[0]
-    lines += [f"  {line}" for line in shown.splitlines()[1:] if line and not re.match(r"(defaults:|  - )", line)]
-    lines += ["", f"everything, composed: stylebench {command} ... --cfg job" if command == "train" else ""]
-    return "\n".join(lines).rstrip()
-
-
-def _conf() -> Any:
-    return importlib.resources.files("stylebench.conf")
-
-
-def _options(group: str) -> dict[str, str]:
-    """Return the option names of a config group with their files' text."""
-    folder = _conf()
-    for part in group.split("/"):
-        folder = folder / part
-    files = sorted((item.name, item) for item in folder.iterdir() if item.name.endswith(".yaml"))
-    return {name.removesuffix(".yaml"): item.read_text() for name, item in files}
-
-
-def _experiments() -> dict[str, str]:
-    """Return the studies as `<paper>/<study>` with their files' text."""
-    found = {}
-    for folder in sorted(importlib.resources.files("stylebench.experiments").iterdir(), key=lambda item: item.name):
-        if folder.is_dir():
-            for item in sorted(folder.iterdir(), key=lambda item: item.name):
-                if item.name.endswith(".yaml"):
-                    found[f"{folder.name}/{item.name.removesuffix('.yaml')}"] = item.read_text()
-    return found
-
-
-def _first_comment(text: str) -> str:
-    line = text.splitlines()[0] if text.startswith("#") else ""
-    return re.sub(r"^#\s*(\S+\.yaml\s+--\s*)?", "", line)
-
-
 def _expand_experiment(arguments: list[str]) -> list[str]:
     """Replace `experiment=<paper>/<study>` by the study's base overrides; later arguments win over them."""
     chosen = [argument for argument in arguments if argument.startswith("experiment=")]
@@ -331,7 +238,7 @@ def _expand_experiment(arguments: list[str]) -> list[str]:
     import yaml
 
     name = chosen[-1].removeprefix("experiment=")
-    studies = _experiments()
+    studies = experiments()
     if name not in studies:
         raise UsageError(f"no experiment {name!r}{_closest(name, studies)}; there are: {', '.join(studies) or 'none'}")
     base = yaml.safe_load(studies[name])["base"]
@@ -365,7 +272,7 @@ def _check_shared_folder(arguments: list[str]) -> None:
 
 def _controls_apart(arguments: list[str]) -> list[str]:
     """Turn `alpha=0.7` into `+controls.alpha=0.7` where `alpha` is no key of the command; the model checks the name."""
-    keys = re.findall(r"^(\w+):", (_conf() / "stylize.yaml").read_text(), flags=re.MULTILINE)
+    keys = re.findall(r"^(\w+):", (conf_folder() / "stylize.yaml").read_text(), flags=re.MULTILINE)
     turned = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -397,7 +304,7 @@ def _message(error: BaseException) -> str:
     if missing := re.search(r"Missing mandatory value: (\S+)", text):
         return f"{missing[1]} is not set; give it on the command line: {missing[1]}=..."
     if unknown := re.search(r"Could not override '([\w.@/]+)'", text):
-        return f"there is no key {unknown[1]!r}; see the keys with: stylebench <command> --help, or train --cfg job\n{text}"
+        return f"there is no key {unknown[1]!r}; stylebench <command> --help shows the keys\n{text}"
     cause = error.__cause__
     return f"{text}\n{cause}" if cause is not None and str(cause) not in text else text
 

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -124,10 +125,10 @@ class Rounds(pl.Callback):
             totals[part] += time.perf_counter() - begin
             return result
 
-        while (raw := timed("data", lambda: next(batches, None))) is not None:
-            batch = timed("augmentation", lambda raw=raw: self.data.task.finish(_to(raw, device)))
-            loss = timed("forward", lambda batch=batch: step.forward(batch))
-            timed("backward", lambda loss=loss: step.backward(loss))
+        while (raw := timed("data", partial(next, batches, None))) is not None:
+            batch = timed("augmentation", partial(self.data.task.finish, _to(raw, device)))
+            loss = timed("forward", partial(step.forward, batch))
+            timed("backward", partial(step.backward, loss))
             timed("optimizer", step.step)
             count += 1
         return {part: total / count for part, total in totals.items()}
@@ -155,7 +156,7 @@ class BareStep:
     def backward(self, loss: Tensor) -> None:
         """Fill the gradients."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        torch.autograd.backward(self.scaler.scale(loss))
 
     def step(self) -> None:
         """Move the weights."""
@@ -215,9 +216,10 @@ def report(figures: Figures) -> str:
     """Return the figures as a short table."""
     whole = sum(figures.parts.values())
     lines = [
-        f"{figures.method}, {figures.size_px} px, batch {figures.batch_size}, {figures.precision}, on {figures.device}, "
+        f"{figures.method}, {figures.size_px} px, batch {figures.batch_size}, {figures.precision}, {figures.device}, "
         f"{figures.threads} threads",
-        f"  inside the frame   {figures.frame_seconds * 1e3:9.2f} ms a batch   {figures.images_per_second:.1f} images/s",
+        f"  inside the frame   {figures.frame_seconds * 1e3:9.2f} ms a batch   "
+        f"{figures.images_per_second:.1f} images/s",
         f"  bare loop          {figures.bare_seconds * 1e3:9.2f} ms a batch",
         f"  frame over bare    {figures.frame_over_bare:9.3f}      (rounds: "
         + ", ".join(f"{ratio:.3f}" for ratio in figures.frame_over_bare_rounds)

@@ -17,7 +17,6 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from stylebench import __version__
 from stylebench.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
@@ -101,7 +100,7 @@ def build_method(config: Config, data: DomainData) -> Method:
     method.prepare(data.task)
     data.position = lambda: method.batches_done
     if config["channels_last"]:
-        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        method.to(memory_format=torch.channels_last)
     if config["compile"]:
         for name in method.compiled_networks:
             method.get_submodule(name).compile()
@@ -132,7 +131,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         NonFiniteLossError: if the loss became NaN or infinite; the newest checkpoint is from before that.
     """
     _check(config)
-    first = rank_zero_only.rank == 0
+    first = int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("RANK", "0")) == 0
     _make_writable(folder)
     start = find_start(folder, config["resume"], config, first_process=first)
     batches, every = config["budget"]["batches"], config["budget"]["evaluate_every"]
@@ -322,5 +321,5 @@ def quieten() -> None:
     """Leave out Lightning's advice on worker counts and the like: what matters is said by our own messages."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")   # frozen encoders are
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen encoders are
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

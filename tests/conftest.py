@@ -38,10 +38,21 @@ def squeezenet_weights(shared: Path) -> Path:
 
 
 TINY = [
-    "dataset=procedural", "dataset.source.count=12", "dataset.source.size_px=48", "dataset.size_px=32", "dataset.flip=true",
-    "encoder.weights=random", "encoder.normalize=false", "model.network.width=4", "model.style_size_px=32",
-    "budget.batches=6", "budget.evaluate_every=3", "budget.validation_images=2", "samples=2", "logger.every_n_batches=2",
-]   # fmt: skip
+    "dataset=procedural",
+    "dataset.source.count=12",
+    "dataset.source.size_px=48",
+    "dataset.size_px=32",
+    "dataset.flip=true",
+    "encoder.weights=random",
+    "encoder.normalize=false",
+    "model.network.width=4",
+    "model.style_size_px=32",
+    "budget.batches=6",
+    "budget.evaluate_every=3",
+    "budget.validation_images=2",
+    "samples=2",
+    "logger.every_n_batches=2",
+]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stylebench.cli import KINDS, compose
+from stylebench.cli import compose
+from stylebench.help import KINDS
 from stylebench.trusted import check_targets
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

@@ -12,7 +12,7 @@ from stylebench.resume import differences, find_start, fingerprint
 CONFIG = {
     "seed": 0, "run": "a", "resume": "auto", "budget": {"batches": 10, "evaluate_every": 5},
     "model": {"weight_style": 1.0}, "trainer": {"precision": "32-true", "devices": 1},
-}   # fmt: skip
+}  # fmt: skip
 
 
 def changed(**entries: Any) -> dict[str, Any]:
@@ -20,8 +20,8 @@ def changed(**entries: Any) -> dict[str, Any]:
     for dotted, value in entries.items():
         node, (*path, last) = config, dotted.split("__")
         for part in path:
-            node = node[part]   # type: ignore[assignment]
-        node[last] = value   # type: ignore[index]
+            node = node[part]  # type: ignore[assignment]
+        node[last] = value  # type: ignore[index]
     return config
 
 
@@ -43,7 +43,8 @@ def test_fingerprint_ignores_length_place_and_devices() -> None:
 
 
 @pytest.mark.parametrize(
-    "binding", [{"seed": 1}, {"model__weight_style": 2.0}, {"budget__evaluate_every": 2}, {"trainer__precision": "bf16-mixed"}]
+    "binding",
+    [{"seed": 1}, {"model__weight_style": 2.0}, {"budget__evaluate_every": 2}, {"trainer__precision": "bf16-mixed"}],
 )
 def test_fingerprint_sees_what_decides_the_weights(binding: dict[str, Any]) -> None:
     assert fingerprint(changed(**binding)) != fingerprint(CONFIG)
@@ -93,7 +94,7 @@ def test_must_fails_without_a_checkpoint(tmp_path: Path) -> None:
 def test_must_fails_when_all_are_damaged(tmp_path: Path) -> None:
     write_run(tmp_path, [5])
     damage(tmp_path / "checkpoints" / "batch-000000005.ckpt")
-    with pytest.raises(ValueError, match="none of the 1 checkpoints .* is intact"):
+    with pytest.raises(ValueError, match=r"none of the 1 checkpoints .* is intact"):
         find_start(tmp_path, "must", CONFIG)
 
 
@@ -104,5 +105,5 @@ def test_never_refuses_a_folder_that_holds_a_run(tmp_path: Path) -> None:
 
 
 def test_an_unknown_mode_lists_the_modes(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="never, auto, must.*'yes'"):
+    with pytest.raises(ValueError, match=r"never, auto, must.*'yes'"):
         find_start(tmp_path, "yes", CONFIG)

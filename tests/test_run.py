@@ -84,7 +84,7 @@ def test_run_folder_holds_what_was_promised(finished: Path) -> None:
     assert names == {
         "config.yaml", "metrics.csv", "record.json", "samples/batch-000000003.png", "samples/batch-000000006.png",
         "checkpoints/batch-000000003.ckpt", "checkpoints/batch-000000006.ckpt",
-    }   # fmt: skip
+    }  # fmt: skip
 
 
 def test_metrics_have_batch_one_every_second_and_the_evaluations(finished: Path) -> None:
@@ -106,7 +106,7 @@ def test_record_says_what_ran(finished: Path) -> None:
     assert facts["encoder"]["weights"] == "random"
     assert facts["data"]["content"]["count"] == 12
     assert facts["flops_per_batch"] > 0
-    assert facts["parameters"] == 28_467   # johnson_modern of width 4
+    assert facts["parameters"] == 28_467  # johnson_modern of width 4
     assert math.isfinite(facts["metrics"]["val/loss/total"])
 
 
@@ -124,7 +124,7 @@ def test_stopped_and_resumed_equals_uninterrupted(
         with pytest.raises((SystemExit, RuntimeError)) as caught:
             train(tiny_config(), tmp_path, [])
     if isinstance(error, SIGTERMException):
-        assert caught.value.code == 143   # type: ignore[union-attr]
+        assert caught.value.code == 143  # type: ignore[union-attr]
     assert record(tmp_path)["status"] == ("failed" if isinstance(error, RuntimeError) else "stopped")
     assert newest(tmp_path)["stylebench"]["batches"] == batch
     train(tiny_config("resume=must"), tmp_path, [])
@@ -149,7 +149,7 @@ def test_a_stop_during_an_evaluation_makes_up_for_it(
 
 def test_a_finished_run_extended_equals_one_long_run(tmp_path: Path, tiny_config: Make) -> None:
     short, long = tmp_path / "short", tmp_path / "long"
-    train(tiny_config("budget.batches=4"), short, [])   # ends off the evaluation grid of 3
+    train(tiny_config("budget.batches=4"), short, [])  # ends off the evaluation grid of 3
     train(tiny_config("budget.batches=7"), short, [])
     train(tiny_config("budget.batches=7"), long, [])
     assert_same_end(short, long)

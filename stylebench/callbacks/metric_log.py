@@ -58,7 +58,7 @@ class MetricLog(pl.Callback):
         """Log the means over all images of all processes."""
         mine = (self._images, _read(self._sums))
         parts: list[tuple[int, dict[str, float]]] = [mine]
-        if trainer.world_size > 1:   # a process without a single image knows no names: gather them with the sums
+        if trainer.world_size > 1:  # a process without a single image knows no names: gather them with the sums
             parts = [mine] * trainer.world_size
             torch.distributed.all_gather_object(parts, mine)
         images = sum(count for count, _ in parts)

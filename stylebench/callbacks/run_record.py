@@ -92,14 +92,14 @@ class RunRecord(pl.Callback):
         """Start the clock after the first batch of a session, and count operations in the first of the run."""
         if self.count_flops and self.record["flops_per_batch"] is None and self._counter is None:
             self._counter = FlopCounterMode(display=False)
-            self._counter.__enter__()
+            self._counter.__enter__()  # type: ignore[no-untyped-call]
         elif self._clock is None:
             self._clock = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Count the batch."""
         if self._counter is not None:
-            self._counter.__exit__(None, None, None)
+            self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self.record["flops_per_batch"] = self._counter.get_total_flops() * trainer.world_size
             self._counter, self.count_flops = None, False
         elif self._clock is not None:
@@ -125,7 +125,7 @@ class RunRecord(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leave the counting mode if the first batch failed."""
         if self._counter is not None:
-            self._counter.__exit__(None, None, None)
+            self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._counter = None
 
     def _stop_clock(self, method: pl.LightningModule) -> None:

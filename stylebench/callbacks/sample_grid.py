@@ -62,7 +62,8 @@ def sample_grid(rows: list[Tensor]) -> Tensor:
         (3, H', W') in [0, 1], on the CPU.
     """
     images = torch.cat([row.float().cpu() for row in rows]).clamp(0, 1)  # (rows * B, 3, H, W)
-    return make_grid(images, nrow=len(rows[0]), padding=2, pad_value=1.0)
+    grid: Tensor = make_grid(images, nrow=len(rows[0]), padding=2, pad_value=1.0)
+    return grid
 
 
 def save_png(image: Tensor, path: Path) -> None:

@@ -27,6 +27,13 @@ class StyleBatch(NamedTuple):
     style: Tensor | None
 
 
+def drawn(images: Tensor | None) -> Tensor:
+    """Return the images of a role that the method draws; one that it does not draw is a fault of the method."""
+    if images is None:
+        raise RuntimeError("the batch does not hold this role: add it to the method's `draws`")
+    return images
+
+
 class StyleTask:
     """Draw content and style images, independently of each other.
 

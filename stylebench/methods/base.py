@@ -80,7 +80,7 @@ class Method(pl.LightningModule):
         """Number of finished batches of the whole run: the only clock for schedules, logging and checkpoints."""
         if self._trainer is None:
             return self._batches_before
-        return self._batches_before + int(self.trainer.fit_loop.epoch_loop.batch_progress.total.processed)
+        return self._batches_before + int(self.trainer.fit_loop.epoch_loop.batch_progress.total.processed)  # type: ignore[attr-defined]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the batch counter; Lightning's own loop positions are left out, since they would contradict it."""
@@ -194,7 +194,7 @@ class Method(pl.LightningModule):
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             torch.distributed.all_reduce(flat)
             flat /= torch.distributed.get_world_size()
-            for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
                 gradient.copy_(part.view_as(gradient))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.data.augmentation import whole_image
-from stylebench.data.tasks import StyleBatch, StyleTask
+from stylebench.data.tasks import StyleBatch, StyleTask, drawn
 from stylebench.functional.content import content_loss
 from stylebench.functional.geometry import center_square
 from stylebench.functional.gram import check_gram_energy, gram_loss, gram_matrix
@@ -104,8 +104,9 @@ class FastTransfer(Method):
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> Tensor:
         """Compare the stylized batch with its contents and with the style image (sections 3.1, 3.2)."""
-        stylized = self(batch.content)  # (B, 3, H, W)
-        return self.log_and_sum(self.terms(batch.content, stylized), self.weights)
+        content = drawn(batch.content)  # (B, 3, H, W) in [0, 1]
+        stylized = self(content)  # (B, 3, H, W)
+        return self.log_and_sum(self.terms(content, stylized), self.weights)
 
     def terms(self, content: Tensor, stylized: Tensor) -> Terms:
         """Return the loss terms of a batch, as batch means: content and style by layer, total variation.
@@ -130,7 +131,8 @@ class FastTransfer(Method):
 
     def validation_step(self, batch: StyleBatch, batch_idx: int) -> None:
         """Log the same terms on held-out contents."""
-        self.log_and_sum(self.terms(batch.content, self(batch.content)), self.weights, stage="val")
+        content = drawn(batch.content)
+        self.log_and_sum(self.terms(content, self(content)), self.weights, stage="val")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Optimize the generator; the encoder is frozen."""
@@ -138,5 +140,6 @@ class FastTransfer(Method):
 
     def sample_rows(self, batch: StyleBatch) -> list[Tensor]:
         """Return content and stylized rows, each led by the style image, cropped to the contents' size."""
-        style = center_square(self.get_buffer("style_image"), batch.content.shape[-1])
-        return [torch.cat([style, row]) for row in (batch.content, self.translate(batch))]
+        content = drawn(batch.content)
+        style = center_square(self.get_buffer("style_image"), content.shape[-1])  # (1, 3, H, W)
+        return [torch.cat([style, row]) for row in (content, self.translate(batch))]

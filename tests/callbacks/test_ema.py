@@ -28,22 +28,22 @@ class Followed(Method):
 
 
 def batch_end(ema: EMA, method: Method) -> None:
-    ema.on_train_batch_end(None, method, None, None, 0)   # type: ignore[arg-type]
+    ema.on_train_batch_end(None, method, None, None, 0)  # type: ignore[arg-type]
 
 
 def started(decay: float) -> tuple[EMA, Followed]:
     method, ema = Followed(), EMA(decay)
     method.set(0.0)
-    ema.on_fit_start(None, method)   # type: ignore[arg-type]
+    ema.on_fit_start(None, method)  # type: ignore[arg-type]
     return ema, method
 
 
 def test_ema_ramps_up_as_documented() -> None:
     ema, method = started(0.999)
     method.set(1.0)
-    batch_end(ema, method)   # t = 1: keeps (1 + 1) / (10 + 1) = 2/11 of 0, adds 9/11 of 1
+    batch_end(ema, method)  # t = 1: keeps (1 + 1) / (10 + 1) = 2/11 of 0, adds 9/11 of 1
     assert float(ema.networks["net"]["0.weight"]) == pytest.approx(9 / 11)
-    batch_end(ema, method)   # t = 2: keeps 3/12 of 9/11: 1 - 3/12 * 2/11
+    batch_end(ema, method)  # t = 2: keeps 3/12 of 9/11: 1 - 3/12 * 2/11
     assert float(ema.networks["net"]["0.weight"]) == pytest.approx(1 - 3 / 12 * 2 / 11)
 
 
@@ -74,9 +74,16 @@ def test_ema_swapped_restores_the_weights_after_an_exception() -> None:
     ema, method = started(0.9)
     method.set(1.0)
     storage = method.net[0].weight.data_ptr()
-    with pytest.raises(RuntimeError, match="inside"), ema.swapped(method):
-        assert method.value == 0.0
-        raise RuntimeError("inside")
+    inside = []
+
+    def evaluate() -> None:
+        with ema.swapped(method):
+            inside.append(method.value)
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        evaluate()
+    assert inside == [0.0]
     assert method.value == 1.0
     assert method.net[0].weight.data_ptr() == storage
 
@@ -84,9 +91,9 @@ def test_ema_swapped_restores_the_weights_after_an_exception() -> None:
 def test_ema_gives_the_weights_back_before_others_see_an_interrupted_evaluation() -> None:
     ema, method = started(0.9)
     method.set(1.0)
-    ema.on_validation_start(None, method)   # type: ignore[arg-type]
+    ema.on_validation_start(None, method)  # type: ignore[arg-type]
     assert method.value == 0.0
-    ema.on_exception(None, method, KeyboardInterrupt())   # type: ignore[arg-type]
+    ema.on_exception(None, method, KeyboardInterrupt())  # type: ignore[arg-type]
     assert method.value == 1.0
 
 
@@ -95,10 +102,10 @@ def test_ema_state_survives_a_checkpoint() -> None:
     method.set(1.0)
     batch_end(ema, method)
     checkpoint: dict[str, Any] = {}
-    ema.on_save_checkpoint(None, method, checkpoint)   # type: ignore[arg-type]
+    ema.on_save_checkpoint(None, method, checkpoint)  # type: ignore[arg-type]
     restored = EMA(0.9)
-    restored.on_load_checkpoint(None, method, checkpoint)   # type: ignore[arg-type]
-    restored.on_fit_start(None, method)   # type: ignore[arg-type]
+    restored.on_load_checkpoint(None, method, checkpoint)  # type: ignore[arg-type]
+    restored.on_fit_start(None, method)  # type: ignore[arg-type]
     for one in (ema, restored):
         batch_end(one, method)
     left: dict[str, Tensor] = ema.networks["net"]
@@ -107,7 +114,7 @@ def test_ema_state_survives_a_checkpoint() -> None:
 
 def test_ema_refuses_a_checkpoint_without_averages() -> None:
     with pytest.raises(ValueError, match="ema=null"):
-        EMA(0.9).on_load_checkpoint(None, None, {"stylebench": {"ema": None}})   # type: ignore[arg-type]
+        EMA(0.9).on_load_checkpoint(None, None, {"stylebench": {"ema": None}})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, 2.0])

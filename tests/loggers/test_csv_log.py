@@ -14,7 +14,7 @@ def read(folder: Path) -> list[dict[str, str]]:
 
 
 def test_csv_log_writes_numbers_that_read_back_exactly(tmp_path: Path) -> None:
-    value = 0.1 + 0.2   # not 0.3: shortest text that gives the same float64
+    value = 0.1 + 0.2  # not 0.3: shortest text that gives the same float64
     CSVLog(tmp_path).log_metrics({"train/loss/total": value}, step=1)
     assert float(read(tmp_path)[0]["train/loss/total"]) == value
 
@@ -36,7 +36,7 @@ def test_csv_log_merges_metrics_of_one_batch_into_one_row(tmp_path: Path) -> Non
 def test_csv_log_refuses_to_go_back(tmp_path: Path) -> None:
     log = CSVLog(tmp_path)
     log.log_metrics({"a": 1.0}, step=5)
-    with pytest.raises(ValueError, match="row of batch 5.*got 4"):
+    with pytest.raises(ValueError, match=r"row of batch 5.*got 4"):
         log.log_metrics({"a": 1.0}, step=4)
 
 

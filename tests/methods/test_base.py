@@ -23,14 +23,14 @@ def test_log_and_sum_weighs_terms_and_layers() -> None:
         "train/loss/style_deep": 5.0, "train/weighted/style_deep": 2.5,
         "train/loss/style": 8.0, "train/weighted/style": 4.0,
         "train/loss/total": 24.0,
-    }   # fmt: skip
+    }  # fmt: skip
 
 
 def test_log_and_sum_keeps_gradient_in_the_total_only() -> None:
     method, x = Method(), torch.tensor(3.0, requires_grad=True)
     total = method.log_and_sum({"square": x * x}, {"square": 2.0})
     total.backward()
-    assert float(x.grad) == 12.0   # type: ignore[arg-type]
+    assert float(x.grad) == 12.0  # type: ignore[arg-type]
     assert not any(value.requires_grad for value in method.latest["train"].values())
 
 
@@ -51,9 +51,9 @@ def test_check_finite_names_the_term_and_the_first_batch(bad: float) -> None:
 
 def test_check_finite_is_quiet_on_finite_losses() -> None:
     method = Method()
-    method.check_finite()   # before the first batch
+    method.check_finite()  # before the first batch
     method.log_and_sum({"content": torch.tensor(1.0)}, {"content": 1.0})
-    assert method.check_finite() is None   # type: ignore[func-returns-value]
+    assert method.check_finite() is None  # type: ignore[func-returns-value]
 
 
 class TwoPlayers(Method):
@@ -67,12 +67,17 @@ class TwoPlayers(Method):
         self.left_over: list[bool] = []
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        optimizer_first, optimizer_second = self.optimizers()   # type: ignore[misc]
+        optimizer_first, optimizer_second = self.optimizers()  # type: ignore[misc]
         self.second.requires_grad_(False)
         self.update(
-            optimizer_first, 1e3 * self.second(self.first(batch[0])).square().mean(), self.first.parameters(), clip_norm=0.1
+            optimizer_first,
+            1e3 * self.second(self.first(batch[0])).square().mean(),
+            self.first.parameters(),
+            clip_norm=0.1,
         )
-        self.norms.append(float(nn.utils.get_total_norm([p.grad for p in self.first.parameters() if p.grad is not None])))
+        self.norms.append(
+            float(nn.utils.get_total_norm([p.grad for p in self.first.parameters() if p.grad is not None]))
+        )
         self.left_over.append(any(p.grad is not None for p in self.second.parameters()))
         self.second.requires_grad_(True)
         self.update(optimizer_second, self.second(self.first(batch[0]).detach()).mean(), self.second.parameters())
@@ -85,7 +90,7 @@ def fit_two_players(method: TwoPlayers, batches: int) -> None:
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,
-    )   # fmt: skip
+    )  # fmt: skip
     trainer.fit(method, DataLoader(TensorDataset(torch.randn(batches, 2)), batch_size=1))
 
 

@@ -1,0 +1,110 @@
+"""What the command line says of itself: commands, examples, options and keys, read from the commented config files."""
+
+import importlib.resources
+import re
+from typing import Any
+
+COMMANDS = {
+    "train": "train a method on images, or -m for a sweep; continues a run that was stopped",
+    "stylize": "apply a trained model to a picture or a folder of pictures",
+    "export": "write a trained model as safetensors and JSON",
+    "profile": "images/s, where the time of a step goes, memory, and the frame's cost over a bare loop",
+    "prepare": "read, check and pack the images of a dataset once",
+    "list": "what there is: models, networks, datasets, encoders, trainers, loggers, experiments, controls",
+}
+EXAMPLES = {
+    "train": [
+        "stylebench train dataset.content=photos/ dataset.style=painting.jpg encoder.weights=squeezenet.pth",
+        "stylebench train dataset.content=photos/ dataset.style=painting.jpg budget.batches=2000 trainer=gpu",
+        "stylebench train -m dataset.content=photos/ dataset.style=a.jpg model.weight_style=1,3,10 seed=0,1,2",
+        "stylebench train run=outputs/fast_transfer/2026-11-20_10-00-00 budget.batches=80000   # continue it for longer",
+    ],
+    "stylize": [
+        "stylebench stylize run=outputs/fast_transfer/2026-11-20_10-00-00 input=photo.jpg output=painted.png",
+        "stylebench stylize run=exported/ input=photos/ output=painted/ alpha=0.7",
+    ],
+    "export": ["stylebench export run=outputs/fast_transfer/2026-11-20_10-00-00 output=exported/"],
+    "profile": [
+        "stylebench profile dataset=procedural encoder.weights=random dataset.size_px=64",
+        "stylebench profile dataset=procedural encoder=vgg16_raw encoder.weights=random trainer.precision=bf16-mixed compile=true",
+    ],
+    "prepare": ["stylebench prepare dataset.content=photos/ dataset.style=painting.jpg"],
+    "list": ["stylebench list models", "stylebench list controls run=outputs/fast_transfer/2026-11-20_10-00-00"],
+}
+KINDS = {
+    "models": "model", "networks": "model/network", "datasets": "dataset", "encoders": "encoder",
+    "trainers": "trainer", "loggers": "logger",
+}  # fmt: skip
+
+
+def general_help() -> str:
+    """Return what stylebench is for and what its commands do."""
+    lines = [
+        "stylebench: train, sweep, benchmark and reproduce style transfer",
+        "",
+        "usage: stylebench <command> [key=value ...]",
+        "",
+    ]
+    lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
+    lines += ["", "stylebench <command> --help   the command's keys, with their meaning and defaults"]
+    lines += [
+        'eval "$(stylebench -sc install=bash)"   completion in this shell (also install=zsh, install=fish)',
+        "",
+        "examples:",
+    ]
+    return "\n".join(lines + [f"  {EXAMPLES[name][0]}" for name in ("train", "stylize", "profile")])
+
+
+def command_help(command: str) -> str:
+    """Return a command's purpose, examples, groups and keys: the commented config file itself."""
+    lines = [
+        f"stylebench {command}: {COMMANDS[command]}",
+        "",
+        "examples:",
+        *(f"  {line}" for line in EXAMPLES[command]),
+    ]
+    if command == "list":
+        return "\n".join(lines)
+    text = (conf_folder() / f"{command}.yaml").read_text()
+    groups = re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE)
+    if command == "profile":
+        groups = re.findall(r"^  - (\w+): (\w+)$", (conf_folder() / "train.yaml").read_text(), flags=re.MULTILINE)
+    if groups:
+        lines += ["", "groups (choose with group=option; keys with group.key=value):"]
+        lines += [f"  {group:<10} {', '.join(options(group))} (default {chosen})" for group, chosen in groups]
+    lines += ["", "keys and defaults:"]
+    shown = re.split(r"^hydra:", text, flags=re.MULTILINE)[0]
+    lines += [f"  {line}" for line in shown.splitlines()[1:] if line and not re.match(r"(defaults:|  - )", line)]
+    lines += ["", f"everything, composed: stylebench {command} ... --cfg job" if command == "train" else ""]
+    return "\n".join(lines).rstrip()
+
+
+def conf_folder() -> Any:
+    """Return the folder of the configuration groups, wherever the package is installed."""
+    return importlib.resources.files("stylebench.conf")
+
+
+def options(group: str) -> dict[str, str]:
+    """Return the option names of a config group with their files' text."""
+    folder = conf_folder()
+    for part in group.split("/"):
+        folder = folder / part
+    files = sorted((item.name, item) for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return {name.removesuffix(".yaml"): item.read_text() for name, item in files}
+
+
+def experiments() -> dict[str, str]:
+    """Return the studies as `<paper>/<study>` with their files' text."""
+    found = {}
+    for folder in sorted(importlib.resources.files("stylebench.experiments").iterdir(), key=lambda item: item.name):
+        if folder.is_dir():
+            for item in sorted(folder.iterdir(), key=lambda item: item.name):
+                if item.name.endswith(".yaml"):
+                    found[f"{folder.name}/{item.name.removesuffix('.yaml')}"] = item.read_text()
+    return found
+
+
+def first_comment(text: str) -> str:
+    """Return what the first line of a config file says of it."""
+    line = text.splitlines()[0] if text.startswith("#") else ""
+    return re.sub(r"^#\s*(\S+\.yaml\s+--\s*)?", "", line)
