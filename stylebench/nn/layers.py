@@ -144,8 +144,18 @@ class UpsampleConv(nn.Conv2d):
         spread = F.pad(self.weight.flip(2, 3), (1, 1, 1, 1))  # (O, C, 5, 5)
         rows = spread[:, :, 1:] + spread[:, :, :-1]  # (O, C, 4, 5)
         kernel = rows[..., 1:] + rows[..., :-1]  # (O, C, 4, 4)
-        padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")  # (B, C, H + 2, W + 2)
+        padded = _repeat_edges(maps)  # (B, C, H + 2, W + 2)
         return F.conv_transpose2d(padded, kernel.transpose(0, 1), self.bias, stride=2, padding=3)
+
+
+def _repeat_edges(maps: Tensor) -> Tensor:
+    """Extend (B, C, H, W) by one pixel on each side, a copy of its neighbor."""
+    if not torch.compiler.is_compiling():
+        return F.pad(maps, (1, 1, 1, 1), mode="replicate")
+    # torch.compile has no right layout for the backward of replication padding on channels_last maps; a compiler fuses
+    # the concatenations, which cost more than the padding when they run one by one.
+    maps = torch.cat((maps[:, :, :1], maps, maps[:, :, -1:]), 2)  # (B, C, H + 2, W)
+    return torch.cat((maps[..., :1], maps, maps[..., -1:]), 3)  # (B, C, H + 2, W + 2)
 
 
 class OutputConv(nn.Conv2d):

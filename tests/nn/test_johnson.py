@@ -219,6 +219,25 @@ def test_bf16_autocast_stays_near_float32(network: Network) -> None:
     assert (rough - exact).abs().mean() < 0.02
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_compiled_equals_eager(network: Network, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    net = network(width=4).to(memory_format=layout)  # type: ignore[call-overload]
+    content = images(48, 44, count=2).to(memory_format=layout)
+    weights, plain = list(net.parameters()), net(content)
+    grad = torch.randn(plain.shape, generator=torch.Generator().manual_seed(0))
+    wanted, keys = torch.autograd.grad(plain, weights, grad), list(net.state_dict())
+    net.compile()
+    compiled = net(content)
+    torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-4)
+    largest = max(float(tensor.abs().max()) for tensor in wanted)
+    for tensor, reference in zip(torch.autograd.grad(compiled, weights, grad), wanted, strict=True):
+        torch.testing.assert_close(tensor, reference, rtol=1e-2, atol=1e-4 * largest)
+    assert list(net.state_dict()) == keys
+
+
 def test_johnson_modern_initialization() -> None:
     torch.manual_seed(0)
     for layer in JohnsonModern(width=8).modules():

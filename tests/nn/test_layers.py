@@ -128,6 +128,13 @@ def test_upsample_conv_equals_nearest_reflection_and_convolution(size: tuple[int
     torch.testing.assert_close(gradients(result, inputs), gradients(expected, inputs), rtol=1e-11, atol=1e-11)
 
 
+def test_upsample_conv_is_the_same_when_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, maps = UpsampleConv(3, 4).double(), images(2, 3, 5, 7)
+    plain = layer(maps)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(layer(maps), plain)
+
+
 @pytest.mark.parametrize("mode", ["reflect", "constant"])
 def test_output_conv_equals_one_convolution(mode: str) -> None:
     layer, maps = OutputConv(4, 3, 9, mode).double(), images(2, 4, 6, 11)
