@@ -155,7 +155,8 @@ def prepare(arguments: list[str]) -> None:
     for role, domain in run.open_domains(config).items():
         facts = domain.describe()
         print(
-            f"{role}: {facts['count']} images of {facts['path']}, {len(domain.skipped)} left out, digest {facts['digest'][:12]}"
+            f"{role}: {facts['count']} images of {facts['path']}, {len(domain.skipped)} left out, "
+            f"digest {facts['digest'][:12]}"
         )
         for name, reason in domain.skipped:
             print(f"  left out {name}: {reason}")
@@ -288,7 +289,8 @@ def _say_where(folder: Path) -> None:
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         shown = os.path.relpath(folder)
         print(
-            f"\nrun folder  {shown}\npictures    {shown}/samples/\nuse it      stylebench stylize run={shown} input=<picture>"
+            f"\nrun folder  {shown}\npictures    {shown}/samples/\n"
+            f"use it      stylebench stylize run={shown} input=<picture>"
         )
 
 

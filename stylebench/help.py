@@ -17,7 +17,7 @@ EXAMPLES = {
         "stylebench train dataset.content=photos/ dataset.style=painting.jpg encoder.weights=squeezenet.pth",
         "stylebench train dataset.content=photos/ dataset.style=painting.jpg budget.batches=2000 trainer=gpu",
         "stylebench train -m dataset.content=photos/ dataset.style=a.jpg model.weight_style=1,3,10 seed=0,1,2",
-        "stylebench train run=outputs/fast_transfer/2026-11-20_10-00-00 budget.batches=80000   # continue it for longer",
+        "stylebench train run=outputs/fast_transfer/2026-11-20_10-00-00 budget.batches=80000   # go on",
     ],
     "stylize": [
         "stylebench stylize run=outputs/fast_transfer/2026-11-20_10-00-00 input=photo.jpg output=painted.png",
@@ -26,7 +26,7 @@ EXAMPLES = {
     "export": ["stylebench export run=outputs/fast_transfer/2026-11-20_10-00-00 output=exported/"],
     "profile": [
         "stylebench profile dataset=procedural encoder.weights=random dataset.size_px=64",
-        "stylebench profile dataset=procedural encoder=vgg16_raw encoder.weights=random trainer.precision=bf16-mixed compile=true",
+        "stylebench profile dataset=procedural encoder=vgg16_raw encoder.weights=random compile=true",
     ],
     "prepare": ["stylebench prepare dataset.content=photos/ dataset.style=painting.jpg"],
     "list": ["stylebench list models", "stylebench list controls run=outputs/fast_transfer/2026-11-20_10-00-00"],

@@ -64,6 +64,11 @@ class DomainData(pl.LightningDataModule):
             return []
         rank, world = self._rank_and_world()
         count = min(self.validation_images, self.task.size("val"))
+        if count < world:
+            raise ValueError(
+                f"{count} validation images cannot keep {world} devices busy: set budget.validation_images to at least "
+                f"{world}, and have as many in the val split (dataset.source.val_fraction)"
+            )
         first, last = count * rank // world, count * (rank + 1) // world
         size = device_batch_size(self.task.batch_size, world)
         starts = range(first, last, size)

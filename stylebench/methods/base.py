@@ -59,6 +59,11 @@ class Method(pl.LightningModule):
             ValueError: if the domains cannot serve this method; the message says how to choose others.
         """
 
+    def setup(self, stage: str) -> None:
+        """Keep frozen networks and cached statistics out of DDP's buffer broadcast: every process has the same."""
+        kept = set(self.state_dict())
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name not in kept]
+
     def translate(self, batch: Any, **controls: float) -> Tensor:
         """Return the translated images of a batch.
 

@@ -1,0 +1,213 @@
+"""Real processes: killed and resumed, stopped by a signal, two at once, swept, completed by the shell."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stylebench.callbacks.checkpoints import checkpoint_files
+from stylebench.files import read_pickle
+from tests.conftest import TINY
+from tests.test_run import assert_equal
+
+LONG = ["budget.batches=60", "budget.evaluate_every=20", "checkpoint.every_n_batches=5"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "stylebench", *arguments]
+
+
+def start(arguments: Sequence[str], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def finish(arguments: Sequence[str], **environment: str) -> str:
+    process = start(arguments, **environment)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"ended too early: {process.communicate()[0]}"
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+def newest(folder: Path) -> dict[str, Any]:
+    return dict(read_pickle(checkpoint_files(folder / "checkpoints")[0]))
+
+
+def batches_logged(folder: Path) -> int:
+    path = folder / "metrics.csv"
+    if not path.exists():
+        return 0
+    with path.open(newline="") as file:
+        rows = [row["train/batches"] for row in csv.DictReader(file)]
+    return int(rows[-1]) if rows and rows[-1].isdigit() else 0
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    left, right = newest(one), newest(other)
+    for part in ("state_dict", "optimizer_states"):
+        assert_equal(left[part], right[part])
+    assert_equal(left["stylebench"]["ema"], right["stylebench"]["ema"])
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    finish(["train", *TINY, *LONG, f"run={folder}"])
+    return folder
+
+
+def kill_and_resume(folder: Path, workers: int, moments: list[Callable[[], bool] | float]) -> None:
+    """Start the run, SIGKILL it at each moment (a condition, or seconds after its first log), start it again."""
+    arguments = ["train", *TINY, *LONG, f"run={folder}", f"dataset.num_workers={workers}"]
+    for moment in moments:
+        before = batches_logged(folder)
+        process = start(arguments)
+        if callable(moment):
+            wait_until(moment, process)
+        else:
+            wait_until(lambda before=before: batches_logged(folder) not in (0, before), process)
+            time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()  # type: ignore[union-attr]
+        if batches_logged(folder) >= 60:
+            return
+    finish(arguments)
+
+
+def being_written(folder: Path) -> Callable[[], bool]:
+    """Tell whether a checkpoint is being written at this moment: its temporary file lies beside the finished ones."""
+    return lambda: (folder / "checkpoints").exists() and any((folder / "checkpoints").glob(".*.partial"))
+
+
+def test_killed_during_a_checkpoint_and_resumed_equals_uninterrupted(uninterrupted: Path, tmp_path: Path) -> None:
+    kill_and_resume(tmp_path, 0, [being_written(tmp_path), 0.2])
+    assert_same_run(uninterrupted, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_at_ten_random_moments_and_resumed_equals_uninterrupted(
+    workers: int, uninterrupted: Path, tmp_path: Path
+) -> None:
+    moments: list[Callable[[], bool] | float] = [random.Random(workers).uniform(0, 0.4) for _ in range(9)]
+    kill_and_resume(tmp_path, workers, [being_written(tmp_path), *moments])
+    assert_same_run(uninterrupted, tmp_path)
+
+
+def test_sigterm_leaves_a_checkpoint_a_record_and_exit_code_143(uninterrupted: Path, tmp_path: Path) -> None:
+    arguments = ["train", *TINY, *LONG, "checkpoint.every_n_batches=1000", f"run={tmp_path}"]
+    process = start(arguments)
+    wait_until(lambda: batches_logged(tmp_path) >= 4, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["status"] == "stopped"
+    assert newest(tmp_path)["stylebench"]["batches"] == record["batches"] < 60
+    assert "Traceback" not in output
+    finish([*arguments, "resume=must"])
+    assert_same_run(uninterrupted, tmp_path)
+
+
+def test_ddp_on_two_processes_gives_the_run_of_one(tmp_path: Path) -> None:
+    short = [
+        *TINY,
+        "budget.batches=4",
+        "budget.evaluate_every=2",
+        "budget.validation_images=3",
+        "dataset.source.count=40",
+        "logger.every_n_batches=1",
+    ]
+    one, two = tmp_path / "one", tmp_path / "two"
+    finish(["train", *short, f"run={one}"])
+    finish(["train", *short, "trainer=ddp_cpu", f"run={two}"])
+    left, right = newest(one), newest(two)
+    for name, weight in left["state_dict"].items():
+        torch.testing.assert_close(right["state_dict"][name], weight, rtol=1e-4, atol=1e-5)
+    rows = [list(csv.DictReader((folder / "metrics.csv").open(newline=""))) for folder in (one, two)]
+    assert [row["train/batches"] for row in rows[1]] == ["1", "2", "3", "4"], "logged once"
+    for single, double in zip(*rows, strict=True):
+        assert float(double["train/loss/total"]) == pytest.approx(float(single["train/loss/total"]), rel=1e-4)
+        if single["val/loss/total"]:
+            assert float(double["val/loss/total"]) == pytest.approx(float(single["val/loss/total"]), rel=1e-4)
+    record = json.loads((two / "record.json").read_text())
+    assert record["devices"]["count"] == 2
+    assert record["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_the_grid_and_wandb_keeps_its_runs_apart(tmp_path: Path) -> None:
+    finish(
+        [
+            "train",
+            "-m",
+            *TINY,
+            "budget.batches=3",
+            "logger=wandb",
+            "model.weight_style=1,3",
+            "seed=0,1",
+            f"run={tmp_path}",
+        ],
+        WANDB_SILENT="true",
+    )
+    records = [json.loads((tmp_path / str(job) / "record.json").read_text()) for job in range(4)]
+    assert [record["seed"] for record in records] == [0, 1, 0, 1]
+    assert {record["status"] for record in records} == {"finished"}
+    files = [list((tmp_path / str(job)).rglob("run-*.wandb")) for job in range(4)]
+    assert [len(found) for found in files] == [1, 1, 1, 1]
+    assert len({found[0].name for found in files}) == 4
+
+
+@pytest.mark.slow
+def test_a_failing_job_does_not_end_the_sweep(tmp_path: Path) -> None:
+    process = start(["train", "-m", *TINY, "budget.batches=3", "model.gram_norm=nonsense,relative", f"run={tmp_path}"])
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "nonsense" in output
+    assert json.loads((tmp_path / "1" / "record.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_processes_started_apart_need_one_run_folder(tmp_path: Path) -> None:
+    process = start(["train", *TINY], TORCHELASTIC_RUN_ID="1", WORLD_SIZE="2", RANK="0", LOCAL_RANK="0")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "run=outputs/" in output
+
+
+@pytest.mark.slow
+def test_torchrun_trains_in_one_folder(tmp_path: Path) -> None:
+    launched = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "stylebench",
+            "train", *TINY, "budget.batches=3", "trainer=ddp_cpu", f"run={tmp_path / 'run'}",
+        ],
+        capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    assert launched.returncode == 0, launched.stderr
+    assert json.loads((tmp_path / "run" / "record.json").read_text())["devices"]["count"] == 2
