@@ -18,7 +18,7 @@ import torch
 from stylebench.callbacks.checkpoints import checkpoint_files
 from stylebench.files import read_pickle
 from tests.conftest import TINY
-from tests.test_run import assert_equal
+from tests.test_run import assert_equal, rows
 
 LONG = ["budget.batches=60", "budget.evaluate_every=20", "checkpoint.every_n_batches=5"]
 
@@ -60,9 +60,8 @@ def batches_logged(folder: Path) -> int:
     path = folder / "metrics.csv"
     if not path.exists():
         return 0
-    with path.open(newline="") as file:
-        rows = [row["train/batches"] for row in csv.DictReader(file)]
-    return int(rows[-1]) if rows and rows[-1].isdigit() else 0
+    written = [row["train/batches"] for row in rows(folder)]
+    return int(written[-1]) if written and written[-1].isdigit() else 0
 
 
 def assert_same_run(one: Path, other: Path) -> None:
@@ -134,30 +133,41 @@ def test_sigterm_leaves_a_checkpoint_a_record_and_exit_code_143(uninterrupted: P
     assert_same_run(uninterrupted, tmp_path)
 
 
-def test_ddp_on_two_processes_gives_the_run_of_one(tmp_path: Path) -> None:
-    short = [
-        *TINY,
-        "budget.batches=4",
-        "budget.evaluate_every=2",
-        "budget.validation_images=3",
-        "dataset.source.count=40",
-        "logger.every_n_batches=1",
-    ]
-    one, two = tmp_path / "one", tmp_path / "two"
-    finish(["train", *short, f"run={one}"])
-    finish(["train", *short, "trainer=ddp_cpu", f"run={two}"])
-    left, right = newest(one), newest(two)
-    for name, weight in left["state_dict"].items():
-        torch.testing.assert_close(right["state_dict"][name], weight, rtol=1e-4, atol=1e-5)
-    rows = [list(csv.DictReader((folder / "metrics.csv").open(newline=""))) for folder in (one, two)]
-    assert [row["train/batches"] for row in rows[1]] == ["1", "2", "3", "4"], "logged once"
-    for single, double in zip(*rows, strict=True):
-        assert float(double["train/loss/total"]) == pytest.approx(float(single["train/loss/total"]), rel=1e-4)
-        if single["val/loss/total"]:
-            assert float(double["val/loss/total"]) == pytest.approx(float(single["val/loss/total"]), rel=1e-4)
-    record = json.loads((two / "record.json").read_text())
-    assert record["devices"]["count"] == 2
-    assert record["status"] == "finished"
+def run_worker(folder: Path, processes: int) -> None:
+    folder.mkdir()
+    trainer = "ddp_cpu" if processes == 2 else "cpu"
+    short = ["budget.batches=4", "budget.evaluate_every=2", "budget.validation_images=3", "dataset.source.count=40"]
+    worker = [str(Path(__file__).with_name("ddp_worker.py")), str(folder), *TINY, *short, f"trainer={trainer}"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    subprocess.run(
+        [sys.executable, *(launcher if processes > 1 else []), *worker, "logger.every_n_batches=1"],
+        check=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+
+
+def load(path: Path) -> dict[str, torch.Tensor]:
+    return dict(read_pickle(path))
+
+
+def test_ddp_on_two_processes_sees_the_batch_of_one(tmp_path: Path) -> None:
+    run_worker(one := tmp_path / "one", 1)
+    run_worker(two := tmp_path / "two", 2)
+    alone, first, second = load(one / "grad-0.pt"), load(two / "grad-0.pt"), load(two / "grad-1.pt")
+    assert_equal(first, second)
+    # One ratio of norms over the whole gradient: biases before an instance norm have a gradient of pure rounding.
+    gap = torch.cat([(first[name] - alone[name]).flatten() for name in alone]).norm()
+    assert gap / torch.cat([gradient.flatten() for gradient in alone.values()]).norm() < 1e-5
+    assert_equal(load(two / "end-0.pt"), load(two / "end-1.pt"))
+    tables = [rows(folder / "run") for folder in (one, two)]
+    assert [row["train/batches"] for row in tables[1]] == ["1", "2", "3", "4"], "logged once"
+    for single, double in zip(*tables, strict=True):
+        for column in ("train/loss/total", "val/loss/total"):
+            assert bool(single[column]) == bool(double[column])
+            if single[column]:
+                assert float(double[column]) == pytest.approx(float(single[column]), rel=2e-3)
+    assert json.loads((two / "run" / "record.json").read_text())["devices"]["count"] == 2
 
 
 @pytest.mark.slow
