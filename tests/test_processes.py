@@ -1,6 +1,5 @@
 """Real processes: killed and resumed, stopped by a signal, two at once, swept, completed by the shell."""
 
-import csv
 import json
 import os
 import random
