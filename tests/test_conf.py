@@ -1,6 +1,7 @@
 """The configuration: every option composes, names only what may be built, and explains its keys."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from stylebench.cli import compose
-from stylebench.help import KINDS
+from stylebench.help import KINDS, experiments
 from stylebench.trusted import check_targets
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -50,11 +51,11 @@ def test_every_command_has_a_config_that_composes(command: str) -> None:
 def test_every_key_is_explained(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# "), "the first line says what the file is"
-    body = re.split(r"^hydra:", text, flags=re.MULTILINE)[0]
+    lines = re.split(r"^hydra:", text, flags=re.MULTILINE)[0].splitlines()
     unexplained = [
         line
-        for line in body.splitlines()
-        if re.match(r"\s*[a-z]\w*:\s+\S", line) and "#" not in line and "${" not in line
+        for before, line in pairwise(lines)
+        if re.match(r"\s*[a-z]\w*:\s+\S", line) and "#" not in line + before and "${" not in line
     ]
     assert not unexplained
 
@@ -64,6 +65,13 @@ def test_every_file_is_plain_yaml(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text()), dict)
 
 
+@pytest.mark.parametrize("name", sorted(experiments()))
+def test_every_experiment_composes(name: str) -> None:
+    base = yaml.safe_load(experiments()[name])["base"]
+    check_targets(compose("train", [*([] if "dataset=procedural" in base else GIVEN), *base]))
+    assert experiments()[name].startswith("# ")
+
+
 def test_betas_reach_the_optimizer_as_a_plain_list() -> None:
     from torch import nn
 
@@ -71,4 +79,4 @@ def test_betas_reach_the_optimizer_as_a_plain_list() -> None:
 
     config = compose("train", [*GIVEN, "+model.optimizer.betas=[0.5,0.999]"])
     optimizer = build(config["model"]["optimizer"])(nn.Linear(1, 1).parameters())
-    assert type(optimizer.defaults["betas"]) is list
+    assert type(optimizer.defaults["betas"]) in (list, tuple)  # a ListConfig would end up in checkpoints
