@@ -16,6 +16,8 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from pytorch_lightning.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from stylebench import __version__
@@ -131,7 +133,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         NonFiniteLossError: if the loss became NaN or infinite; the newest checkpoint is from before that.
     """
     _check(config)
-    first = int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("RANK", "0")) == 0
+    first = first_process()
     _make_writable(folder)
     start = find_start(folder, config["resume"], config, first_process=first)
     batches, every = config["budget"]["batches"], config["budget"]["evaluate_every"]
@@ -195,6 +197,11 @@ def profile(config: Config) -> Figures:
     return summarize(rounds, method, record.record, switches)
 
 
+def first_process() -> bool:
+    """Tell whether this process is the one that writes: rank 0 of torchrun, SLURM or Lightning's own launcher."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
 def _fit(trainer: pl.Trainer, method: Method, data: DomainData, record: RunRecord, csv: CSVLog, start: Start) -> None:
     """Run the trainer, and write how it ended whatever happens."""
     status, error = "failed", None
@@ -237,6 +244,8 @@ def _callbacks(
 
 
 def _trainer(config: Config, folder: Path, csv: CSVLog, callbacks: list[pl.Callback], **settings: Any) -> pl.Trainer:
+    # Under SLURM, SIGTERM must reach us: a job started again continues by resume=auto, not by Lightning's requeue.
+    plugins = [AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [])]
     loggers: list[Any] = [csv]
     if config["logger"]["mirror"] is not None:
         loggers.append(_mirror(config, folder))
@@ -244,7 +253,7 @@ def _trainer(config: Config, folder: Path, csv: CSVLog, callbacks: list[pl.Callb
         config["trainer"],
         callbacks=callbacks,
         logger=loggers,
-        plugins=[AtomicCheckpointIO()],
+        plugins=plugins,
         default_root_dir=str(folder),
         reload_dataloaders_every_n_epochs=1,  # each epoch's loader starts at the batch counter
         use_distributed_sampler=False,
@@ -263,7 +272,7 @@ def _mirror(config: Config, folder: Path) -> Any:
     node = dict(config["logger"]["mirror"])
     if node["_target_"].endswith("WandbLogger"):
         _finish_wandb(failed=False)
-        node.update(name=folder.name, group=folder.parent.name, config=config)
+        node.update(name=folder.name, group=folder.parent.name, config=config, _recursive_=False)
     return build(node, save_dir=str(folder))
 
 

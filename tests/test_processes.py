@@ -214,9 +214,23 @@ def test_torchrun_trains_in_one_folder(tmp_path: Path) -> None:
     launched = subprocess.run(
         [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "stylebench",
-            "train", *TINY, "budget.batches=3", "trainer=ddp_cpu", f"run={tmp_path / 'run'}",
+            "train", *TINY, "budget.batches=3", "dataset.source.count=40", "trainer=ddp_cpu", f"run={tmp_path / 'run'}",
         ],
         capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     assert launched.returncode == 0, launched.stderr
     assert json.loads((tmp_path / "run" / "record.json").read_text())["devices"]["count"] == 2
+
+
+@pytest.mark.slow
+def test_slurm_tasks_train_in_one_folder(tmp_path: Path) -> None:
+    arguments = ["train", *TINY, "budget.batches=3", "dataset.source.count=40", "trainer=ddp_cpu", f"run={tmp_path}"]
+    job = {
+        "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_NODEID": "0", "SLURM_NODELIST": "127.0.0.1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517",
+    }  # fmt: skip
+    tasks = [start(arguments, **job, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank)) for rank in (0, 1)]
+    outputs = [task.communicate(timeout=240)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], outputs
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert (record["status"], record["devices"]["count"]) == ("finished", 2)

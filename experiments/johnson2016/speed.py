@@ -6,6 +6,7 @@ convolution, VGG-16 run to relu4_3 on output and content alike, Gram matrices by
 same random VGG weights and batches; steps alternate, and the ratio of medians is what counts.
 
     python experiments/johnson2016/speed.py --size 256 --batch 4 --steps 5 [--bf16] [--compile] [--channels-last]
+                                            [--device cuda]
 """
 
 import argparse
@@ -108,7 +109,7 @@ def _gram(maps: Tensor) -> Tensor:
 def baseline_step(encoder: VGGEncoder, style: Tensor, images: list[Tensor]) -> Callable[[int], float]:
     """Return a function that takes the baseline's training step k and returns its loss."""
     torch.manual_seed(0)
-    network, vgg = baseline_network(), _BaselineVGG(encoder)
+    network, vgg = baseline_network().to(style.device), _BaselineVGG(encoder).to(style.device)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     grams = [_gram(maps).expand(len(images[0]), -1, -1) for maps in vgg(_normalize(style * 255))]
 
@@ -130,7 +131,7 @@ def baseline_step(encoder: VGGEncoder, style: Tensor, images: list[Tensor]) -> C
 def our_step(encoder: VGGEncoder, style: Tensor, images: list[Tensor], options: argparse.Namespace) -> Callable[[int], float]:
     """Return a function that takes our training step k and returns its loss."""
     torch.manual_seed(0)
-    network = JohnsonModern(head="linear")
+    network = JohnsonModern(head="linear").to(style.device)
     with torch.no_grad():
         grams = {layer: gram_matrix(maps) for layer, maps in encoder(style, STYLE).items()}
     if options.channels_last:
@@ -144,7 +145,7 @@ def our_step(encoder: VGGEncoder, style: Tensor, images: list[Tensor], options: 
     def step(k: int) -> float:
         optimizer.zero_grad(set_to_none=True)
         x = images[k % len(images)]
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.bf16):
+        with torch.autocast(style.device.type, dtype=torch.bfloat16, enabled=options.bf16):
             y = network(x)
             with torch.no_grad():
                 target = encoder(x, (CONTENT,))[CONTENT]
@@ -168,13 +169,14 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--only", choices=["ours", "baseline"])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     for switch in ("bf16", "compile", "channels-last"):
         parser.add_argument(f"--{switch}", action="store_true")
     options = parser.parse_args()
-    pictures = dead_leaves(2 * options.batch + 1, options.size, 0).float() / 255
+    pictures = (dead_leaves(2 * options.batch + 1, options.size, 0).float() / 255).to(options.device)
     images = [pictures[i * options.batch : (i + 1) * options.batch] for i in range(2)]
     layers = {"content_layers": [CONTENT], "style_layers": STYLE, "adain_layer": "relu4_1"}
-    encoder = VGGEncoder(depth=16, weights="random", normalize=False, **layers)
+    encoder = VGGEncoder(depth=16, weights="random", normalize=False, **layers).to(options.device)
     steps = {}
     if options.only != "ours":
         steps["baseline"] = baseline_step(encoder, pictures[-1:], images)
@@ -198,6 +200,7 @@ def main() -> None:
         "ours_over_baseline": medians["ours"] / medians["baseline"] if len(medians) == 2 else None,
         "losses": losses,
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_device_gib": torch.cuda.max_memory_allocated() / 2**30 if options.device == "cuda" else None,
     }
     text = json.dumps(figures)
     if options.output:
