@@ -169,6 +169,21 @@ def test_ddp_on_two_processes_sees_the_batch_of_one(tmp_path: Path) -> None:
     assert json.loads((two / "run" / "record.json").read_text())["devices"]["count"] == 2
 
 
+def test_two_players_under_ddp_stay_in_step_and_send_only_their_own(tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
+            *[str(Path(__file__).with_name("ddp_two_players.py")), str(tmp_path)],
+        ],
+        check=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    first, second = (read_pickle(tmp_path / f"end-{rank}.pt") for rank in (0, 1))
+    assert_equal(first, second)
+    assert first["sent"] == [6, 3] * 3  # 2 x 2 + 2 and 2 + 1 parameters, in turn, three batches
+
+
 @pytest.mark.slow
 def test_a_sweep_runs_the_grid_and_wandb_keeps_its_runs_apart(tmp_path: Path) -> None:
     finish(

@@ -3,11 +3,13 @@
 Thin on purpose: a method file reads top to bottom like its paper, and nothing derives from a method.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 
 from stylebench.data.tasks import StyleTask
@@ -178,7 +180,10 @@ class Method(pl.LightningModule):
         """
         players = [parameter for parameter in parameters if parameter.requires_grad]
         optimizer.zero_grad(set_to_none=True)
-        self.manual_backward(loss)
+        strategy = self.trainer.strategy
+        # DDP's own reduction expects every parameter to have a gradient; this player's are averaged alone, below.
+        with strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else contextlib.nullcontext():
+            self.manual_backward(loss)
         self.sync_gradients(players)
         self._clip_norm = clip_norm
         optimizer.step()
