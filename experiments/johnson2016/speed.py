@@ -128,7 +128,9 @@ def baseline_step(encoder: VGGEncoder, style: Tensor, images: list[Tensor]) -> C
     return step
 
 
-def our_step(encoder: VGGEncoder, style: Tensor, images: list[Tensor], options: argparse.Namespace) -> Callable[[int], float]:
+def our_step(
+    encoder: VGGEncoder, style: Tensor, images: list[Tensor], options: argparse.Namespace
+) -> Callable[[int], float]:
     """Return a function that takes our training step k and returns its loss."""
     torch.manual_seed(0)
     network = JohnsonModern(head="linear").to(style.device)
