@@ -81,6 +81,8 @@ class RunRecord(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note sizes and where this session starts."""
         method = cast(Method, pl_module)
+        if method.device.type == "cuda":  # an earlier job of the same process (a sweep) left its own peak
+            torch.cuda.reset_peak_memory_stats(method.device)
         self.record["sessions"][-1]["from_batch"] = method.batches_done
         trained = {id(p): p for opt in trainer.optimizers for group in opt.param_groups for p in group["params"]}
         self.record["parameters"] = sum(p.numel() for p in trained.values())
