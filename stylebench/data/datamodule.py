@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from stylebench.data.augmentation import RawImages
@@ -81,13 +80,17 @@ class DomainData(pl.LightningDataModule):
     def _rank_and_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
+    def _on_cuda(self) -> bool:
+        """Tell whether batches go to a CUDA device; a CPU run on a machine that has one must not touch it."""
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
     def _loader(self, batches: Dataset[RawBatch], sampler: Sampler[int] | None) -> "DataLoader[RawBatch]":
         return DataLoader(
             batches,
             batch_size=None,  # an item of these datasets is a whole batch
             sampler=sampler,
             num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._on_cuda(),
         )
 
 

@@ -42,8 +42,9 @@ def make_data(make_domain: MakeDomain) -> MakeData:
     return make
 
 
-def at_rank(data: DomainData, rank: int, world: int) -> DomainData:
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world)
+def at_rank(data: DomainData, rank: int, world: int, device: str = "cpu") -> DomainData:
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, strategy=strategy)
     return data
 
 
@@ -62,6 +63,15 @@ def test_train_loader_yields_the_tasks_batches(make_data: MakeData, num_workers:
         for role in ("content", "style"):
             assert torch.equal(batch[role].pixels, expected[role].pixels)
             assert torch.equal(batch[role].flip, expected[role].flip)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_memory_is_pinned_where_the_run_is_on_a_gpu(
+    device: str, make_data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data = at_rank(make_data(), 0, 1, device)
+    assert [loader.pin_memory for loader in (data.train_dataloader(), data.val_dataloader())] == [device == "cuda"] * 2
 
 
 @pytest.mark.parametrize(
