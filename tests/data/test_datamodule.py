@@ -101,14 +101,21 @@ def test_ranks_get_their_slices(make_data: MakeData) -> None:
         assert torch.equal(torch.cat([part[number] for part in parts]), batch)
 
 
-@pytest.mark.parametrize("world", [1, 2, 4])
-@pytest.mark.parametrize("images", [1, 3, 7, 100])
-def test_validation_shows_every_image_once_over_all_ranks(make_data: MakeData, world: int, images: int) -> None:
+@pytest.mark.parametrize(("images", "world"), [(1, 1), (2, 2), (3, 1), (3, 2), (7, 2), (7, 4), (100, 1), (100, 4)])
+def test_validation_shows_every_image_once_over_all_ranks(make_data: MakeData, images: int, world: int) -> None:
     data = make_data(contents=80, validation_images=images)
     batches = [batch for rank in range(world) for batch in contents(at_rank(data, rank, world).val_dataloader())]
     expected = data.task.fixed(images, "val")["content"].pixels
     assert torch.equal(torch.cat(batches), expected)
     assert max(len(batch) for batch in batches) <= 4 // world
+
+
+def test_fewer_validation_images_than_devices_are_refused(make_data: MakeData) -> None:
+    data = at_rank(make_data(contents=80, validation_images=3), 0, 4)
+    with pytest.raises(
+        ValueError, match=r"3 validation images cannot keep 4 devices busy: set budget\.validation_images"
+    ):
+        data.val_dataloader()
 
 
 def test_validation_can_be_off(make_data: MakeData) -> None:
