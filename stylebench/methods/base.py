@@ -4,6 +4,7 @@ Thin on purpose: a method file reads top to bottom like its paper, and nothing d
 """
 
 import contextlib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -219,3 +220,14 @@ class Method(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Mark that weights, averages and counter agree again."""
         self.mid_update = False
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Check the factors of loss terms when a method is built.
+
+    Raises:
+        ValueError: if one is no finite number of at least 0.
+    """
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise ValueError(f"model.weight_{name} must be a finite number of at least 0, got {weight!r}")

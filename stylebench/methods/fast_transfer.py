@@ -7,7 +7,7 @@ Paper: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer 
 Deviations: the default network is the layout of pytorch/examples `fast_neural_style` (`model/network=johnson_paper`
 is the paper's); the loss network is whatever `encoder` names, its taps come from the encoder's config; the style loss
 is divided by the style's own energy (`gram_norm: relative`), so that a weight means the same for all encoders
-(`cchw` is the form of the authors' code).
+(`cchw` is the form of the authors' code); crops of a single color give no gradient (`functional/flat.py`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from stylebench.data.augmentation import whole_image
 from stylebench.data.tasks import StyleBatch, StyleTask, drawn
 from stylebench.functional.content import content_loss
+from stylebench.functional.flat import detach_flat
 from stylebench.functional.geometry import center_square
 from stylebench.functional.gram import check_gram_energy, gram_loss, gram_matrix
 from stylebench.functional.total_variation import total_variation
-from stylebench.methods.base import Method, Terms
+from stylebench.methods.base import Method, Terms, check_weights
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.translators import ImageToImage
 
@@ -43,6 +44,9 @@ class FastTransfer(Method):
         tv_convention: form of the total variation, one of `functional.total_variation.TV_CONVENTIONS`.
         style_size_px: shorter side of the style image when its statistics are taken, None = its own size; larger
             means larger strokes.
+
+    Raises:
+        ValueError: if a weight is no number of at least 0.
     """
 
     draws: ClassVar[tuple[str, ...]] = ("content",)  # the style is one picture: its statistics are cached
@@ -72,6 +76,7 @@ class FastTransfer(Method):
         self.style_layers = tuple(style_layers)
         self.layers = tuple(dict.fromkeys((*content_layers, *style_layers)))
         self.weights = {"content": weight_content, "style": weight_style, "tv": weight_tv}
+        check_weights(self.weights)
         self.gram_norm = gram_norm
         self.tv_convention = tv_convention
         self.style_size_px = style_size_px
@@ -105,7 +110,7 @@ class FastTransfer(Method):
     def training_step(self, batch: StyleBatch, batch_idx: int) -> Tensor:
         """Compare the stylized batch with its contents and with the style image (sections 3.1, 3.2)."""
         content = drawn(batch.content)  # (B, 3, H, W) in [0, 1]
-        stylized = self(content)  # (B, 3, H, W)
+        stylized = detach_flat(self(content), content)  # (B, 3, H, W)
         return self.log_and_sum(self.terms(content, stylized), self.weights)
 
     def terms(self, content: Tensor, stylized: Tensor) -> Terms:
