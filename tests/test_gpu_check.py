@@ -136,9 +136,13 @@ def falling(factor: float = 1.0, batches: int = 20) -> dict[int, float]:
 
 @pytest.mark.parametrize(("factor", "passed"), [(1.0, True), (1.04, True), (1.06, False), (0.9, False)])
 def test_losses_are_held_to_the_band(factor: float, passed: bool) -> None:
-    found, figures = compare_losses(falling(factor), falling(), 0.05)
+    found, figures = compare_losses({**falling(factor), 1: 10.05}, falling(), 0.05)
     assert found is passed
     assert figures["deviation"] == pytest.approx(abs(factor - 1))
+
+
+def test_the_first_loss_is_held_to_one_percent() -> None:
+    assert not compare_losses({**falling(), 1: 10.2}, falling(), 0.05)[0]
 
 
 def test_losses_of_other_batches_or_not_finite_do_not_pass() -> None:

@@ -21,7 +21,11 @@ from stylebench.files import read_pickle
 from stylebench.run import train
 from tests.gpu.base import ROOT, Figures, Outcome, Setting, SkipCheck, end, finish, gap, start
 
-HALF_BAND, FLOAT16_BAND = 0.05, 0.10
+# With random encoder weights and the usual rate of 1e-3, a float32 run with another memory layout, or first weights that
+# differ by 1e-6, ends up to 19 % from itself: comparing says nothing. At 1e-4 it stays within 2.6 % (means over 25 and
+# 50 batches of 3 such runs on a CPU: 64 px, 200 batches).
+CALM_RATE, CALMER_RATE = "model.optimizer.lr=1e-4", "model.optimizer.lr=1e-5"
+HALF_BAND, FLOAT16_BAND, FIRST_BAND = 0.05, 0.10, 0.01
 GRADIENT_BAND, REPEAT_BAND, LATER_BAND = 5e-3, 0.01, 0.05
 
 
@@ -44,6 +48,7 @@ def small_run(setting: Setting, *more: str) -> list[str]:
         "logger.every_n_batches=1",
         setting.trainer,
         "trainer.precision=32-true",
+        CALM_RATE,
         *more,
     ]
 
@@ -65,10 +70,10 @@ def record(folder: Path) -> Figures:
     return dict(json.loads((folder / "record.json").read_text()))
 
 
-def last_quarter(values: dict[int, float]) -> float:
-    """Return the mean loss of the last quarter of the batches: single batches scatter, their mean does not."""
+def last_half(values: dict[int, float]) -> float:
+    """Return the mean loss of the second half of the batches: single batches scatter, their mean does little."""
     ordered = [values[batch] for batch in sorted(values)]
-    return statistics.fmean(ordered[-max(len(ordered) // 4, 1) :])
+    return statistics.fmean(ordered[len(ordered) // 2 :])
 
 
 def trained(setting: Setting, name: str, *overrides: str) -> Path:
@@ -84,20 +89,21 @@ def reference(setting: Setting) -> Path:
 
 
 def compare_losses(found: dict[int, float], expected: dict[int, float], band: float) -> tuple[bool, Figures]:
-    """Hold the last quarter's mean loss to `band` around the reference's; both must have logged the same batches."""
+    """Hold the first loss to 1 % and the second half's mean to `band` around the reference's, batch for batch."""
     same_batches = found.keys() == expected.keys() and bool(expected)
     if not same_batches:
         return False, {"batches": len(found), "batches_expected": len(expected)}
-    mean, wanted = last_quarter(found), last_quarter(expected)
-    away = abs(mean / wanted - 1)
+    mean, wanted = last_half(found), last_half(expected)
+    away, first = abs(mean / wanted - 1), min(expected)
+    first_away = abs(found[first] / expected[first] - 1)
     figures = {
-        "first_loss": expected[min(expected)],
-        "last_quarter_expected": wanted,
-        "last_quarter": mean,
+        "first_deviation": first_away,
         "deviation": away,
+        "last_half": mean,
+        "last_half_expected": wanted,
         "worst_single_batch": max(abs(found[k] / expected[k] - 1) for k in expected),
     }
-    return away <= band, figures
+    return away <= band and first_away <= FIRST_BAND, figures
 
 
 def variant(name: str, *overrides: str, band: float = HALF_BAND, cuda_only: bool = False) -> Callable[..., Outcome]:
@@ -114,12 +120,14 @@ def variant(name: str, *overrides: str, band: float = HALF_BAND, cuda_only: bool
             figures[f"{label}images_per_second"] = facts["images_per_second"]
             figures[f"{label}peak_gib"] = facts["peak_memory_bytes"] / 2**30
         reason = (
-            "Rounding (2^-9 relative in bfloat16, and the order of sums) acts on the gradient like noise far below "
-            "that of the batches, but Adam lets single trajectories part, so that their mean is compared"
+            "Rounding is 2^-9 relative in bfloat16 and moves the first loss by 0.2-0.4 %; later the trajectories part "
+            "like those of two float32 runs, whose means differ by up to 2.6 % on a CPU"
             if band == HALF_BAND
             else "wider than bfloat16's: the loss scaler skips some of the first updates, which puts the run behind"
         )
-        return Outcome(passed, f"mean loss of the last quarter within {band:.0%} of float32's. {reason}", figures)
+        return Outcome(
+            passed, f"first loss within 1 %, mean of the last half within {band:.0%} of float32's. {reason}", figures
+        )
 
     return check
 
@@ -127,10 +135,10 @@ def variant(name: str, *overrides: str, band: float = HALF_BAND, cuda_only: bool
 def learns(setting: Setting) -> Outcome:
     """The float32 run that the others are compared with: its loss falls, so that comparing says something."""
     values = losses(folder := reference(setting))
-    fallen = last_quarter(values) / values[1]
-    figures = {"first_loss": values[1], "last_quarter": last_quarter(values), "fallen_to": fallen}
+    fallen = last_half(values) / values[1]
+    figures = {"first_loss": values[1], "last_half": last_half(values), "fallen_to": fallen}
     figures |= {"images_per_second": record(folder)["images_per_second"]}
-    return Outcome(fallen < setting.pick(0.9, 1.0), "mean loss of the last quarter below 90 % of the first", figures)
+    return Outcome(fallen < setting.pick(0.9, 1.0), "mean loss of the last half below 90 % of the first", figures)
 
 
 def host_syncs(setting: Setting) -> Outcome:
@@ -198,6 +206,7 @@ def resume(setting: Setting) -> Outcome:
     """Kill a run with SIGKILL, go on, stop it with SIGTERM, go on to the end; compare with an uninterrupted run."""
     batches, every = setting.pick((400, 20), (60, 5))
     overrides = [f"budget.batches={batches}", f"budget.evaluate_every={batches}", f"checkpoint.every_n_batches={every}"]
+    overrides += [CALMER_RATE]  # a repeat that differs is then due to other batches, not to trajectories that part
     overrides += [f"dataset.size_px={setting.pick(64, 32)}", f"model.network.width={setting.pick(16, 4)}"]
     whole = trained(setting, "uninterrupted", *overrides)
     folder = setting.folder / "resumed"
@@ -236,7 +245,7 @@ def judge_resume(
     passed = right_place and exits and at_repeat <= REPEAT_BAND and later_good
     band = (
         "sessions begin at a checkpoint after the kill and at the stop's own batch after SIGTERM (exit code 143), "
-        f"losses of repeated batches within {REPEAT_BAND:.0%}, the last quarter's mean within {LATER_BAND:.0%} of an "
+        f"losses of repeated batches within {REPEAT_BAND:.0%}, the last half's mean within {LATER_BAND:.0%} of an "
         "uninterrupted run's, every batch logged once: some CUDA kernels add in varying order, so not bit by bit"
     )
     return Outcome(passed, band, figures)
