@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--weights", default="auto")
     parser.add_argument("--longest", type=int, default=1024)
     parser.add_argument("--grid", type=Path)
+    parser.add_argument("--tile", type=int, default=256)
     options = parser.parse_args()
     config = OmegaConf.to_container(OmegaConf.load(options.run / "config.yaml"))
     model, translator = config["model"], load(options.run, weights=options.weights)
@@ -59,14 +60,22 @@ def main() -> None:
             kept, styled = terms(photo, stylized)
             rows.append({"photo": name, "content": kept, "style": styled, "style_unstylized": terms(photo, photo)[1]})
             print(json.dumps(rows[-1]))  # noqa: T201
-            shown.append((center_square(photo, 256), center_square(stylized, 256)))
+            shown.append((center_square(photo, options.tile), center_square(stylized, options.tile)))
     means = {key: sum(row[key] for row in rows) / len(rows) for key in ("content", "style", "style_unstylized")}
     means["style_share"] = means["style"] / means["style_unstylized"]
     print(json.dumps({"photos": len(rows), "weights": options.weights, **means}))  # noqa: T201
     if options.grid:
-        half = -(-len(shown) // 2)
-        parts = [torch.cat([pair[which] for pair in part]) for part in (shown[:half], shown[half:]) for which in (0, 1)]
-        save_png(sample_grid(parts if len(parts[0]) == len(parts[2]) else parts[:2]), options.grid)
+        save_png(pairs_grid(shown), options.grid)
+
+
+def pairs_grid(pairs: list[tuple[Tensor, Tensor]], columns: int = 6) -> Tensor:
+    """Lay (1, 3, H, W) photographs out above their stylized versions, at most `columns` beside each other."""
+    rows = []
+    for first in range(0, len(pairs), columns):
+        part = pairs[first : first + columns]
+        missing = [torch.ones_like(part[0][0])] * (min(columns, len(pairs)) - len(part))
+        rows += [torch.cat([*(pair[which] for pair in part), *missing]) for which in (0, 1)]
+    return sample_grid(rows)
 
 
 if __name__ == "__main__":
