@@ -4,25 +4,34 @@ A command reads its config (`conf/<command>.yaml`), applies the overrides and ca
 imported before the command is known, so help and completion answer at once.
 """
 
-import difflib
+import contextlib
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stylebench.arguments import (
+    check_flags,
+    check_shared_folder,
+    controls_apart,
+    expand_experiment,
+    key_of,
+    recorded_overrides,
+)
 from stylebench.help import (
     COMMANDS,
     KINDS,
     command_help,
-    conf_folder,
     experiments,
     first_comment,
     general_help,
+    keys,
     options,
 )
+from stylebench.messages import UsageError, closest, explain, is_expected, is_usage
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -30,11 +39,8 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 CONF = "pkg://stylebench.conf"
 VERSION_BASE = "1.3"
+LISTED_KINDS = [*KINDS, "experiments", "controls"]
 FULL_ERROR = "HYDRA_FULL_ERROR"
-
-
-class UsageError(ValueError):
-    """A command line that cannot be understood; the message says what can."""
 
 
 def main() -> None:
@@ -49,21 +55,27 @@ def main() -> None:
         import stylebench
 
         return print(f"stylebench {stylebench.__version__}")
-    full = FULL_ERROR in os.environ
     try:
         if command not in COMMANDS:
             raise UsageError(
-                f"unknown command {command!r}{_closest(command, COMMANDS)}; there are: {', '.join(COMMANDS)}"
+                f"unknown command {command!r}{closest(command, COMMANDS)}; there are: {', '.join(COMMANDS)}"
             )
         if {"-h", "--help"} & set(arguments[1:]):
             return print(command_help(command))
+        check_flags(command, arguments[1:])
         HANDLERS[command](arguments[1:])
     except Exception as error:
-        if full or not _is_for_the_user(error):
+        if FULL_ERROR in os.environ or not is_expected(error):
             raise
-        print(f"stylebench: error: {_message(error)}", file=sys.stderr)
-        print(f"({FULL_ERROR}=1 shows where it came from)", file=sys.stderr)
-        raise SystemExit(2 if isinstance(error, UsageError) else 1) from None
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        print(
+            f"stylebench: error{f' in process {rank}' if rank else ''}: "
+            f"{explain(error, lambda: _known_keys(command, arguments[1:]))}",
+            file=sys.stderr,
+        )
+        if not is_usage(error):
+            print(f"({FULL_ERROR}=1 shows where it came from)", file=sys.stderr)
+        raise SystemExit(2 if is_usage(error) else 1) from None
     return None
 
 
@@ -71,12 +83,15 @@ def train(arguments: list[str]) -> None:
     """Hand the overrides to Hydra, which makes the run folder and, with -m, one job after the other."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    arguments = _expand_experiment(arguments)
-    _check_shared_folder(arguments)
-    recorded = _recorded_overrides(arguments)
-    program, everything = sys.argv[0], list(sys.argv)
+    arguments = expand_experiment(arguments)
+    check_shared_folder(arguments)
+    recorded = recorded_overrides(arguments)
+    program, everything = sys.argv[0], [*sys.argv[:2], *recorded, *arguments]
+    asked_for_traceback = os.environ.get(FULL_ERROR)
+    failed: list[Exception] = []
 
     def task(cfg: "DictConfig") -> float | None:
         from stylebench import run
@@ -85,26 +100,35 @@ def train(arguments: list[str]) -> None:
         run.quieten()
         if int(os.environ.get("LOCAL_RANK", "0")) > 0:
             logging.getLogger().setLevel(logging.WARNING)
+        job = HydraConfig.get()
+        folder = Path(job.runtime.output_dir)
         try:
-            config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-            if recorded:
-                run.check_recorded(config)
-            job = HydraConfig.get()
-            result = run.train(config, Path(job.runtime.output_dir), list(job.overrides.task))
+            with _environment(FULL_ERROR, asked_for_traceback):
+                config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+                if recorded:
+                    run.check_recorded(config)
+                result = run.train(config, folder, list(job.overrides.task))
         except Exception as error:
-            logging.getLogger(__name__).error("%s", _message(error))  # in a sweep the other jobs go on
+            if job.mode == RunMode.RUN:  # Hydra would print its own message before ours
+                failed.append(error)
+                _remove_unused(folder)
+                return None
+            logging.getLogger(__name__).error("%s", explain(error))  # the sweep's other jobs go on
             raise
         _say_where(result.folder)
         return result.metrics.get(config["objective"])
 
-    os.environ[FULL_ERROR] = "1"  # Hydra then lets exceptions through, and `main` words them
     sys.argv = [program, *recorded, *arguments]
-    hydra.main(config_path=CONF, config_name="train", version_base=VERSION_BASE)(task)()
+    with _environment(FULL_ERROR, "1"):  # Hydra then lets exceptions through, and `main` words them
+        hydra.main(config_path=CONF, config_name="train", version_base=VERSION_BASE)(task)()
+    if failed:
+        raise failed[0]
 
 
 def stylize(arguments: list[str]) -> None:
     """Load a trained model and apply it; unknown keys are taken for controls of the model."""
-    config = compose("stylize", _controls_apart(arguments))
+    config = compose("stylize", controls_apart(arguments))
+    _check_switch(config, "overwrite")
     from stylebench.loading import load
     from stylebench.stylize import choose_device, default_output, stylize_path
 
@@ -119,8 +143,6 @@ def stylize(arguments: list[str]) -> None:
     print(
         f"{len(summary.written)} written, {len(summary.skipped)} already there, {len(summary.failed)} failed: {target}"
     )
-    for path, reason in summary.failed:
-        print(f"  {path}: {reason}", file=sys.stderr)
     if summary.failed:
         raise SystemExit(1)
 
@@ -128,6 +150,7 @@ def stylize(arguments: list[str]) -> None:
 def export(arguments: list[str]) -> None:
     """Write a trained model for use elsewhere."""
     config = compose("export", arguments)
+    _check_switch(config, "overwrite")
     from stylebench.export import export as write_export
 
     folder = write_export(config["run"], config["output"], weights=config["weights"], overwrite=config["overwrite"])
@@ -136,7 +159,7 @@ def export(arguments: list[str]) -> None:
 
 def profile(arguments: list[str]) -> None:
     """Measure a training step, and what the frame costs."""
-    config = compose("profile", _expand_experiment(arguments))
+    config = compose("profile", expand_experiment(arguments))
     from stylebench import run
     from stylebench.profile import report, to_json
 
@@ -164,12 +187,13 @@ def prepare(arguments: list[str]) -> None:
 
 def list_kind(arguments: list[str]) -> None:
     """Print what there is of one kind, one line each."""
-    kinds = [*KINDS, "experiments", "controls"]
+    kinds = LISTED_KINDS
     kind = arguments[0] if arguments else ""
     if kind not in kinds:
-        raise UsageError(f"list what?{_closest(kind, kinds)} stylebench list {'|'.join(kinds)}")
+        wrong = f"nothing called {kind!r} to list{closest(kind, kinds)}" if kind else "say what to list"
+        raise UsageError(f"{wrong}: stylebench list {'|'.join(kinds)}")
     if kind == "controls":
-        config = compose("stylize", _controls_apart([*arguments[1:], "input=none"]))
+        config = compose("stylize", controls_apart([*arguments[1:], "input=none"]))
         from stylebench.loading import load
 
         for control in load(config["run"], weights=config["weights"]).controls:
@@ -222,8 +246,11 @@ def complete(arguments: list[str]) -> None:
     asks = any(argument.startswith("query=") for argument in arguments)
     if asks and typed not in COMMANDS:
         return print(" ".join(name for name in COMMANDS if name.startswith(typed)))
+    last = words[-1] if len(words) > 2 and not os.environ["COMP_LINE"].endswith(" ") else ""
     if asks and typed == "list":
-        return print(" ".join([*KINDS, "experiments", "controls"]))
+        return print(" ".join(kind for kind in LISTED_KINDS if kind.startswith(last)))
+    if asks and typed in ("stylize", "export") and "=" not in last:  # no groups: Hydra would offer those of training
+        return print(" ".join(f"{key}=" for key in keys(typed) if key.startswith(last)))
     line = os.environ.get("COMP_LINE", "")
     os.environ["COMP_LINE"] = re.sub(rf"^(\s*\S+\s+){re.escape(typed)}\s?", r"\1", line)
     sys.argv = [sys.argv[0], *arguments]
@@ -231,58 +258,52 @@ def complete(arguments: list[str]) -> None:
     return hydra.main(config_path=CONF, config_name=name, version_base=VERSION_BASE)(lambda cfg: None)()  # type: ignore[no-any-return]
 
 
-def _expand_experiment(arguments: list[str]) -> list[str]:
-    """Replace `experiment=<paper>/<study>` by the study's base overrides; later arguments win over them."""
-    chosen = [argument for argument in arguments if argument.startswith("experiment=")]
-    if not chosen:
-        return arguments
-    import yaml
-
-    name = chosen[-1].removeprefix("experiment=")
-    studies = experiments()
-    if name not in studies:
-        raise UsageError(f"no experiment {name!r}{_closest(name, studies)}; there are: {', '.join(studies) or 'none'}")
-    base = yaml.safe_load(studies[name])["base"]
-    return [*base, *(argument for argument in arguments if argument not in chosen)]
+def _check_switch(config: Config, key: str) -> None:
+    if not isinstance(config[key], bool):
+        raise UsageError(f"{key} must be true or false, got {config[key]!r}")
 
 
-def _recorded_overrides(arguments: list[str]) -> list[str]:
-    """Return the overrides that the run named by `run=` was started with, so that naming it is enough to go on."""
-    folders = [argument.removeprefix("run=") for argument in arguments if argument.startswith("run=")]
-    if not folders or {"-m", "--multirun"} & set(arguments):
-        return []
-    path = Path(folders[-1]) / "record.json"
-    if not path.is_file():
-        return []
-    import json
-
-    given = {argument.split("=")[0].lstrip("+~") for argument in arguments}
-    recorded = json.loads(path.read_text())["overrides"]
-    return [override for override in recorded if override.split("=")[0].lstrip("+~") not in {*given, "run", "resume"}]
+def _known_keys(command: str, arguments: list[str]) -> list[str]:
+    """Return the groups and dotted keys of a command's config, with the groups' options that were chosen."""
+    groups = set(KINDS.values())
+    try:
+        config = compose(command, [a for a in arguments if key_of(a) in groups], allow_missing=True)
+    except Exception:  # a group's option is wrong too: the defaults will do for a suggestion
+        config = compose(command, [], allow_missing=True)
+    return [*groups, *_dotted(config)]
 
 
-def _check_shared_folder(arguments: list[str]) -> None:
-    """Processes that were started apart (torchrun, srun) must be told one run folder: each would name its own."""
-    apart = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
-    named = any(argument.startswith(("run=", "hydra.run.dir=")) for argument in arguments)
-    if apart and not named and int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
-        raise UsageError(
-            "several processes were started at once; give them one run folder: run=outputs/<name>/<folder>"
-        )
+def _dotted(node: Config, prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
 
 
-def _controls_apart(arguments: list[str]) -> list[str]:
-    """Turn `alpha=0.7` into `+controls.alpha=0.7` where `alpha` is no key of the command; the model checks the name."""
-    keys = re.findall(r"^(\w+):", (conf_folder() / "stylize.yaml").read_text(), flags=re.MULTILINE)
-    turned = []
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if equals and re.fullmatch(r"\w+", name) and name not in keys:
-            if close := difflib.get_close_matches(name, keys, n=1, cutoff=0.75):
-                raise UsageError(f"unknown key {name!r}; did you mean {close[0]!r}?")
-            argument = f"+controls.{name}={value}"
-        turned.append(argument)
-    return turned
+@contextlib.contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    """Set an environment variable, or unset it by None, for the time of a `with` block."""
+    before = os.environ.get(name)
+    _set_variable(name, value)
+    try:
+        yield
+    finally:
+        _set_variable(name, before)
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a run folder that holds nothing but an empty log: the run never began."""
+    files = list(folder.iterdir()) if folder.is_dir() else []
+    if [file.name for file in files] == ["train.log"] and not files[0].stat().st_size:
+        files[0].unlink()
+        folder.rmdir()
 
 
 def _say_where(folder: Path) -> None:
@@ -292,25 +313,3 @@ def _say_where(folder: Path) -> None:
             f"\nrun folder  {shown}\npictures    {shown}/samples/\n"
             f"use it      stylebench stylize run={shown} input=<picture>"
         )
-
-
-def _is_for_the_user(error: Exception) -> bool:
-    """Tell whether an error speaks of the input, not of a fault in the program."""
-    names = {f"{kind.__module__.split('.')[0]}" for kind in type(error).__mro__}
-    return bool(names & {"hydra", "omegaconf"}) or isinstance(error, ValueError | OSError | FloatingPointError)
-
-
-def _message(error: BaseException) -> str:
-    """Return an error's text with what a newcomer needs to act on it."""
-    text = str(error) or type(error).__name__
-    if missing := re.search(r"Missing mandatory value: (\S+)", text):
-        return f"{missing[1]} is not set; give it on the command line: {missing[1]}=..."
-    if unknown := re.search(r"Could not override '([\w.@/]+)'", text):
-        return f"there is no key {unknown[1]!r}; stylebench <command> --help shows the keys\n{text}"
-    cause = error.__cause__
-    return f"{text}\n{cause}" if cause is not None and str(cause) not in text else text
-
-
-def _closest(word: str, words: Any) -> str:
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -96,8 +96,12 @@ def read_pickle(path: Path) -> Any:
             if broken is not None:
                 raise DamagedFileError(f"{path} is damaged: the checksum of its part {broken} is wrong; get it anew")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, zipfile.BadZipFile, OSError) as error:
+    except DamagedFileError:
+        raise
+    except Exception as error:  # bytes that are no pickle fail in whatever way they happen to be read
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # its text advises to read the file without protection
+            reason = "it holds other objects, or was written by another program"
         raise DamagedFileError(
             f"{path} cannot be read as tensors and plain values: {reason}; it is truncated, damaged, or not a file of "
             "weights; get it anew"

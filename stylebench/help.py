@@ -84,6 +84,12 @@ def conf_folder() -> Any:
     return importlib.resources.files("stylebench.conf")
 
 
+def keys(command: str) -> list[str]:
+    """Return the top-level keys of a command's own config file."""
+    found = re.findall(r"^(\w+):", (conf_folder() / f"{command}.yaml").read_text(), flags=re.MULTILINE)
+    return [key for key in found if key not in ("defaults", "hydra")]
+
+
 def options(group: str) -> dict[str, str]:
     """Return the option names of a config group with their files' text."""
     folder = conf_folder()

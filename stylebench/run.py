@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -25,19 +26,26 @@ from stylebench.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from stylebench.callbacks.ema import EMA
 from stylebench.callbacks.metric_log import MetricLog
 from stylebench.callbacks.progress import Progress
-from stylebench.callbacks.run_record import RunRecord
+from stylebench.callbacks.run_record import RECORD, RunRecord
 from stylebench.callbacks.sample_grid import SampleGrid
 from stylebench.data.datamodule import DomainData
 from stylebench.data.domain import Domain
-from stylebench.files import atomic_write
+from stylebench.data.tasks import device_batch_size
+from stylebench.files import atomic_write, write_json
 from stylebench.loggers.csv_log import CSVLog
 from stylebench.methods.base import Method
 from stylebench.profile import Figures, Rounds, summarize
-from stylebench.resume import CHECKPOINTS, Start, find_start, fingerprint
+from stylebench.resume import CHECKPOINTS, Start, check_inputs, find_start, fingerprint, flatten
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
 Config = dict[str, Any]
+WHOLE_NUMBERS = {   # key -> smallest value
+    "seed": 0, "samples": 1, "budget.batches": 1, "budget.evaluate_every": 1, "budget.validation_images": 1,
+    "checkpoint.every_n_batches": 1, "checkpoint.keep": 1, "logger.every_n_batches": 1, "dataset.size_px": 1,
+    "dataset.batch_size": 1, "dataset.num_workers": 0,
+}  # fmt: skip
+SWITCHES = ("compile", "channels_last", "dataset.flip")
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,14 @@ def build(node: Mapping[str, Any], **extra: Any) -> Any:
     try:
         return instantiate(OmegaConf.create(dict(node)), _convert_="all", **extra)
     except InstantiationException as error:
-        if error.__cause__ is not None:
-            raise error.__cause__ from None
+        cause = error.__cause__
+        if isinstance(cause, TypeError):  # a key that is not taken, or text where a number belongs
+            target = re.search(r"target '([\w.]+)'", str(error))
+            raise ValueError(
+                f"{target[1] if target else node.get('_target_')} cannot be built from its settings: {cause}"
+            ) from cause
+        if cause is not None:
+            raise cause from None
         raise
 
 
@@ -143,15 +157,18 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         if start.batches >= batches:
             log.info("the run has its %d batches already; a larger budget.batches continues it", batches)
             csv.rewind(start.batches, keep_evaluation=True)
+            if first:
+                _close_record(folder, start, csv)
             return Result(folder, csv.last_values(), start.batches)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config, method_class(config))
     method = build_method(config, data)
+    facts = _facts(config, overrides, data, method)
+    check_inputs(start, facts)
     if first:
         with atomic_write(folder / "config.yaml") as file:
             file.write(OmegaConf.to_yaml(OmegaConf.create(config)).encode())
         csv.rewind(start.batches, keep_evaluation=start.batches % every == 0)
-    facts = _facts(config, overrides, data, method)
     record = RunRecord(
         folder,
         facts,
@@ -162,20 +179,30 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     callbacks = _callbacks(config, folder, data, method, record, facts)
     epochs = -(-batches // every) - start.batches // every
     trainer = _trainer(config, folder, csv, callbacks, max_epochs=epochs)
+    device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
     _fit(trainer, method, data, record, csv, start)
     return Result(folder, csv.last_values(), batches)
+
+
+def _close_record(folder: Path, start: Start, csv: CSVLog) -> None:
+    """Write the end of a run that was killed between its last checkpoint and its record."""
+    if start.record is not None and start.record["status"] != "finished":
+        ended = {"status": "finished", "error": None, "batches": start.batches, "metrics": csv.last_values()}
+        write_json(folder / RECORD, {**start.record, **ended})
 
 
 def profile(config: Config) -> Figures:
     """Measure a training step of the config, with the callbacks and loggers that a run would have.
 
     Args:
-        config: the resolved profiling config: a training config with `batches`, `rounds` and `warmup`.
+        config: the resolved profiling config: a training config with `batches` and `rounds`.
 
     Returns:
         The medians over the rounds.
     """
     every = config["batches"]
+    if min(every, config["rounds"]) < 1:
+        raise ValueError(f"batches and rounds must be at least 1, got {every} and {config['rounds']}")
     budget = {**config["budget"], "evaluate_every": every, "batches": 10 * every * (config["rounds"] + 1)}
     config = {**config, "budget": budget, "checkpoint": {**config["checkpoint"], "every_n_batches": budget["batches"]}}
     _check(config)
@@ -298,15 +325,16 @@ def _facts(config: Config, overrides: list[str], data: DomainData, method: Metho
 
 
 def _check(config: Config) -> None:
-    """Refuse numbers that cannot work before anything is read or written."""
-    budget = config["budget"]
-    for key in ("batches", "evaluate_every", "validation_images"):
-        if not isinstance(budget[key], int) or budget[key] < 1:
-            raise ValueError(f"budget.{key} must be a whole number of at least 1, got {budget[key]!r}")
-    if not isinstance(config["seed"], int) or config["seed"] < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {config['seed']!r}")
-    if config["samples"] < 1:
-        raise ValueError(f"samples must be at least 1, got {config['samples']!r}")
+    """Refuse values that cannot work before anything is read or written."""
+    settings = dict(flatten(config))
+    for key, least in WHOLE_NUMBERS.items():
+        if not isinstance(settings[key], int) or isinstance(settings[key], bool) or settings[key] < least:
+            raise ValueError(f"{key} must be a whole number of at least {least}, got {settings[key]!r}")
+    for key in SWITCHES:
+        if not isinstance(settings[key], bool):
+            raise ValueError(f"{key} must be true or false, got {settings[key]!r}")
+    if "ema.decay" in settings and not isinstance(settings["ema.decay"], int | float):
+        raise ValueError(f"ema.decay must be a number in [0, 1), got {settings['ema.decay']!r}")
 
 
 def _make_writable(folder: Path) -> None:

@@ -238,7 +238,7 @@ def _stylize_folder(
         try:
             _stylize_file(translator, picture, target, max_pixels, controls)
         except (_NoMemoryError, _UnreadableError, ValueError) as error:
-            summary.failed.append((picture, str(error)))
+            summary.failed.append((picture, str(error).removeprefix(f"{picture}: ")))
         else:
             summary.written.append(target)
     for picture, reason in summary.failed:

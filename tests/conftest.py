@@ -18,8 +18,8 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+def _at_most_two_threads() -> None:
+    torch.set_num_threads(min(2, os.cpu_count() or 1, int(os.environ.get("OMP_NUM_THREADS", "2"))))
 
 
 @pytest.fixture(scope="session")

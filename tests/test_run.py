@@ -147,6 +147,59 @@ def test_a_stop_during_an_evaluation_makes_up_for_it(
     assert_same_end(finished, tmp_path)
 
 
+def test_a_stop_during_the_last_evaluation_redoes_it(
+    finished: Path, tmp_path: Path, tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = FastTransfer.validation_step
+
+    def interrupted(self: FastTransfer, batch: Any, batch_idx: int) -> None:
+        if self.batches_done == 6:
+            raise SIGTERMException
+        original(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FastTransfer, "validation_step", interrupted)
+        with pytest.raises(SystemExit):
+            train(tiny_config(), tmp_path, [])
+    assert newest(tmp_path)["stylebench"]["batches"] == 3
+    train(tiny_config("resume=must"), tmp_path, [])
+    assert_same_end(finished, tmp_path)
+
+
+def test_a_kill_between_the_last_checkpoint_and_the_record_is_made_good(tmp_path: Path, tiny_config: Make) -> None:
+    train(tiny_config("budget.batches=3"), tmp_path, [])
+    unfinished = {**record(tmp_path), "status": "running", "metrics": {}}
+    (tmp_path / "record.json").write_text(json.dumps(unfinished))
+    train(tiny_config("budget.batches=3"), tmp_path, [])
+    assert record(tmp_path)["status"] == "finished"
+    assert record(tmp_path)["metrics"]["val/loss/total"] == float(rows(tmp_path)[-1]["val/loss/total"])
+
+
+def test_other_data_under_the_same_name_is_not_continued_on(tmp_path: Path, tiny_config: Make) -> None:
+    train(tiny_config("budget.batches=3"), tmp_path, [])
+    path = tmp_path / "checkpoints" / "batch-000000003.ckpt"
+    checkpoint = read_pickle(path)
+    checkpoint["stylebench"]["record"]["data"]["content"]["digest"] = "0" * 64
+    torch.save(checkpoint, path)
+    before = (tmp_path / "metrics.csv").read_text()
+    with pytest.raises(ValueError, match=r"dataset\.content is no longer what the run was trained with.*run="):
+        train(tiny_config(), tmp_path, [])
+    assert (tmp_path / "metrics.csv").read_text() == before
+
+
+def test_an_infinite_gradient_of_a_finite_loss_is_never_saved(
+    tmp_path: Path, tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poison(self: MetricLog, trainer: pl.Trainer, method: Any, optimizer: torch.optim.Optimizer) -> None:
+        if method.batches_done == 5:
+            next(iter(method.translator.parameters())).grad.fill_(float("inf"))
+
+    monkeypatch.setattr(MetricLog, "on_before_optimizer_step", poison)
+    with pytest.raises(NonFiniteLossError, match=r"weights are not finite after batch 6: translator\."):
+        train(tiny_config(), tmp_path, [])
+    assert newest(tmp_path)["stylebench"]["batches"] == 3
+
+
 def test_a_finished_run_extended_equals_one_long_run(tmp_path: Path, tiny_config: Make) -> None:
     short, long = tmp_path / "short", tmp_path / "long"
     train(tiny_config("budget.batches=4"), short, [])  # ends off the evaluation grid of 3
@@ -215,8 +268,8 @@ def test_an_unwritable_run_folder_is_refused_before_any_work(tmp_path: Path, tin
     [
         ("budget.batches=0", r"budget\.batches.*at least 1, got 0"),
         ("seed=-1", "seed must be"),
-        ("samples=0", "samples must be at least 1"),
-        ("logger.every_n_batches=0", r"every_n_batches must be at least 1"),
+        ("samples=0", "samples must be"),
+        ("logger.every_n_batches=0", r"every_n_batches must be"),
         ("checkpoint.keep=0", r"checkpoint\.keep"),
         ("ema.decay=1.5", r"ema\.decay must be in \[0, 1\)"),
         ("model.gram_norm=cosine", "cosine"),

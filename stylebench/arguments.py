@@ -1,0 +1,109 @@
+"""The typed words of a command, before Hydra reads them: experiments, recorded overrides, controls, stray options."""
+
+import difflib
+import json
+import os
+import re
+from pathlib import Path
+
+from stylebench.help import experiments, keys
+from stylebench.messages import UsageError, closest
+
+_RECORDABLE = re.compile(r"\+{0,2}[A-Za-z_][\w./]*=|~[A-Za-z_][\w./]*(=|$)", re.ASCII)
+_HYDRA_FLAGS = (
+    "-m", "--multirun", "-c", "--cfg", "--resolve", "-p", "--package", "-i", "--info", "--hydra-help", "-cd",
+    "--config-dir",
+)  # fmt: skip
+
+
+def expand_experiment(arguments: list[str]) -> list[str]:
+    """Replace `experiment=<paper>/<study>` by the study's base overrides; later arguments win over them."""
+    chosen = [argument for argument in arguments if argument.startswith("experiment=")]
+    if not chosen:
+        return arguments
+    import yaml
+
+    name = chosen[-1].removeprefix("experiment=")
+    studies = experiments()
+    if name not in studies:
+        raise UsageError(f"no experiment {name!r}{closest(name, studies)}; there are: {', '.join(studies)}")
+    base = yaml.safe_load(studies[name])["base"]
+    return [*base, *(argument for argument in arguments if argument not in chosen)]
+
+
+def recorded_overrides(arguments: list[str]) -> list[str]:
+    """Return the overrides that the run named by `run=` was started with, so that naming it is enough to go on.
+
+    A folder without a checkpoint has nothing to go on from. What the record says is not trusted: it may set keys of the
+    run, never Hydra's own, which start programs.
+    """
+    folders = [argument.removeprefix("run=") for argument in arguments if argument.startswith("run=")]
+    if not folders or {"-m", "--multirun"} & set(arguments):
+        return []
+    folder = Path(folders[-1])
+    if not (folder / "record.json").is_file() or not any(folder.glob("checkpoints/*.ckpt")):
+        return []
+    taken = {key_of(argument) for argument in arguments} | {"run", "resume"}
+    return [override for override in _read_overrides(folder / "record.json") if key_of(override) not in taken]
+
+
+def _read_overrides(path: Path) -> list[str]:
+    """Return the overrides in a run record.
+
+    Raises:
+        ValueError: if the file is damaged, or an override would do more than set a key of the run.
+    """
+    try:
+        overrides = json.loads(path.read_text(encoding="utf-8"))["overrides"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error!r}): give the run's settings again, and another folder by run="
+        ) from error
+    if not isinstance(overrides, list):
+        raise ValueError(f"{path} is damaged: 'overrides' should be a list, found {type(overrides).__name__}")
+    for override in overrides:
+        if not isinstance(override, str) or not _RECORDABLE.match(override) or "hydra" in key_of(override):
+            raise ValueError(
+                f"{path} holds {override!r} among the run's overrides, which sets no key of a run; nothing was run. Do "
+                "not use this folder if you do not know where it comes from"
+            )
+    return overrides
+
+
+def key_of(override: str) -> str:
+    """Return the key or group that an override sets: `+model.x=3` sets `model.x`."""
+    return override.partition("=")[0].lstrip("+~")
+
+
+def check_flags(command: str, arguments: list[str]) -> None:
+    """Refuse words with dashes that are no option: argparse, inside Hydra, would answer with its own list."""
+    allowed = _HYDRA_FLAGS if command == "train" else ()
+    for argument in arguments:
+        if argument.startswith("-") and argument.partition("=")[0] not in allowed:
+            key = argument.lstrip("-")
+            plain = f"write {key}, without dashes" if "=" in key else "keys are given as key=value"
+            raise UsageError(f"unknown option {argument!r}: {plain}; see stylebench {command} --help")
+
+
+def check_shared_folder(arguments: list[str]) -> None:
+    """Processes that were started apart (torchrun, srun) must be told one run folder: each would name its own."""
+    apart = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+    named = any(argument.startswith(("run=", "hydra.run.dir=")) for argument in arguments)
+    if apart and not named and int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
+        raise UsageError(
+            "several processes were started at once; give them one run folder: run=outputs/<name>/<folder>"
+        )
+
+
+def controls_apart(arguments: list[str]) -> list[str]:
+    """Turn `alpha=0.7` into `+controls.alpha=0.7` where `alpha` is no key of the command; the model checks the name."""
+    known = keys("stylize")
+    turned = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and re.fullmatch(r"\w+", name) and name not in known:
+            if close := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
+                raise UsageError(f"unknown key {name!r}; did you mean {close[0]!r}?")
+            argument = f"+controls.{name}={value}"
+        turned.append(argument)
+    return turned
