@@ -1,0 +1,120 @@
+"""The profile: that the bare loop is the same training, and that its figures add up."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from stylebench.cli import compose
+from stylebench.profile import PARTS, BareStep, Figures, _weighted_sum, report, summarize, to_json
+from stylebench.run import build_data, build_method, method_class, profile
+from tests.conftest import TINY
+
+Make = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def figures() -> Figures:
+    return profile(compose("profile", [*TINY, "batches=2", "rounds=2", "dataset.batch_size=2"]))
+
+
+def test_every_part_is_measured(figures: Figures) -> None:
+    assert tuple(figures.parts) == PARTS
+    assert all(seconds > 0 for seconds in figures.parts.values())
+    assert figures.frame_seconds > 0
+    assert figures.bare_seconds > 0
+    assert len(figures.frame_over_bare_rounds) == 2
+    assert figures.images_per_second == pytest.approx(2 / figures.frame_seconds)
+
+
+def test_sizes_are_those_of_the_run(figures: Figures) -> None:
+    assert (figures.method, figures.device, figures.precision) == ("FastTransfer", "cpu", "32-true")
+    assert (figures.batch_size, figures.size_px, figures.parameters) == (2, 32, 28_467)
+    assert figures.switches == {"compile": False, "channels_last": False}
+    assert figures.flops_per_batch is not None
+    assert figures.flops_per_batch > 0
+    assert figures.peak_memory_bytes > 2**20
+
+
+def test_report_shows_what_was_asked_for(figures: Figures) -> None:
+    text = report(figures)
+    for part in ("inside the frame", "bare loop", "frame over bare", "peak memory", "parameters", "FLOPs", *PARTS):
+        assert part in text
+    shares = [float(line.split()[-2]) for line in text.splitlines() if line.endswith(" %")]
+    assert sum(shares) == pytest.approx(100, abs=0.5)  # five numbers rounded to 0.1
+
+
+def test_json_reads_back(figures: Figures, tmp_path: Path) -> None:
+    to_json(figures, tmp_path / "a" / "figures.json")
+    read = json.loads((tmp_path / "a" / "figures.json").read_text())
+    assert read["images_per_second"] == figures.images_per_second
+    assert read["parts"] == figures.parts
+
+
+def test_medians_and_ratios_are_taken_round_by_round() -> None:
+    data = SimpleNamespace(task=SimpleNamespace(batch_size=4, size_px=8))
+    rounds: Any = SimpleNamespace(
+        frame=[2.0, 9.0, 4.0], bare=[1.0, 3.0, 4.0], parts={part: [1.0, 2.0, 9.0] for part in PARTS},
+        precision="32-true", data=data,
+    )  # fmt: skip
+    record = {"devices": {"kind": "cpu"}, "peak_memory_bytes": 1, "parameters": 2, "flops_per_batch": None}
+    figures = summarize(rounds, object(), record, {})  # type: ignore[arg-type]
+    assert (figures.frame_seconds, figures.bare_seconds) == (4.0, 3.0)
+    assert figures.frame_over_bare == 2.0  # of 2, 3 and 1; the ratio of the medians would be 4/3
+    assert figures.parts == dict.fromkeys(PARTS, 2.0)
+    assert "FLOPs" not in report(figures)
+
+
+def built(config: dict[str, Any]) -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    data = build_data(config, method_class(config))
+    return build_method(config, data), data.task.finish(data.task.batch(0))
+
+
+def test_the_bare_step_takes_the_step_of_the_method(tiny_config: Make) -> None:
+    method, batch = built(tiny_config())
+    other, _ = built(tiny_config())
+    optimizer = method.configure_optimizers()
+    step = BareStep(other, other.configure_optimizers(), "32-true")
+    for _ in range(2):
+        optimizer.zero_grad()
+        method.training_step(batch, 0).backward()
+        optimizer.step()
+        step.optimize(batch)
+    for one, two in zip(method.parameters(), other.parameters(), strict=True):
+        # the terms are added in another order
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=2e-5)
+
+
+def test_the_bare_step_logs_nothing_and_gives_the_method_back(tiny_config: Make) -> None:
+    method, batch = built(tiny_config())
+    loss = BareStep(method, method.configure_optimizers(), "32-true").forward(batch)
+    assert method.latest["train"] == {}
+    assert "log_and_sum" not in vars(method)
+    assert float(loss.detach()) == pytest.approx(float(method.training_step(batch, 0).detach()), rel=1e-5)
+
+
+def test_the_bare_step_follows_the_precision(tiny_config: Make) -> None:
+    method, batch = built(tiny_config())
+    seen: list[torch.dtype] = []
+    convolution = next(part for part in method.translator.modules() if isinstance(part, torch.nn.Conv2d))
+    convolution.register_forward_hook(lambda module, given, output: seen.append(output.dtype))
+    for precision in ("32-true", "bf16-mixed"):
+        BareStep(method, method.configure_optimizers(), precision).forward(batch)
+    assert seen == [torch.float32, torch.bfloat16]
+
+
+def test_weighted_sum_takes_layers_and_scalars() -> None:
+    terms = {"content": torch.tensor(2.0), "style": {"a": torch.tensor(3.0), "b": torch.tensor(5.0)}}
+    assert float(_weighted_sum(terms, {"content": 10.0, "style": 0.5})) == 24.0
+
+
+def test_a_method_with_several_optimizers_is_refused(tiny_config: Make) -> None:
+    method, _ = built(tiny_config())
+    method.automatic_optimization = False
+    with pytest.raises(ValueError, match="one-optimizer methods only, FastTransfer has several"):
+        BareStep(method, None, "32-true")
