@@ -28,7 +28,13 @@ def expand_experiment(arguments: list[str]) -> list[str]:
     if name not in studies:
         raise UsageError(f"no experiment {name!r}{closest(name, studies)}; there are: {', '.join(studies)}")
     base = yaml.safe_load(studies[name])["base"]
-    return [*base, *(argument for argument in arguments if argument not in chosen)]
+    return before_overrides(base, [argument for argument in arguments if argument not in chosen])
+
+
+def before_overrides(added: list[str], arguments: list[str]) -> list[str]:
+    """Put overrides in front of the typed ones, behind flags such as -m: argparse wants all of them in one piece."""
+    first = next((i for i, argument in enumerate(arguments) if "=" in argument), len(arguments))
+    return [*arguments[:first], *added, *arguments[first:]]
 
 
 def recorded_overrides(arguments: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylebench.arguments import (
+    before_overrides,
     check_flags,
     check_shared_folder,
     controls_apart,
@@ -118,7 +119,7 @@ def train(arguments: list[str]) -> None:
         _say_where(result.folder)
         return result.metrics.get(config["objective"])
 
-    sys.argv = [program, *recorded, *arguments]
+    sys.argv = [program, *before_overrides(recorded, arguments)]
     with _environment(FULL_ERROR, "1"):  # Hydra then lets exceptions through, and `main` words them
         hydra.main(config_path=CONF, config_name="train", version_base=VERSION_BASE)(task)()
     if failed:

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,16 @@ FREE_KEYS = (
 
 @dataclass(frozen=True)
 class Start:
-    """Where training begins: from nothing, or from a checkpoint with its batches and the record so far."""
+    """Where training begins: from nothing, or from a checkpoint with its batches and the record so far.
+
+    Attributes:
+        inputs: digests of the data and weights that the checkpoint was trained with, by name.
+    """
 
     checkpoint: Path | None = None
     batches: int = 0
     record: dict[str, Any] | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -114,8 +119,30 @@ def _newest_matching(folder: Path, config: Mapping[str, Any]) -> tuple[Start | N
         if changed := differences(entry["config"], config):
             shown = "; ".join(changed[:8]) + ("; ..." if len(changed) > 8 else "")
             return None, f"the run in {folder} has another config ({shown})"
-        return Start(path, int(entry["batches"]), _read_record(folder)), ""
+        return Start(path, int(entry["batches"]), _read_record(folder), input_digests(entry["record"])), ""
     return None, f"none of the {len(files)} checkpoints in {folder / CHECKPOINTS} is intact"
+
+
+def input_digests(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of each domain and of the encoder's weights that a run's facts name."""
+    found = {f"dataset.{role}": domain["digest"] for role, domain in facts.get("data", {}).items()}
+    encoder = facts.get("encoder")
+    return {**found, "encoder.weights": encoder["digest"]} if encoder else found
+
+
+def check_inputs(start: Start, facts: Mapping[str, Any]) -> None:
+    """Refuse to continue on other data or weights: batch k would no longer be the batch that it was.
+
+    Raises:
+        ValueError: naming the config key whose content has changed.
+    """
+    now = input_digests(facts)
+    for key, digest in start.inputs.items():
+        if key in now and now[key] != digest:
+            raise ValueError(
+                f"{key} is no longer what the run was trained with (digest {digest[:12]}, now {now[key][:12]}); "
+                "restore it, or start a new run in another folder by run="
+            )
 
 
 def _read_record(folder: Path) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,22 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Leave warnings and Lightning's advice out of the table, and everything as it was afterwards."""
+    loggers = [logging.getLogger(name) for name in ("stylebench", "pytorch_lightning")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        quieten()
+        loggers[0].setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", message=".*number of training batches.*")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the checks that are asked for; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -137,13 +154,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no CUDA device here; --device cpu --quick tries the checks out on the CPU")
-    quieten()
-    logging.getLogger("stylebench").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*number of training batches.*")
     checks = [check for check in CHECKS if any(word in check.name for word in options.only)]
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         setting = Setting(torch.device(options.device), options.quick, Path(folder))
-        with (setting.folder / "progress").open("w") as bars, contextlib.redirect_stderr(bars):
+        with (setting.folder / "progress").open("w") as bars, contextlib.redirect_stderr(bars), quiet():
             results = run_all(checks, setting, options.minutes * 60, options.output)
     bad = [result for result in results if not result.good]
     for result in bad:

@@ -106,6 +106,9 @@ class Checkpoints(pl.Callback):
             log.warning("no checkpoint of this moment: the exception came in the middle of an update")
         elif trainer.world_size > 1 and not isinstance(exception, SystemExit):
             log.warning("no checkpoint of this moment: the other processes are elsewhere")
+        elif method.batches_done >= self.batches and self._evaluated_at != method.batches_done:
+            # A run with all its batches is not started again, so the rest is redone from the checkpoint before.
+            log.warning("no checkpoint of this moment: the last evaluation is not finished")
         elif method.batches_done != self._saved_at:
             self._save(trainer)
 
@@ -134,6 +137,7 @@ class Checkpoints(pl.Callback):
     def _save(self, trainer: pl.Trainer) -> None:
         method = cast(Method, trainer.lightning_module)
         method.check_finite()
+        method.check_weights_finite()
         trainer.save_checkpoint(self.folder / f"batch-{method.batches_done:09d}.ckpt")
         if trainer.is_global_zero:
             for old in checkpoint_files(self.folder)[self.keep :]:

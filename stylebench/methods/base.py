@@ -148,17 +148,37 @@ class Method(pl.LightningModule):
     def check_finite(self) -> None:
         """Read the flags that `log_and_sum` gathered; call it at every log and before every checkpoint.
 
+        With several processes all must call it: a term that is bad on one stops all of them.
+
         Raises:
             NonFiniteLossError: naming each non-finite term and the batch at which it first was so.
         """
         if self._first_bad is None:
             return
-        bad = {name: batch for name, batch in zip(self._guarded, self._first_bad.tolist(), strict=True) if batch >= 0}
+        never = torch.iinfo(torch.int64).max
+        first = torch.where(self._first_bad < 0, never, self._first_bad)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(first, op=torch.distributed.ReduceOp.MIN)
+        bad = {name: batch for name, batch in zip(self._guarded, first.tolist(), strict=True) if batch < never}
         if bad:
             listed = ", ".join(f"'{name}' at batch {batch}" for name, batch in bad.items())
             raise NonFiniteLossError(
                 f"the loss is not finite: {listed}. No checkpoint was written since. Lower model.optimizer.lr or the "
                 "weight of that term, use trainer.precision=32-true, or look for unusual images in the data"
+            )
+
+    def check_weights_finite(self) -> None:
+        """Look at every trained weight; a finite loss can have an infinite gradient, which shows only afterwards.
+
+        Raises:
+            NonFiniteLossError: naming the first weights that are not finite.
+        """
+        bad = [name for name, weight in self.named_parameters() if not bool(torch.isfinite(weight).all())]
+        if bad:
+            raise NonFiniteLossError(
+                f"weights are not finite after batch {self.batches_done}: {', '.join(bad[:3])}"
+                f"{', ...' if len(bad) > 3 else ''}. A gradient was infinite while the loss was not; no checkpoint of "
+                "this was written. Lower model.optimizer.lr, or use trainer.precision=32-true"
             )
 
     def update(
