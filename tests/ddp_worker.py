@@ -10,11 +10,17 @@ import torch
 
 from stylebench.callbacks.metric_log import MetricLog
 from stylebench.cli import compose
+from stylebench.methods.fast_transfer import FastTransfer
 from stylebench.run import train
+
+BAD_RANK = "STYLEBENCH_TEST_BAD_RANK"
 
 
 def main(folder: Path, overrides: list[str]) -> None:
-    """Train in `folder/run`; write `grad-<rank>.pt` (first step's gradient) and `end-<rank>.pt` (last weights)."""
+    """Train in `folder/run`; write `grad-<rank>.pt` (first step's gradient) and `end-<rank>.pt` (last weights).
+
+    The process that the environment names as bad computes a loss that is not a number from batch 3 on.
+    """
     rank = os.environ.get("LOCAL_RANK", "0")
 
     def keep_gradient(self: MetricLog, trainer: pl.Trainer, method: Any, optimizer: Any) -> None:
@@ -25,6 +31,14 @@ def main(folder: Path, overrides: list[str]) -> None:
     def keep_weights(self: MetricLog, trainer: pl.Trainer, method: Any) -> None:
         torch.save(method.state_dict(), folder / f"end-{rank}.pt")
 
+    if os.environ.get(BAD_RANK) == rank:
+        original = FastTransfer.terms
+
+        def spoiled(self: FastTransfer, *args: Any) -> Any:
+            terms = original(self, *args)
+            return {**terms, "tv": terms["tv"] * (float("nan") if self.batches_done >= 2 else 1.0)}
+
+        FastTransfer.terms = spoiled  # type: ignore[method-assign]
     MetricLog.on_before_optimizer_step = keep_gradient  # type: ignore[method-assign]
     MetricLog.on_train_end = keep_weights  # type: ignore[method-assign]
     train(compose("train", overrides), folder / "run", overrides)

@@ -17,6 +17,7 @@ import torch
 from stylebench.callbacks.checkpoints import checkpoint_files
 from stylebench.files import read_pickle
 from tests.conftest import TINY
+from tests.ddp_worker import BAD_RANK
 from tests.test_run import assert_equal, rows
 
 LONG = ["budget.batches=60", "budget.evaluate_every=20", "checkpoint.every_n_batches=5"]
@@ -132,7 +133,7 @@ def test_sigterm_leaves_a_checkpoint_a_record_and_exit_code_143(uninterrupted: P
     assert_same_run(uninterrupted, tmp_path)
 
 
-def run_worker(folder: Path, processes: int) -> None:
+def run_worker(folder: Path, processes: int, check: bool = True, **environment: str) -> None:
     folder.mkdir()
     trainer = "ddp_cpu" if processes == 2 else "cpu"
     short = ["budget.batches=4", "budget.evaluate_every=2", "budget.validation_images=3", "dataset.source.count=40"]
@@ -140,9 +141,9 @@ def run_worker(folder: Path, processes: int) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     subprocess.run(
         [sys.executable, *(launcher if processes > 1 else []), *worker, "logger.every_n_batches=1"],
-        check=True,
+        check=check,
         timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
     )
 
 
@@ -167,6 +168,15 @@ def test_ddp_on_two_processes_sees_the_batch_of_one(tmp_path: Path) -> None:
             if single[column]:
                 assert float(double[column]) == pytest.approx(float(single[column]), rel=2e-3)
     assert json.loads((two / "run" / "record.json").read_text())["devices"]["count"] == 2
+
+
+@pytest.mark.slow
+def test_a_nan_on_one_process_stops_all_and_is_never_saved(tmp_path: Path) -> None:
+    run_worker(tmp_path / "two", 2, check=False, **{BAD_RANK: "1"})
+    record = json.loads((tmp_path / "two" / "run" / "record.json").read_text())
+    assert record["status"] == "failed"
+    assert "'tv' at batch 3" in record["error"]
+    assert newest(tmp_path / "two" / "run")["stylebench"]["batches"] == 2
 
 
 def test_two_players_under_ddp_stay_in_step_and_send_only_their_own(tmp_path: Path) -> None:
