@@ -53,6 +53,16 @@ def recorded_overrides(arguments: list[str]) -> list[str]:
     return [override for override in _read_overrides(folder / "record.json") if key_of(override) not in taken]
 
 
+def started_elsewhere(arguments: list[str]) -> str | None:
+    """Return the folder that the run named by `run=` was started in, where that is another than this one."""
+    folders = [argument.removeprefix("run=") for argument in arguments if argument.startswith("run=")]
+    try:
+        directory = json.loads((Path(folders[-1]) / "record.json").read_text(encoding="utf-8"))["directory"]
+    except (OSError, ValueError, LookupError, TypeError):  # no run, no readable record: nothing to say here
+        return None
+    return directory if isinstance(directory, str) and directory != os.getcwd() else None
+
+
 def _read_overrides(path: Path) -> list[str]:
     """Return the overrides in a run record.
 

@@ -21,6 +21,7 @@ from stylebench.arguments import (
     expand_experiment,
     key_of,
     recorded_overrides,
+    started_elsewhere,
 )
 from stylebench.help import (
     COMMANDS,
@@ -123,6 +124,11 @@ def train(arguments: list[str]) -> None:
     with _environment(FULL_ERROR, "1"):  # Hydra then lets exceptions through, and `main` words them
         hydra.main(config_path=CONF, config_name="train", version_base=VERSION_BASE)(task)()
     if failed:
+        directory = started_elsewhere(arguments) if recorded else None
+        if directory and isinstance(failed[0], FileNotFoundError):
+            raise FileNotFoundError(
+                f"{failed[0]} (the run was started in {directory}; its relative paths are read from where you are now)"
+            ) from failed[0]
         raise failed[0]
 
 

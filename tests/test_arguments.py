@@ -1,8 +1,11 @@
 """The typed words before Hydra reads them."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from stylebench.arguments import before_overrides, expand_experiment
+from stylebench.arguments import before_overrides, expand_experiment, started_elsewhere
 from stylebench.help import experiments
 
 
@@ -26,3 +29,13 @@ def test_an_experiment_of_a_sweep_stands_behind_the_flag() -> None:
     assert expanded[0] == "-m"
     assert expanded[-1] == "seed=0,1"
     assert f"experiment={name}" not in expanded
+
+
+def test_a_run_of_another_directory_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "record.json").write_text(json.dumps({"directory": "/elsewhere"}))
+    assert started_elsewhere([f"run={tmp_path}"]) == "/elsewhere"
+    (tmp_path / "record.json").write_text(json.dumps({"directory": str(Path.cwd())}))
+    assert started_elsewhere([f"run={tmp_path}"]) is None
+    assert started_elsewhere(["run=nowhere"]) is None
+    assert started_elsewhere(["seed=1"]) is None
