@@ -178,18 +178,26 @@ def profile(arguments: list[str]) -> None:
 
 
 def prepare(arguments: list[str]) -> None:
-    """Scan and pack the domains that are named."""
+    """Get a data set where it can be had, check and pack it, and draw a contact sheet."""
     config = compose("prepare", arguments, allow_missing=True)
-    from stylebench import run
+    from stylebench import prepare, run
 
-    for role, domain in run.open_domains(config).items():
+    settings = config["dataset"]
+    if settings["release"] is not None:
+        run.build(settings["release"]).prepare(Path(settings["root"]))
+    domains = prepare.open_domains(run.build(settings["store"]), settings)
+    for role, domain in domains.items():
         facts = domain.describe()
+        splits = ", ".join(f"{count} {split}" for split, count in facts["splits"].items())
         print(
-            f"{role}: {facts['count']} images of {facts['path']}, {len(domain.skipped)} left out, "
+            f"{role}: {facts['count']} images of {facts['path']} ({splits}), {len(domain.skipped)} left out, "
             f"digest {facts['digest'][:12]}"
         )
         for name, reason in domain.skipped:
             print(f"  left out {name}: {reason}")
+    if config["sheet"]:
+        prepare.write_sheet(domains, Path(config["sheet"]))
+        print(f"contact sheet  {config['sheet']}")
 
 
 def list_kind(arguments: list[str]) -> None:

@@ -9,7 +9,7 @@ COMMANDS = {
     "stylize": "apply a trained model to a picture or a folder of pictures",
     "export": "write a trained model as safetensors and JSON",
     "profile": "images/s, where the time of a step goes, memory, and the frame's cost over a bare loop",
-    "prepare": "read, check and pack the images of a dataset once",
+    "prepare": "get a dataset where it can be had, check and pack it once, show what is in it",
     "list": "what there is: models, networks, datasets, encoders, trainers, loggers, experiments, controls",
 }
 EXAMPLES = {
@@ -28,7 +28,10 @@ EXAMPLES = {
         "stylebench profile dataset=procedural encoder.weights=random dataset.size_px=64",
         "stylebench profile dataset=procedural encoder=vgg16_raw encoder.weights=random compile=true",
     ],
-    "prepare": ["stylebench prepare dataset.content=photos/ dataset.style=painting.jpg"],
+    "prepare": [
+        "stylebench prepare dataset=monet2photo",
+        "stylebench prepare dataset.content=photos/ dataset.style=painting.jpg",
+    ],
     "list": ["stylebench list models", "stylebench list controls run=outputs/fast_transfer/2026-11-20_10-00-00"],
 }
 KINDS = {
@@ -114,3 +117,12 @@ def first_comment(text: str) -> str:
     """Return what the first line of a config file says of it."""
     line = text.splitlines()[0] if text.startswith("#") else ""
     return re.sub(r"^#\s*(\S+\.yaml\s+--\s*)?", "", line)
+
+
+def dataset_tasks() -> dict[str, list[str]]:
+    """Return the tasks that each data set serves, as its config says."""
+    found = {}
+    for name, text in options("dataset").items():
+        line = re.search(r"^tasks: \[(.*?)\]", text, flags=re.MULTILINE)
+        found[name] = re.findall(r"\w+", line[1]) if line else []
+    return found

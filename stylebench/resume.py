@@ -20,7 +20,7 @@ RUN_FILES = ("record.json", "config.yaml", "metrics.csv", "samples", CHECKPOINTS
 # What may differ between a run and its continuation: where it is written, how long it is, how it is watched, on what.
 FREE_KEYS = (
     "run", "name", "resume", "logger", "objective", "compile", "channels_last", "checkpoint", "samples",
-    "budget.batches", "dataset.num_workers", "dataset.source.cache",
+    "budget.batches", "dataset.num_workers", "dataset.store.cache",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic",
 )  # fmt: skip
 

@@ -29,11 +29,11 @@ from stylebench.callbacks.progress import Progress
 from stylebench.callbacks.run_record import RECORD, RunRecord
 from stylebench.callbacks.sample_grid import SampleGrid
 from stylebench.data.datamodule import DomainData
-from stylebench.data.domain import Domain
 from stylebench.data.tasks import device_batch_size
 from stylebench.files import atomic_write, write_json
 from stylebench.loggers.csv_log import CSVLog
 from stylebench.methods.base import Method
+from stylebench.prepare import check_serves
 from stylebench.profile import Figures, Rounds, summarize
 from stylebench.resume import CHECKPOINTS, Start, check_inputs, find_start, fingerprint, flatten
 from stylebench.trusted import check_targets
@@ -76,8 +76,8 @@ def build(node: Mapping[str, Any], **extra: Any) -> Any:
 def build_data(config: Config, method: type[Method]) -> DomainData:
     """Open the domains that the method's task names, and set up the stream of batches."""
     settings = config["dataset"]
-    source = build(settings["source"])
-    domains = {role: source.open(settings[role]) for role in method.task.roles}
+    check_serves(settings, method.task)
+    domains = method.task.open(build(settings["store"]), settings)
     task = method.task(
         domains,
         seed=config["seed"],
@@ -92,21 +92,6 @@ def build_data(config: Config, method: type[Method]) -> DomainData:
         batches=budget["batches"],
         validation_images=budget["validation_images"],
     )
-
-
-def open_domains(config: Config) -> dict[str, Domain]:
-    """Scan and pack each domain that the config names, whatever task will use it.
-
-    Raises:
-        ValueError: if the config names none.
-    """
-    settings = config["dataset"]
-    plain = {"source", "size_px", "resize_px", "flip", "batch_size", "on_small", "num_workers"}
-    named = {role: value for role, value in settings.items() if role not in plain and value not in (None, "???")}
-    if not named:
-        raise ValueError("nothing to prepare: name a domain, for example dataset.content=<folder>")
-    source = build(settings["source"])
-    return {role: source.open(value) for role, value in named.items()}
 
 
 def build_method(config: Config, data: DomainData) -> Method:

@@ -39,8 +39,8 @@ def squeezenet_weights(shared: Path) -> Path:
 
 TINY = [
     "dataset=procedural",
-    "dataset.source.count=12",
-    "dataset.source.size_px=48",
+    "dataset.store.count=12",
+    "dataset.store.size_px=48",
     "dataset.size_px=32",
     "dataset.flip=true",
     "encoder.weights=random",

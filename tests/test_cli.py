@@ -212,7 +212,7 @@ def test_list_of_a_mistyped_kind_suggests(run: Run) -> None:
         ("train model.weight_stile=3", r"no key 'model\.weight_stile' \(did you mean 'model\.weight_style'\?\)"),
         ("train modle=adain", r"no key 'modle' \(did you mean 'model'\?\); see the keys with --help"),
         ("train model/netwrk=x", r"no key 'model/netwrk' \(did you mean 'model/network'\?\)"),
-        ("train dataset=procedural dataset.source.cuont=3", r"did you mean 'dataset\.source\.count'\?"),
+        ("train dataset=procedural dataset.store.cuont=3", r"did you mean 'dataset\.store\.count'\?"),
         ("train ~sede", r"no key 'sede' \(did you mean 'seed'\?\)"),
         ("train model=fast_transfr", r"model has no option 'fast_transfr' \(did you mean 'fast_transfer'\?\); there"),
         ("train trainer=tpu", r"trainer has no option 'tpu'.*; there are: cpu, ddp, ddp_cpu, gpu"),
@@ -380,7 +380,7 @@ def test_unusable_pictures_are_named_with_the_way_out(
 
 def test_small_pictures_are_listed(run: Run, tmp_path: Path) -> None:
     photos(tmp_path / "photos", side=20)
-    shown = run("train", *TINY, "dataset=folders", "~dataset.source.count", "dataset.content=photos")
+    shown = run("train", *TINY, "dataset=folders", "~dataset.store.count", "dataset.content=photos")
     assert shown.code == 2  # the tiny config sets keys that folders do not have: the message says which
     given = ["dataset.content=photos", "dataset.style=photos/0.png", "dataset.size_px=32", "dataset.num_workers=0"]
     shown = run("train", *[o for o in TINY if not o.startswith("dataset")], *given, "run=r")
@@ -518,10 +518,12 @@ def test_export_is_usable_at_once(run: Run, finished: Path, picture: Path) -> No
 def test_prepare_says_what_it_found(run: Run, tmp_path: Path) -> None:
     photos(tmp_path / "photos")
     (tmp_path / "photos" / "note.jpg").write_text("no picture")
-    shown = run("prepare", "dataset.content=photos", "dataset.source.on_unreadable=skip")
+    shown = run("prepare", "dataset.content=photos", "dataset.store.on_unreadable=skip")
     assert shown.code == 0
     assert re.search(
-        r"content: 4 images of .*photos, 1 left out, digest [0-9a-f]{12}\n  left out note\.jpg: ", shown.out
+        r"content: 4 images of .*photos \(\d train, \d val, \d test\), 1 left out, digest [0-9a-f]{12}\n"
+        r"  left out note\.jpg: ",
+        shown.out,
     )
     assert "nothing to prepare: name a domain" in message(run("prepare"))
 
@@ -585,7 +587,7 @@ def hostile_overrides(sentinel: Path) -> list[str]:
         f'+model.optimizer.params={{_target_:os.system,command:"{command}"}}',
         f'model.network={{_target_:torch.os.system,command:"{command}"}}',
         f"logger.mirror={{_target_:builtins.exec,_args_:[\"open('{sentinel}', 'w')\"]}}",
-        f'+dataset.source.more=[{{_target_:subprocess.check_call,args:[touch,"{sentinel}"]}}]',
+        f'+dataset.store.more=[{{_target_:subprocess.check_call,args:[touch,"{sentinel}"]}}]',
         f'trainer={{_target_:pytorch_lightning.Trainer,callbacks:{{_target_:os.system,command:"{command}"}}}}',
         f'+hydra.callbacks.evil={{_target_:subprocess.check_call,args:[touch,"{sentinel}"]}}',
         f'hydra.sweeper={{_target_:os.system,command:"{command}"}}',

@@ -137,7 +137,7 @@ def test_sigterm_leaves_a_checkpoint_a_record_and_exit_code_143(uninterrupted: P
 def run_worker(folder: Path, processes: int, check: bool = True, **environment: str) -> None:
     folder.mkdir()
     trainer = "ddp_cpu" if processes == 2 else "cpu"
-    short = ["budget.batches=4", "budget.evaluate_every=2", "budget.validation_images=3", "dataset.source.count=40"]
+    short = ["budget.batches=4", "budget.evaluate_every=2", "budget.validation_images=3", "dataset.store.count=40"]
     worker = [str(Path(__file__).with_name("ddp_worker.py")), str(folder), *TINY, *short, f"trainer={trainer}"]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     subprocess.run(
@@ -240,7 +240,7 @@ def test_torchrun_trains_in_one_folder(tmp_path: Path) -> None:
     launched = subprocess.run(
         [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "stylebench",
-            "train", *TINY, "budget.batches=3", "dataset.source.count=40", "trainer=ddp_cpu", f"run={tmp_path / 'run'}",
+            "train", *TINY, "budget.batches=3", "dataset.store.count=40", "trainer=ddp_cpu", f"run={tmp_path / 'run'}",
         ],
         capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
@@ -250,7 +250,7 @@ def test_torchrun_trains_in_one_folder(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_slurm_tasks_train_in_one_folder(tmp_path: Path) -> None:
-    arguments = ["train", *TINY, "budget.batches=3", "dataset.source.count=40", "trainer=ddp_cpu", f"run={tmp_path}"]
+    arguments = ["train", *TINY, "budget.batches=3", "dataset.store.count=40", "trainer=ddp_cpu", f"run={tmp_path}"]
     job = {
         "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2",
         "SLURM_NODEID": "0", "SLURM_NODELIST": "127.0.0.1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517",

@@ -37,7 +37,7 @@ def main() -> None:
     config = OmegaConf.to_container(OmegaConf.load(options.run / "config.yaml"))
     model, translator = config["model"], load(options.run, weights=options.weights)
     encoder = build(config["encoder"])
-    source = build({**config["dataset"]["source"], "stored_px": options.longest})
+    source = build({**config["dataset"]["store"], "stored_px": options.longest})
     style = whole_image(source.open(config["dataset"]["style"]), 0, model["style_size_px"])
     layers = tuple(dict.fromkeys((*model["content_layers"], *model["style_layers"])))
     grams = {layer: gram_matrix(maps) for layer, maps in encoder(style, model["style_layers"]).items()}

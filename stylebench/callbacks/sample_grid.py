@@ -1,6 +1,5 @@
 """Sample grids: the same held-out inputs at every evaluation, as PNG and to every logger that takes pictures."""
 
-import io
 import logging
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +10,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from stylebench.files import atomic_write
+from stylebench.data.images import write_png
 from stylebench.methods.base import Method
 
 log = logging.getLogger(__name__)
@@ -68,10 +67,4 @@ def sample_grid(rows: list[Tensor]) -> Tensor:
 
 def save_png(image: Tensor, path: Path) -> None:
     """Write a (3, H, W) image in [0, 1] as an 8-bit PNG, atomically."""
-    from PIL import Image
-
-    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()  # (H, W, 3)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.cpu().numpy()).save(buffer, format="PNG")
-    with atomic_write(path) as file:
-        file.write(buffer.getvalue())
+    write_png((image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy(), path)

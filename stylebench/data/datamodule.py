@@ -6,10 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from stylebench.data.augmentation import RawImages
-from stylebench.data.tasks import StyleBatch, StyleTask, device_batch_size
-
-RawBatch = dict[str, RawImages]
+from stylebench.data.tasks import RawBatch, Task, device_batch_size
 
 
 class DomainData(pl.LightningDataModule):
@@ -31,7 +28,7 @@ class DomainData(pl.LightningDataModule):
     """
 
     def __init__(
-        self, task: StyleTask, *, num_workers: int, evaluate_every: int, batches: int, validation_images: int
+        self, task: Task, *, num_workers: int, evaluate_every: int, batches: int, validation_images: int
     ) -> None:
         super().__init__()
         if num_workers < 0:
@@ -66,15 +63,15 @@ class DomainData(pl.LightningDataModule):
         if count < world:
             raise ValueError(
                 f"{count} validation images cannot keep {world} devices busy: set budget.validation_images to at least "
-                f"{world}, and have as many in the val split (dataset.source.val_fraction)"
+                f"{world}, and have as many in the val split (dataset.store.val_fraction)"
             )
         first, last = count * rank // world, count * (rank + 1) // world
         size = device_batch_size(self.task.batch_size, world)
         starts = range(first, last, size)
         return self._loader(_FixedBatches(self.task, [(start, min(size, last - start)) for start in starts]), None)
 
-    def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> StyleBatch:
-        """Resize, mirror and scale the batch on the device."""
+    def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Any:
+        """Resize, mirror and scale the batch on the device; return the task's batch."""
         return self.task.finish(batch)
 
     def _rank_and_world(self) -> tuple[int, int]:
@@ -115,7 +112,7 @@ class _Remaining(Sampler[int]):
 class _TrainBatches(Dataset[RawBatch]):
     """A rank's slice of every batch of the stream; item k is batch k."""
 
-    def __init__(self, task: StyleTask, rank: int, world: int) -> None:
+    def __init__(self, task: Task, rank: int, world: int) -> None:
         self._task = task
         self._rank = rank
         self._world = world
@@ -127,7 +124,7 @@ class _TrainBatches(Dataset[RawBatch]):
 class _FixedBatches(Dataset[RawBatch]):
     """Central crops of the val split in pieces of (start, count)."""
 
-    def __init__(self, task: StyleTask, pieces: list[tuple[int, int]]) -> None:
+    def __init__(self, task: Task, pieces: list[tuple[int, int]]) -> None:
         self._task = task
         self._pieces = pieces
 

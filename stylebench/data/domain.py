@@ -1,22 +1,29 @@
 """A domain: an ordered set of images that can be read by index, whole or in part, at memory speed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stylebench.data.splits import SPLITS, Indices, assign_splits, class_labels
+from stylebench.data.splits import SPLITS, Indices, Layout
 
 Pixels = NDArray[np.uint8]
 
 
-class Domain:
-    """Images of one domain (photographs, the paintings of one hand, sketches), one behind the other in one uint8 array.
+class Renderer(Protocol):
+    """Makes images when they are asked for: the same ones for the same indices, alone or in company."""
 
-    The array lies in memory or in a packed file that is mapped when the first image is read, so that a domain costs
-    nothing to open, and nothing to send to another process.
+    def __call__(self, indices: Sequence[int]) -> Sequence[Pixels]:
+        """Return the images at `indices`, (H, W, 3) uint8 RGB each."""
+
+
+class Domain:
+    """Images of one domain: photographs, the paintings of one hand, sketches.
+
+    They lie one behind the other in one uint8 array, in memory or in a packed file that is mapped when the first image
+    is read, or are made by a renderer, so that a domain costs nothing to open, and nothing to send to another process.
 
     Attributes:
         name: short name for messages and records.
@@ -24,10 +31,11 @@ class Domain:
         ids: stable ids, unique and sorted: posix paths relative to `path`.
         shapes: (N, 2) int64, height and width of each stored image.
         labels: (N,) int64 positions in `classes`, or None where there are no classes.
-        classes: sorted class names.
+        classes: class names.
         digest: digest of the content: equal digests mean equal pixels under equal ids.
         stored_px: shorter sides were shrunk to this when the domain was stored; None if none could be longer.
         skipped: (id, reason) of the files that were left out.
+        splits: ascending indices under "train", "val", "test" and "all"; see `split`.
     """
 
     def __init__(
@@ -37,10 +45,9 @@ class Domain:
         path: str,
         ids: Sequence[str],
         shapes: Indices,
-        pixels: Path | Pixels,
+        pixels: Path | Pixels | Renderer,
         digest: str,
-        val_fraction: float,
-        test_fraction: float,
+        layout: Layout,
         stored_px: int | None = None,
         skipped: Sequence[tuple[str, str]] = (),
     ) -> None:
@@ -51,8 +58,8 @@ class Domain:
         self.digest = digest
         self.stored_px = stored_px
         self.skipped = list(skipped)
-        self.classes, self.labels = class_labels(self.ids)
-        self._splits = assign_splits(self.ids, val_fraction, test_fraction)
+        self.classes, self.labels = list(layout.classes), layout.labels
+        self.splits = dict(layout.splits)
         self._ends = np.cumsum(3 * shapes.prod(axis=1))
         self._source = pixels
         self._pixels: Pixels | None = None
@@ -78,9 +85,9 @@ class Domain:
         Raises:
             ValueError: if there is no split of that name.
         """
-        if name not in self._splits:
+        if name not in self.splits:
             raise ValueError(f"no split {name!r} in domain {self.name}; there are {', '.join((*SPLITS, 'all'))}")
-        return self._splits[name]
+        return self.splits[name]
 
     def shape(self, index: int) -> tuple[int, int]:
         """Return an image's height and width in pixels."""
@@ -99,12 +106,25 @@ class Domain:
         Raises:
             IndexError: if there is no such image.
         """
+        return self.views([index])[0]
+
+    def views(self, indices: Iterable[int]) -> list[Pixels]:
+        """Return several images without copying them; a rendered domain makes them in one go.
+
+        Args:
+            indices: positions in `ids`; negative ones count from the end.
+
+        Returns:
+            (H, W, 3) uint8 RGB each, read-only.
+
+        Raises:
+            IndexError: if there is no such image.
+        """
+        if callable(self._source):
+            return [_read_only(image) for image in self._source([range(len(self))[i] for i in indices])]
         if self._pixels is None:
-            self._pixels = self._open()
-        height, width = self.shapes[index]
-        end = self._ends[index]
-        flat = self._pixels[end - 3 * height * width : end]
-        return flat.reshape(height, width, 3)  # (H, W, 3)
+            self._pixels = self._open(self._source)
+        return [self._slice(self._pixels, index) for index in indices]
 
     def image(self, index: int) -> Pixels:
         """Return a copy of an image, (H, W, 3) uint8 RGB; see `view`."""
@@ -147,10 +167,20 @@ class Domain:
             "skipped": [list(entry) for entry in self.skipped],
         }
 
-    def _open(self) -> Pixels:
-        if isinstance(self._source, Path):
+    def _slice(self, pixels: Pixels, index: int) -> Pixels:
+        height, width = self.shapes[index]
+        end = self._ends[index]
+        return pixels[end - 3 * height * width : end].reshape(height, width, 3)
+
+    @staticmethod
+    def _open(source: Path | Pixels) -> Pixels:
+        if isinstance(source, Path):
             # The plain array keeps the map alive and slices several times faster than numpy's memmap class.
-            return np.asarray(np.memmap(self._source, dtype=np.uint8, mode="r"))
-        pixels = self._source.reshape(-1).view()
-        pixels.flags.writeable = False
-        return pixels
+            return np.asarray(np.memmap(source, dtype=np.uint8, mode="r"))
+        return _read_only(source.reshape(-1))
+
+
+def _read_only(pixels: Pixels) -> Pixels:
+    view = pixels.view()
+    view.flags.writeable = False
+    return view

@@ -10,7 +10,8 @@ from typing import Any
 from stylebench.data.domain import Domain
 from stylebench.data.images import IMAGE_SUFFIXES
 from stylebench.data.packing import UNREADABLE, Pack, PackSettings, SourceFile, in_threads, open_pack
-from stylebench.data.splits import check_fractions
+from stylebench.data.splits import SPLIT_FOLDERS, check_fractions, layout_by_path
+from stylebench.data.stores import Part
 from stylebench.files import cache_dir, file_digest, json_digest, write_json
 
 ON_UNREADABLE = ("stop", "skip")
@@ -23,7 +24,9 @@ class Folders:
     """Open folders of images, or single images, as domains; each is packed once into the cache.
 
     A folder is read with all its sub-folders; hidden files are ignored. Top-level folders named train, val and test are
-    its splits (see `splits.assign_splits`), the folders below them, or else the top-level ones, its classes.
+    its splits (see `splits.assign_splits`), the folders below them, or else the top-level ones, its classes. Where the
+    splits come first, `data/A` also finds `data/trainA` and `data/testA` (the layout of CycleGAN's sets) or
+    `data/train/A` and `data/test/A` (AFHQ's). A `.txt` file lists images, one path a line, relative to itself.
 
     Args:
         cache: folder for packs and file digests; None for `$STYLEBENCH_CACHE`, else `~/.cache/stylebench`.
@@ -49,11 +52,11 @@ class Folders:
         if on_unreadable not in ON_UNREADABLE:
             raise ValueError(
                 f"on_unreadable must be one of {', '.join(ON_UNREADABLE)}, got {on_unreadable!r}; set "
-                "dataset.source.on_unreadable to one of them"
+                "dataset.store.on_unreadable to one of them"
             )
         for key, value in (("stored_px", stored_px), ("max_pixels", max_pixels)):
             if value < 1:
-                raise ValueError(f"{key} must be at least 1, got {value}; set dataset.source.{key}")
+                raise ValueError(f"{key} must be at least 1, got {value}; set dataset.store.{key}")
         check_fractions(val_fraction, test_fraction)
         self.cache = Path(cache).expanduser().absolute() if cache is not None else cache_dir()
         self.settings = PackSettings(stored_px, max_pixels)
@@ -61,11 +64,12 @@ class Folders:
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
 
-    def open(self, path: str | Path) -> Domain:
-        """Open a folder of images or one image file, packing it first if that has not been done.
+    def open(self, value: str | Path, part: Part | None = None) -> Domain:
+        """Open a folder of images, one image file or a list of images, packing them first if that has not been done.
 
         Args:
-            path: the folder or file.
+            value: the folder or file.
+            part: ignored: images are fixed, so there is nothing to divide.
 
         Returns:
             The domain; its pixels are mapped from the pack.
@@ -75,7 +79,7 @@ class Folders:
             ValueError: if files are unreadable and `on_unreadable` is "stop", or the split folders are ambiguous.
             RuntimeError: if the cache cannot be written or the disk has no room.
         """
-        path = Path(path).expanduser().absolute()
+        path = Path(value).expanduser().absolute()
         pack = open_pack(self._scan(path), self.settings, self.cache, str(path))
         self._check_unreadable(path, pack)
         return Domain(
@@ -85,32 +89,21 @@ class Folders:
             shapes=pack.shapes,
             pixels=pack.images,
             digest=pack.key,
-            val_fraction=self.val_fraction,
-            test_fraction=self.test_fraction,
+            layout=layout_by_path(pack.ids, self.val_fraction, self.test_fraction),
             stored_px=self.settings.stored_px,
             skipped=pack.skipped,
         )
 
     def _scan(self, path: Path) -> list[SourceFile]:
         """List the image files, sorted by posix path, with the digests of their contents."""
-        if path.is_file():
-            if path.suffix.lower() not in IMAGE_SUFFIXES:
-                raise ValueError(f"{path} is no image file by its name; expected one of {', '.join(IMAGE_SUFFIXES)}")
-            found = {path.name: path}
-        elif path.is_dir():
-            found = {file.relative_to(path).as_posix(): file for file in _walk(path)}
-        else:
-            raise FileNotFoundError(
-                f"no folder or image {path}; set the dataset key that named it (dataset.content, dataset.style) to an "
-                "existing one"
-            )
+        found = _find(path)
         images = {id_: file for id_, file in sorted(found.items()) if file.suffix.lower() in IMAGE_SUFFIXES}
         if not images:
             suffixes = sorted({file.suffix.lower() or "no suffix" for file in found.values()})
             seen = f"{len(found)} other files ({', '.join(suffixes[:_LISTED])})" if found else "nothing"
             raise FileNotFoundError(
                 f"no images ({', '.join('*' + suffix for suffix in IMAGE_SUFFIXES)}) under {path}, but {seen}; set the "
-                "dataset key that named it (dataset.content, dataset.style) to a folder with images"
+                "dataset key that named it (dataset.content, dataset.style, ...) to a folder with images"
             )
         return self._digested(path, images)
 
@@ -130,7 +123,7 @@ class Folders:
             except OSError as error:
                 raise RuntimeError(
                     f"cannot write to the cache folder {self.cache}: {error}; make it writable, or set "
-                    "dataset.source.cache to another folder"
+                    "dataset.store.cache to another folder"
                 ) from error
         return [SourceFile(id_, file, index[id_][2]) for id_, file in images.items()]
 
@@ -140,13 +133,61 @@ class Folders:
             lines = [f"  {id_}: {reason}" for id_, reason in pack.skipped[:_LISTED]]
             if len(pack.skipped) > _LISTED:
                 lines.append(f"  and {len(pack.skipped) - _LISTED} more")
-            way_out = "; or set dataset.source.on_unreadable=skip to leave them out" if pack.ids else ""
+            way_out = "; or set dataset.store.on_unreadable=skip to leave them out" if pack.ids else ""
             raise ValueError(
                 f"{len(pack.skipped)} of {total} images under {path} cannot be read:\n" + "\n".join(lines) + "\n"
                 f"Replace or remove these files{way_out}."
             )
         if pack.skipped:
             _log.warning("left out %d of %d unreadable images under %s", len(pack.skipped), total, path)
+
+
+def _find(path: Path) -> dict[str, Path]:
+    """Return the files that a path stands for, by id."""
+    if path.is_file() and path.suffix.lower() == ".txt":
+        return _read_list(path)
+    if path.is_file():
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            raise ValueError(f"{path} is no image file by its name; expected one of {', '.join(IMAGE_SUFFIXES)}")
+        return {path.name: path}
+    if path.is_dir():
+        return {file.relative_to(path).as_posix(): file for file in _walk(path)}
+    by_split = _split_folders(path)
+    if not by_split:
+        there = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+        beside = f"; {path.parent} holds {', '.join(there[:_LISTED])}" if there else ""
+        raise FileNotFoundError(
+            f"no folder or image {path}{beside}; set the dataset key that named it (dataset.content, dataset.style, "
+            "...) to an existing one"
+        )
+    return {
+        f"{split}/{file.relative_to(folder).as_posix()}": file
+        for split, folder in by_split.items()
+        for file in _walk(folder)
+    }
+
+
+def _split_folders(path: Path) -> dict[str, Path]:
+    """Return the folders of a domain whose splits come first, by split: trainA, testA or train/A, test/A for A."""
+    found = {}
+    for word in SPLIT_FOLDERS:
+        for folder in (path.with_name(f"{word}{path.name}"), path.parent / word / path.name):
+            if folder.is_dir():
+                found[word] = folder
+    return found
+
+
+def _read_list(path: Path) -> dict[str, Path]:
+    """Return the files that a list names, by the paths it gives."""
+    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    files = {name: path.parent / name for name in names if name and not name.startswith("#")}
+    missing = [name for name, file in files.items() if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(files)} files that {path} lists are not there, the first is {missing[0]}; paths "
+            "in a list are relative to the folder it lies in"
+        )
+    return files
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -5,6 +5,7 @@ file renamed to `.png` runs nothing. Pixel limits are checked against the header
 touching Pillow's process-wide settings. Embedded color profiles are ignored, as in most training code.
 """
 
+import io
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+
+from stylebench.files import atomic_write
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -118,6 +121,14 @@ def stored_size(size: Size, shorter_side_px: int) -> Size:
     if shorter <= shorter_side_px:
         return size
     return Size(*(shorter_side_px if side == shorter else round(side * shorter_side_px / shorter) for side in size))
+
+
+def write_png(pixels: NDArray[np.uint8], path: Path) -> None:
+    """Write (H, W, 3) uint8 RGB as a PNG, atomically; its folder is created."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())
 
 
 @contextmanager

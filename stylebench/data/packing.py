@@ -115,7 +115,7 @@ def open_pack(files: Sequence[SourceFile], settings: PackSettings, cache: Path, 
     except OSError as error:
         raise RuntimeError(
             f"cannot write the pack of {name} under {cache}: {error}; make that folder writable and give it room, or "
-            "set dataset.source.cache to another folder"
+            "set dataset.store.cache to another folder"
         ) from error
     if pack is None:
         raise RuntimeError(f"the pack {target} is damaged although it was just written; check the disk it lies on")
@@ -288,8 +288,8 @@ def _check_room(files: Iterable[SourceFile], settings: PackSettings, folder: Pat
     if need > free:
         raise RuntimeError(
             f"packing {len(files)} images of {name} needs {need / 2**30:.2f} GiB under {folder.parent}, but "
-            f"{free / 2**30:.2f} GiB are free; free some space, set dataset.source.cache to a folder on another disk, "
-            "or lower dataset.source.stored_px"
+            f"{free / 2**30:.2f} GiB are free; free some space, set dataset.store.cache to a folder on another disk, "
+            "or lower dataset.store.stored_px"
         )
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.painting import paint_strokes
+from stylebench.data.splits import layout_by_path
+from stylebench.data.stores import Part
 from stylebench.files import json_digest
 
 # Drawings change with the code: raise it when they do.
@@ -32,16 +34,17 @@ class Procedural:
     def __init__(self, count: int, size_px: int, seed: int) -> None:
         for key, value, least in (("count", count, 1), ("size_px", size_px, 16), ("seed", seed, 0)):
             if value < least:
-                raise ValueError(f"{key} must be at least {least}, got {value}; set dataset.source.{key}")
+                raise ValueError(f"{key} must be at least {least}, got {value}; set dataset.store.{key}")
         self.count = count
         self.size_px = size_px
         self.seed = seed
 
-    def open(self, name: str) -> Domain:
+    def open(self, value: str, part: Part | None = None) -> Domain:
         """Draw a domain.
 
         Args:
-            name: "leaves" or "strokes".
+            value: "leaves" or "strokes".
+            part: ignored: the pictures are fixed.
 
         Returns:
             The domain, in memory.
@@ -50,22 +53,21 @@ class Procedural:
             ValueError: if there is no domain of that name.
         """
         painters: dict[str, Callable[[], Pixels]] = {"leaves": self._leaves, "strokes": self._strokes}
-        if name not in painters:
+        if value not in painters:
             raise ValueError(
-                f"no procedural domain {name!r}; there are {', '.join(painters)}. For a folder of your own, set "
+                f"no procedural domain {value!r}; there are {', '.join(painters)}. For a folder of your own, set "
                 "dataset=folders"
             )
-        pixels = painters[name]()  # (N, H, W, 3)
-        ids = [f"{name}-{i:06d}" for i in range(len(pixels))]
+        pixels = painters[value]()  # (N, H, W, 3)
+        ids = [f"{value}-{i:06d}" for i in range(len(pixels))]
         return Domain(
-            name=name,
-            path=f"procedural:{name}",
+            name=value,
+            path=f"procedural:{value}",
             ids=ids,
             shapes=np.full((len(pixels), 2), self.size_px, dtype=np.int64),
             pixels=pixels,
-            digest=json_digest([_VERSION, name, len(pixels), self.size_px, self.seed]),
-            val_fraction=_VAL_FRACTION,
-            test_fraction=_TEST_FRACTION,
+            digest=json_digest([_VERSION, value, len(pixels), self.size_px, self.seed]),
+            layout=layout_by_path(ids, _VAL_FRACTION, _TEST_FRACTION),
         )
 
     def _leaves(self) -> Pixels:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,31 @@ SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
+class Layout(NamedTuple):
+    """How the images of a domain are divided.
+
+    Attributes:
+        splits: ascending positions under "train", "val", "test" and "all".
+        classes: class names; none where there are no classes.
+        labels: (N,) each image's position in `classes`, or None where there are no classes.
+    """
+
+    splits: Mapping[str, Indices]
+    classes: Sequence[str] = ()
+    labels: Indices | None = None
+
+
+def layout_by_path(ids: Sequence[str], val_fraction: float, test_fraction: float) -> Layout:
+    """Read splits and classes off the ids; see `assign_splits` and `class_labels`."""
+    return Layout(assign_splits(ids, val_fraction, test_fraction), *class_labels(ids))
+
+
 def check_fractions(val_fraction: float, test_fraction: float) -> None:
     """Raise ValueError unless both fractions are at least 0 and leave something for training."""
     if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
         raise ValueError(
             f"val_fraction and test_fraction must be at least 0 with a sum below 1, got {val_fraction} and "
-            f"{test_fraction}; lower dataset.source.val_fraction or dataset.source.test_fraction"
+            f"{test_fraction}; lower dataset.store.val_fraction or dataset.store.test_fraction"
         )
 
 

@@ -1,4 +1,4 @@
-"""Endless, exactly repeatable draws from one domain.
+"""Endless, exactly repeatable draws.
 
 Position n of a stream is a pure function of (seed, role, n): which image, which crop, whether mirrored. Nothing is
 remembered between calls and no global random state is read or changed, so the k-th batch is the same whatever the
@@ -10,7 +10,8 @@ raw bits of its generators fixed across versions, which it does not promise for 
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,64 +25,81 @@ from stylebench.data.splits import Indices, unit_hash
 _DRAWS = 4  # 64-bit numbers in a Philox block: top, left, flip, one unused
 
 
-class Stream:
-    """Draws from some images of a domain: each pass shows every image once, in a new order.
+class Jitter(NamedTuple):
+    """Where to cut, and what to mirror.
+
+    Attributes:
+        corners: (B, 2) in [0, 1), how far down and right of all possible places a crop begins.
+        mirrored: (B,) bool.
+    """
+
+    corners: NDArray[np.float64]
+    mirrored: NDArray[np.bool_]
+
+
+def pick(seed: int, role: str, count: int, positions: NDArray[np.int64]) -> Indices:
+    """Choose one of `count` things at each position: a pass shows each of them once, every pass in a new order.
+
+    Args:
+        seed: the run's seed.
+        role: what the choice is for; streams of different roles are independent.
+        count: number of things, >= 1.
+        positions: (B,) integers >= 0.
+
+    Returns:
+        (B,) numbers in [0, count).
+    """
+    passes, places = np.divmod(positions, count)
+    chosen = [shuffled(seed, role, count, int(number))[place] for number, place in zip(passes, places, strict=True)]
+    return np.array(chosen, dtype=np.int64)
+
+
+def shuffled(seed: int, role: str, count: int, number: int) -> Indices:
+    """Return the order of pass `number` of a role: a permutation of range(count)."""
+    return _order(_key(seed, role, "order", number), count)
+
+
+def jitter(seed: int, role: str, positions: NDArray[np.int64], flip: bool) -> Jitter:
+    """Draw crops and flips at consecutive positions.
+
+    Args:
+        seed: the run's seed.
+        role: what the images are for.
+        positions: (B,) consecutive integers >= 0.
+        flip: mirror every second image, on average.
+    """
+    bits = _bits(_key(seed, role, "crop"), int(positions[0]), len(positions))  # (B, 4)
+    unit = (bits >> np.uint64(11)) / 2.0**53  # (B, 4) in [0, 1), evenly spaced
+    return Jitter(unit[:, :2], (unit[:, 2] < 0.5) & flip)
+
+
+def central(count: int) -> Jitter:
+    """Return the jitter of central, unmirrored crops."""
+    return Jitter(np.full((count, 2), 0.5), np.zeros(count, dtype=bool))
+
+
+def mixed(domain: Domain, indices: Indices) -> Indices:
+    """Sort images by the hash of their ids: the first few stand for all, also where names sort by class."""
+    return indices[np.argsort([unit_hash(domain.ids[i]) for i in indices], kind="stable")]
+
+
+def cut(domain: Domain, chosen: Sequence[int] | Indices, where: Jitter, crop: CropSettings) -> RawImages:
+    """Cut a square out of each of some images.
 
     Args:
         domain: where the images are.
-        indices: the images that are drawn, at least one.
-        crop: how rectangles are chosen.
-        seed: the run's seed.
-        role: what the images are for; streams of different roles are independent.
-
+        chosen: (B,) positions in the domain.
+        where: corners and flips.
+        crop: how large the squares are.
     """
-
-    def __init__(self, domain: Domain, indices: Indices, crop: CropSettings, seed: int, role: str) -> None:
-        self.domain = domain
-        self.indices = indices
-        self.crop = crop
-        self._seed = seed
-        self._role = role
-
-    def at(self, positions: NDArray[np.int64]) -> RawImages:
-        """Draw the images at consecutive positions of the stream.
-
-        Args:
-            positions: (B,) consecutive integers >= 0.
-
-        Returns:
-            The crops and flips of these positions.
-        """
-        passes, places = np.divmod(positions, len(self.indices))
-        chosen = [self.indices[self._order(int(e))[i]] for e, i in zip(passes, places, strict=True)]
-        bits = _bits(_key(self._seed, self._role, "crop"), int(positions[0]), len(positions))  # (B, 4)
-        unit = (bits >> np.uint64(11)) / 2.0**53  # (B, 4) in [0, 1), evenly spaced
-        flip = (unit[:, 2] < 0.5) & self.crop.flip
-        return self._cut(chosen, unit[:, :2], flip)
-
-    def center(self, start: int, count: int) -> RawImages:
-        """Cut central crops, unmirrored, in an order that mixes folders and classes; at the end it starts over."""
-        chosen = self.indices[self._mixed[np.arange(start, start + count) % len(self.indices)]]
-        return self._cut(chosen, np.full((count, 2), 0.5), np.zeros(count, dtype=bool))
-
-    @cached_property
-    def _mixed(self) -> Indices:
-        """The images by the hash of their ids: the first few stand for all, also where names sort by class."""
-        return np.argsort([unit_hash(self.domain.ids[i]) for i in self.indices], kind="stable")
-
-    def _order(self, number: int) -> Indices:
-        return _order(_key(self._seed, self._role, "order", number), len(self.indices))
-
-    def _cut(self, chosen: Sequence[int] | Indices, corners: NDArray[np.float64], flip: NDArray[np.bool_]) -> RawImages:
-        """Cut a rectangle out of each image; `corners` (B, 2) says where in [0, 1) of the way down and right."""
-        views = []
-        for index, (down, right) in zip(chosen, corners, strict=True):
-            image = self.domain.view(index)
-            side = self.crop.source_side(min(image.shape[:2]))
-            top = int(down * (image.shape[0] - side + 1))
-            left = int(right * (image.shape[1] - side + 1))
-            views.append(image[top : top + side, left : left + side])  # (side, side, 3)
-        return RawImages(_to_tensors(views), torch.from_numpy(flip))
+    views = []
+    images = domain.views([int(index) for index in chosen])
+    for image, (down, right) in zip(images, where.corners, strict=True):
+        side = crop.source_side(min(image.shape[:2]))
+        top = int(down * (image.shape[0] - side + 1))
+        left = int(right * (image.shape[1] - side + 1))
+        views.append(image[top : top + side, left : left + side])  # (side, side, 3)
+    return RawImages(_to_tensors(views), torch.from_numpy(where.mirrored))
 
 
 def _to_tensors(views: Sequence[NDArray[np.uint8]]) -> Tensor | list[Tensor]:
@@ -103,7 +121,7 @@ def _bits(key: int, start: int, count: int) -> NDArray[np.uint64]:
     return np.asarray(raw, dtype=np.uint64).reshape(count, _DRAWS)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _order(key: int, count: int) -> Indices:
     """Return a permutation of range(count) that depends on `key` alone."""
     raw = np.random.Philox(key=key).random_raw(count)

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 
-from stylebench.data.tasks import StyleTask
+from stylebench.data.tasks import StyleTask, Task
 from stylebench.nn.translators import Translator
 
 Terms = Mapping[str, Tensor | Mapping[str, Tensor]]
@@ -32,13 +32,13 @@ class Method(pl.LightningModule):
 
     Attributes:
         task: the task whose batches the method trains on.
-        draws: the roles of the task that a batch must hold; a role that is not drawn is None in the batch.
+        draws: the roles of the task that a batch must hold, None = all; a role that is not drawn is None in the batch.
         ema_networks: attribute names of the networks that a moving average follows.
         compiled_networks: attribute names of the networks that `compile=true` compiles.
     """
 
-    task: ClassVar[type[StyleTask]] = StyleTask
-    draws: ClassVar[tuple[str, ...]] = ("content", "style")
+    task: ClassVar[type[Task]] = StyleTask
+    draws: ClassVar[tuple[str, ...] | None] = None
     ema_networks: ClassVar[tuple[str, ...]] = ("translator",)
     compiled_networks: ClassVar[tuple[str, ...]] = ()
     translator: Translator
@@ -52,7 +52,7 @@ class Method(pl.LightningModule):
         self._guarded: tuple[str, ...] = ()
         self._first_bad: Tensor | None = None
 
-    def prepare(self, task: StyleTask) -> None:
+    def prepare(self, task: Task) -> None:
         """Check that the task's domains suit the method, and cache what is constant over the run.
 
         Args:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.data.augmentation import whole_image
-from stylebench.data.tasks import StyleBatch, StyleTask, drawn
+from stylebench.data.tasks import StyleBatch, Task, drawn
 from stylebench.functional.content import content_loss
 from stylebench.functional.flat import detach_flat
 from stylebench.functional.geometry import center_square
@@ -49,7 +49,7 @@ class FastTransfer(Method):
         ValueError: if a weight is no number of at least 0.
     """
 
-    draws: ClassVar[tuple[str, ...]] = ("content",)  # the style is one picture: its statistics are cached
+    draws: ClassVar[tuple[str, ...] | None] = ("content",)  # the style is one picture: its statistics are cached
     compiled_networks: ClassVar[tuple[str, ...]] = ("translator.generator", "encoder")
     translator: ImageToImage
 
@@ -81,7 +81,7 @@ class FastTransfer(Method):
         self.tv_convention = tv_convention
         self.style_size_px = style_size_px
 
-    def prepare(self, task: StyleTask) -> None:
+    def prepare(self, task: Task) -> None:
         """Take the style image's Gram matrices, once for the whole run.
 
         Raises:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from stylebench.data.domain import Domain
 from stylebench.data.folders import Folders
+from stylebench.data.splits import layout_by_path
 
 
 @pytest.fixture
@@ -49,21 +50,22 @@ def write_images() -> Callable[..., dict[str, np.ndarray]]:
 def make_domain() -> Callable[..., Domain]:
     """Make a domain of random images in memory."""
 
-    def make(sizes: Sequence[tuple[int, int]], name: str = "random", **settings: object) -> Domain:
+    def make(
+        sizes: Sequence[tuple[int, int]], name: str = "random", val_fraction: float = 0.2, **settings: object
+    ) -> Domain:
         rng = np.random.default_rng(len(sizes))
         images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
         defaults = {
             "path": f"memory:{name}",
             "ids": [f"{i:04d}.png" for i in range(len(sizes))],
             "digest": "0" * 64,
-            "val_fraction": 0.2,
-            "test_fraction": 0.2,
-        }
+        } | settings
         return Domain(
             name=name,
             shapes=np.array(sizes, dtype=np.int64),
             pixels=np.concatenate([image.reshape(-1) for image in images]),
-            **(defaults | settings),
+            layout=layout_by_path(defaults["ids"], val_fraction, 0.2),
+            **defaults,
         )
 
     return make

@@ -125,7 +125,7 @@ def test_unreadable_images_stop_with_all_of_them_listed(
     assert "  empty.png: is empty (0 bytes)" in message
     assert "  cut.png: is truncated or damaged" in message
     assert "  bomb.png: has 2000 x 2000 pixels, more than max_pixels=1000000" in message
-    assert "Replace or remove these files; or set dataset.source.on_unreadable=skip" in message
+    assert "Replace or remove these files; or set dataset.store.on_unreadable=skip" in message
 
 
 def test_unreadable_images_can_be_skipped_and_are_recorded(
@@ -186,16 +186,16 @@ def test_empty_folder(tmp_path: Path, folders: MakeFolders) -> None:
 
 
 def test_a_file_that_is_no_image_by_its_name(tmp_path: Path, folders: MakeFolders) -> None:
-    (tmp_path / "style.txt").write_text("x")
+    (tmp_path / "style.pdf").write_text("x")
     with pytest.raises(ValueError, match=r"no image file by its name; expected one of \.jpg, \.jpeg, \.png"):
-        folders().open(tmp_path / "style.txt")
+        folders().open(tmp_path / "style.pdf")
 
 
 def test_unwritable_cache_folder(tmp_path: Path, folders: MakeFolders, write_images: WriteImages) -> None:
     write_images(tmp_path / "images", ["a.png"])
     (tmp_path / "file").write_text("a folder cannot be made below a file, not even by root")
     with pytest.raises(
-        RuntimeError, match=r"cannot write to the cache folder .*; make it writable, or set dataset\.source\.cache"
+        RuntimeError, match=r"cannot write to the cache folder .*; make it writable, or set dataset\.store\.cache"
     ):
         folders(cache=str(tmp_path / "file" / "cache")).open(tmp_path / "images")
 
@@ -203,10 +203,10 @@ def test_unwritable_cache_folder(tmp_path: Path, folders: MakeFolders, write_ima
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"on_unreadable": "ignore"}, r"must be one of stop, skip, got 'ignore'; set dataset\.source\.on_unreadable"),
-        ({"stored_px": 0}, r"stored_px must be at least 1, got 0; set dataset\.source\.stored_px"),
-        ({"max_pixels": 0}, r"set dataset\.source\.max_pixels"),
-        ({"val_fraction": 1.0}, r"lower dataset\.source\.val_fraction"),
+        ({"on_unreadable": "ignore"}, r"must be one of stop, skip, got 'ignore'; set dataset\.store\.on_unreadable"),
+        ({"stored_px": 0}, r"stored_px must be at least 1, got 0; set dataset\.store\.stored_px"),
+        ({"max_pixels": 0}, r"set dataset\.store\.max_pixels"),
+        ({"val_fraction": 1.0}, r"lower dataset\.store\.val_fraction"),
     ],
 )
 def test_settings_out_of_range(folders: MakeFolders, settings: dict[str, object], message: str) -> None:

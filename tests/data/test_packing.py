@@ -132,7 +132,7 @@ def test_no_room_on_the_disk(
     need = 2 * 60 * 60 * 3
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 0, need - 1))
     with pytest.raises(
-        RuntimeError, match=r"packing 2 images of .* needs 0\.00 GiB .* set dataset\.source\.cache to a folder"
+        RuntimeError, match=r"packing 2 images of .* needs 0\.00 GiB .* set dataset\.store\.cache to a folder"
     ):
         folders().open(tmp_path / "images")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 0, need))
@@ -151,7 +151,7 @@ def test_a_disk_that_fills_up_while_packing(
         patch.setattr(os, "fsync", full)
         patch.setattr("stylebench.data.folders.write_json", lambda *_: None)
         with pytest.raises(
-            RuntimeError, match=r"cannot write the pack of .*No space left on device; make .*dataset\.source\.cache"
+            RuntimeError, match=r"cannot write the pack of .*No space left on device; make .*dataset\.store\.cache"
         ):
             folders().open(tmp_path / "images")
     assert len(folders().open(tmp_path / "images")) == 1

@@ -87,7 +87,7 @@ def test_images_outside_the_split_folders_are_ambiguous() -> None:
 
 @pytest.mark.parametrize("fractions", [(-0.1, 0.1), (0.5, 0.5), (0.0, 1.0)])
 def test_fractions_out_of_range(fractions: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match=r"lower dataset\.source\.val_fraction"):
+    with pytest.raises(ValueError, match=r"lower dataset\.store\.val_fraction"):
         assign_splits(IDS, *fractions)
 
 

@@ -186,8 +186,8 @@ def prepared(setting: Setting, *overrides: str) -> tuple[Method, StyleBatch]:
         "train",
         [
             "dataset=procedural",
-            "dataset.source.count=12",
-            f"dataset.source.size_px={setting.pick(112, 60)}",
+            "dataset.store.count=12",
+            f"dataset.store.size_px={setting.pick(112, 60)}",
             f"dataset.size_px={setting.pick(96, 48)}",
             "encoder.weights=random",
             "encoder.normalize=false",

@@ -34,8 +34,8 @@ def small_run(setting: Setting, *more: str) -> list[str]:
     batches = setting.pick(100, 8)
     return [
         "dataset=procedural",
-        f"dataset.source.count={setting.pick(48, 12)}",
-        f"dataset.source.size_px={setting.pick(160, 48)}",
+        f"dataset.store.count={setting.pick(48, 12)}",
+        f"dataset.store.size_px={setting.pick(160, 48)}",
         f"dataset.size_px={setting.pick(128, 32)}",
         "encoder.weights=random",
         "encoder.normalize=false",
@@ -176,7 +176,7 @@ def ddp_equality(setting: Setting) -> Outcome:
     if count < 2:
         raise SkipCheck("one device")
     strategy = ["trainer=ddp" if setting.cuda else "trainer=ddp_cpu", "trainer.precision=32-true"]
-    short = ["dataset.source.count=160", f"dataset.batch_size={2 * count}", f"budget.validation_images={count + 1}"]
+    short = ["dataset.store.count=160", f"dataset.batch_size={2 * count}", f"budget.validation_images={count + 1}"]
     short += ["budget.batches=4", "budget.evaluate_every=2"]
     many = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     one, all_of = setting.folder / "ddp-one", setting.folder / "ddp-all"

@@ -28,8 +28,8 @@ def throughput(batch_size: int, *switches: str) -> Callable[[Setting], Outcome]:
         size, batch = setting.pick((256, batch_size), (32, 2))
         overrides = [
             "dataset=procedural",
-            f"dataset.source.count={max(2 * batch, 12)}",
-            f"dataset.source.size_px={size}",
+            f"dataset.store.count={max(2 * batch, 12)}",
+            f"dataset.store.size_px={size}",
             f"dataset.size_px={size}",
             f"dataset.batch_size={batch}",
             setting.pick("encoder=vgg16", "encoder=squeezenet"),

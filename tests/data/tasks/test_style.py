@@ -8,6 +8,7 @@ from torch import Tensor
 
 from stylebench.data.augmentation import RawImages
 from stylebench.data.domain import Domain
+from stylebench.data.splits import layout_by_path
 from stylebench.data.tasks import StyleTask, device_batch_size
 
 MakeDomain = Callable[..., Domain]
@@ -37,15 +38,15 @@ def make_task(make_domain: MakeDomain) -> MakeTask:
 def numbered(count: int, size: int = 8) -> Domain:
     """Return a domain whose i-th image is filled with the number i, all in the training split."""
     pixels = np.repeat(np.arange(count, dtype=np.uint8), size * size * 3)
+    ids = [f"{i:03d}" for i in range(count)]
     return Domain(
         name="numbered",
         path="memory:numbered",
-        ids=[f"{i:03d}" for i in range(count)],
+        ids=ids,
         shapes=np.full((count, 2), size, dtype=np.int64),
         pixels=pixels,
         digest="",
-        val_fraction=0.0,
-        test_fraction=0.0,
+        layout=layout_by_path(ids, 0.0, 0.0),
     )
 
 
@@ -232,8 +233,7 @@ def test_fixed_mixes_classes() -> None:
         shapes=np.full((200, 2), 8, dtype=np.int64),
         pixels=np.repeat(np.arange(200, dtype=np.uint8), 8 * 8 * 3),
         digest="",
-        val_fraction=0.0,
-        test_fraction=0.0,
+        layout=layout_by_path(ids, 0.0, 0.0),
     )
     task = StyleTask(
         {"content": domain},
@@ -263,7 +263,7 @@ def test_small_images_stop_with_a_list(make_domain: MakeDomain, make_task: MakeT
     message = str(caught.value)
     assert "  0001.png: 30 x 7\n  0003.png: 7 x 30\n" in message
     assert "Lower dataset.size_px, or set dataset.on_small=upscale or dataset.on_small=skip." in message
-    assert "dataset.source.stored_px=7: raise it to 8" in message
+    assert "dataset.store.stored_px=7: raise it to 8" in message
 
 
 def test_small_images_can_be_skipped_or_upscaled(make_domain: MakeDomain, make_task: MakeTask) -> None:

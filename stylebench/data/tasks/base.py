@@ -1,0 +1,290 @@
+"""What tasks share: domains by role, exactly repeatable batches of them, and the step from rectangles to images."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stylebench.data.augmentation import CropSettings, RawImages, finish_images
+from stylebench.data.domain import Domain
+from stylebench.data.splits import SPLITS, Indices
+from stylebench.data.stores import Part, Store
+from stylebench.data.streams import central, cut, jitter, mixed, pick
+from stylebench.messages import UsageError
+
+ON_SMALL = ("stop", "upscale", "skip")
+UNSET = (None, "", "???")
+_LISTED = 20  # small images that an error message names
+
+RawBatch = dict[str, RawImages | Tensor]
+Positions = NDArray[np.int64]
+
+
+class Task(ABC):
+    """A way to draw batches from domains; every choice is a pure function of the seed and the place in the stream.
+
+    Args:
+        domains: a domain for every role.
+        seed: the run's seed; batches depend on it and on their number alone.
+        size_px: side of the crops.
+        resize_px: shorter side of the images the crops are cut from; None for `size_px`.
+        flip: mirror every second crop, on average.
+        batch_size: images a role in a batch, over all devices.
+        on_small: what to do about images whose shorter side is below `size_px`: "stop", "upscale" or "skip" them.
+        draws: the roles to draw, None = all; the others come as None.
+
+    Raises:
+        ValueError: if a setting is out of its range, a role has no domain, a domain has too few images, or images are
+            too small.
+
+    Attributes:
+        name: the task's name in configs.
+        keys: the keys under `dataset` that name domains.
+        fewest: images that every drawn domain needs for training.
+    """
+
+    name: ClassVar[str]
+    keys: ClassVar[tuple[str, ...]]
+    fewest: ClassVar[int] = 1
+    batch_type: ClassVar[type[Any]]
+
+    def __init__(
+        self,
+        domains: Mapping[str, Domain],
+        *,
+        seed: int,
+        size_px: int,
+        resize_px: int | None,
+        flip: bool,
+        batch_size: int,
+        on_small: str,
+        draws: Sequence[str] | None = None,
+    ) -> None:
+        self.domains = dict(domains)
+        self.roles = self._roles()
+        wanted = self.roles if draws is None else tuple(draws)
+        unknown = sorted({*domains, *wanted} - {*self.roles})
+        missing = [role for role in self.roles if role in wanted and role not in domains]
+        if unknown or missing or not wanted:
+            raise ValueError(
+                f"the {self.name} task has the roles {', '.join(self.roles)}; got domains for "
+                f"{', '.join(domains) or 'none'} and draws {', '.join(wanted) or 'nothing'}; give every drawn role a "
+                "domain, by the key dataset.<role>"
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}; set dataset.batch_size")
+        if on_small not in ON_SMALL:
+            raise ValueError(
+                f"on_small must be one of {', '.join(ON_SMALL)}, got {on_small!r}; set dataset.on_small to one of them"
+            )
+        self.draws = tuple(role for role in self.roles if role in wanted)
+        self.batch_size = batch_size
+        self.size_px = size_px
+        self.seed = seed
+        self.flip = flip
+        self.crop = CropSettings(size_px, resize_px, flip)
+        self._indices = {role: large_enough(self.domains[role], role, size_px, on_small) for role in self.draws}
+        for role in self.draws:
+            self._check_count(role)
+
+    @classmethod
+    @abstractmethod
+    def open(cls, store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
+        """Open the domain of every role.
+
+        Args:
+            store: what opens domains.
+            settings: the config under `dataset`.
+
+        Raises:
+            ValueError: naming a key that is not set.
+        """
+
+    @classmethod
+    def is_named(cls, settings: Mapping[str, Any]) -> bool:
+        """Tell whether the config under `dataset` names every domain that the task needs."""
+        return all(settings.get(key) not in UNSET for key in cls.keys)
+
+    @classmethod
+    def open_keys(cls, store: Store, settings: Mapping[str, Any], shared_evaluation: bool) -> dict[str, Domain]:
+        """Open the domain of every key on different training contents; all names are checked before any is opened."""
+        values = {key: named(settings, key, cls.name) for key in cls.keys}
+        return {
+            key: store.open(value, Part(index, len(values), shared_evaluation))
+            for index, (key, value) in enumerate(values.items())
+        }
+
+    def _roles(self) -> tuple[str, ...]:
+        """Return the roles, in the order in which they appear in grids and records."""
+        return self.keys
+
+    @abstractmethod
+    def draw(self, positions: Positions, split: str) -> RawBatch:
+        """Draw what stands at consecutive positions of the endless stream over a split."""
+
+    @abstractmethod
+    def center(self, start: int, count: int, split: str) -> RawBatch:
+        """Take central crops of a split, beginning with number `start` of its `size(split)`."""
+
+    @abstractmethod
+    def size(self, split: str) -> int:
+        """Return how many fixed samples a split holds; ValueError if none."""
+
+    def batch(self, number: int, rank: int = 0, world: int = 1, split: str = "train") -> RawBatch:
+        """Draw a rank's slice of a batch: a pure function of the seed, the number and the place in the global batch.
+
+        Args:
+            number: which batch of the endless stream, >= 0.
+            rank: which device asks.
+            world: how many devices share the global batch.
+            split: where to draw from.
+
+        Returns:
+            What stands at the positions number*batch_size + rank*(batch_size/world) and following of the stream.
+
+        Raises:
+            ValueError: if the batch cannot be divided over the devices, or the split is empty.
+        """
+        size = device_batch_size(self.batch_size, world)
+        first = number * self.batch_size + rank * size
+        return self.draw(np.arange(first, first + size, dtype=np.int64), split)
+
+    def fixed(self, count: int, split: str, start: int = 0) -> RawBatch:
+        """Cut central crops of a split, for validation and sample grids: the same ones every time.
+
+        Args:
+            count: how many, B; fewer come where the split ends.
+            split: where to take them from.
+            start: the first one's place in the split, which is ordered by hash so that the first few stand for all.
+
+        Returns:
+            The samples `start` to `start + count` of the split, none twice.
+
+        Raises:
+            ValueError: if the split is empty, or `start` lies behind its end.
+        """
+        count = min(count, self.size(split) - start)
+        if count < 1:
+            raise ValueError(
+                f"fixed images start at {start}, but the {split} split has {self.size(split)} images of "
+                f"{self.draws[0]}; choose a start below that and a count of at least 1"
+            )
+        return self.center(start, count, split)
+
+    def finish(self, raw: Mapping[str, RawImages | Tensor]) -> Any:
+        """Turn what `batch` or `fixed` drew into a batch of float images, on the device it is on.
+
+        Args:
+            raw: uint8 rectangles and integer labels, by field of the batch.
+
+        Returns:
+            The task's batch: (B, 3, size_px, size_px) float32 images in [0, 1] and (B,) int64 labels; None for what was
+            not drawn.
+        """
+        made = {
+            field: finish_images(part, self.size_px) if isinstance(part, RawImages) else part
+            for field, part in raw.items()
+        }
+        return self.batch_type(**{**dict.fromkeys(self.batch_type._fields), **made})
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a run record says about the data, as plain values."""
+        return {role: domain.describe() for role, domain in self.domains.items()}
+
+    def indices(self, role: str, split: str) -> Indices:
+        """Return the images of a role that may be drawn from a split; ValueError if there are none."""
+        found = self._indices[role].get(split)
+        if found is None or not len(found):
+            domain = self.domains[role]
+            domain.split(split)  # names the splits if there is no such one
+            raise ValueError(
+                f"the {split} split of {domain.path} has no usable image for {role}; add images to it, or have the "
+                "images split by hash (no split folders, dataset.store.val_fraction and test_fraction above 0)"
+            )
+        return found
+
+    def drawn_images(self, role: str, split: str, positions: Positions) -> RawImages:
+        """Draw a role's images independently of all others: each pass shows every image once, in a new order."""
+        indices = self.indices(role, split)
+        chosen = indices[pick(self.seed, role, len(indices), positions)]
+        return cut(self.domains[role], chosen, jitter(self.seed, role, positions, self.flip), self.crop)
+
+    def central_images(self, role: str, split: str, places: Positions) -> RawImages:
+        """Cut a role's central crops at places of its hash order; behind the end it starts over."""
+        order = mixed(self.domains[role], self.indices(role, split))
+        return cut(self.domains[role], order[places % len(order)], central(len(places)), self.crop)
+
+    def _check_count(self, role: str) -> None:
+        count = len(self._indices[role]["train"])
+        if count < self.fewest:
+            raise ValueError(
+                f"the {self.name} task needs at least {self.fewest} training images of {role}, but "
+                f"{self.domains[role].path} has {count}; name a domain with more by dataset.{role}"
+                + ("; to learn from a single picture use a method of the style task" if count == 1 else "")
+            )
+
+
+def named(settings: Mapping[str, Any], key: str, task: str) -> Any:
+    """Return the value of `dataset.<key>`.
+
+    Raises:
+        UsageError: if it is not set.
+    """
+    value = settings.get(key)
+    if value in UNSET:
+        raise UsageError(
+            f"dataset.{key} is not set; give it on the command line: dataset.{key}=... (a domain for the {task} task: "
+            "a folder, or a name that the data set knows)"
+        )
+    return value
+
+
+def device_batch_size(batch_size: int, world: int) -> int:
+    """Return a device's share of the global batch.
+
+    Args:
+        batch_size: images in the global batch.
+        world: number of devices.
+
+    Raises:
+        ValueError: if it does not divide; the message names the nearest sizes that do.
+    """
+    if batch_size % world:
+        below = batch_size // world * world
+        nearest = f"{below} or {below + world}" if below else f"{world}"
+        raise ValueError(
+            f"dataset.batch_size={batch_size} is the global batch and cannot be divided over {world} devices; set it "
+            f"to {nearest}, or use another number of devices"
+        )
+    return batch_size // world
+
+
+def large_enough(domain: Domain, role: str, size_px: int, on_small: str) -> dict[str, Indices]:
+    """Return the indices of each split that may be drawn; raise ValueError if images are too small and that stops."""
+    fits = domain.shapes.min(axis=1) >= size_px
+    small = np.flatnonzero(~fits)
+    if len(small) and on_small == "stop":
+        lines = [f"  {domain.ids[i]}: {domain.shape(i)[1]} x {domain.shape(i)[0]}" for i in small[:_LISTED]]
+        if len(small) > _LISTED:
+            lines.append(f"  and {len(small) - _LISTED} more")
+        stored = ""
+        if domain.stored_px is not None and domain.stored_px < size_px:
+            stored = (
+                f" They were stored with dataset.store.stored_px={domain.stored_px}: raise it to {size_px} or more."
+            )
+        raise ValueError(
+            f"{len(small)} of {len(domain)} images of {domain.path} ({role}) are smaller than the crop of {size_px} "
+            "px:\n"
+            + "\n".join(lines)
+            + f"\nLower dataset.size_px, or set dataset.on_small=upscale or dataset.on_small=skip.{stored}"
+        )
+    keep = fits if on_small == "skip" else np.ones_like(fits)
+    if not keep.any():
+        raise ValueError(
+            f"all {len(domain)} images of {domain.path} ({role}) are smaller than the crop of {size_px} px, so "
+            "dataset.on_small=skip leaves none; lower dataset.size_px, or set dataset.on_small=upscale"
+        )
+    return {split: (indices := domain.split(split))[keep[indices]] for split in (*SPLITS, "all")}
