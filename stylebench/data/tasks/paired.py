@@ -13,6 +13,7 @@ from stylebench.data.splits import Indices
 from stylebench.data.stores import Store
 from stylebench.data.streams import Jitter, central, cut, jitter, mixed, pick
 from stylebench.data.tasks.base import UNSET, Positions, RawBatch, Task, named
+from stylebench.messages import UsageError
 
 _LISTED = 10  # images without a partner that an error message names
 
@@ -57,7 +58,7 @@ class PairedTask(Task):
         if settings.get("pairs") not in UNSET:
             return halves(store.open(settings["pairs"]), settings["direction"])
         if settings.get("input") in UNSET and settings.get("target") in UNSET and "pairs" in settings:
-            raise ValueError(
+            raise UsageError(
                 "the paired task needs dataset.input=<folder> and dataset.target=<folder>, matched by path, or "
                 "dataset.pairs=<folder of side-by-side pictures>; none of them is set"
             )
