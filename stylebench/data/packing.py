@@ -107,7 +107,7 @@ def open_pack(files: Sequence[SourceFile], settings: PackSettings, cache: Path, 
         return pack
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.parent / f"{key}.lock", name):
+        with locked(target.parent / f"{key}.lock", name):
             pack = _read_pack(target)  # another job may have written it while this one waited
             if pack is None:
                 _write_pack(files, settings, target, name)
@@ -159,7 +159,7 @@ def in_threads(
 
 
 @contextmanager
-def _locked(path: Path, name: str) -> Iterator[None]:
+def locked(path: Path, name: str) -> Iterator[None]:
     """Hold a lock file; say what is waited for if another job holds it."""
     lock = FileLock(path)
     try:

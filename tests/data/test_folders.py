@@ -220,3 +220,49 @@ def test_real_photographs(tmp_path: Path, folders: MakeFolders, shared: Path) ->
     assert (domain.shapes.min(axis=1) == 128).all()
     expected = decode_image(shared / "data" / "photo_pairs" / domain.ids[2], 10**8, shorter_side_px=128)
     np.testing.assert_array_equal(domain.image(2), expected)
+
+
+@pytest.mark.parametrize("layout", ["{split}A", "{split}/A"])
+def test_splits_may_come_before_the_domain(
+    layout: str, tmp_path: Path, folders: MakeFolders, write_images: WriteImages
+) -> None:
+    for split, names in {"train": ["0.png", "1.png"], "test": ["2.png"], "val": ["3.png"]}.items():
+        write_images(tmp_path / "set" / layout.format(split=split), names)
+        write_images(tmp_path / "set" / layout.format(split=split).replace("A", "B"), ["9.png"])
+    domain = folders().open(tmp_path / "set" / "A")
+    assert (domain.name, domain.ids) == ("A", ["test/2.png", "train/0.png", "train/1.png", "val/3.png"])
+    assert [domain.split(name).tolist() for name in ("train", "val", "test")] == [[1, 2], [3], [0]]
+
+
+def test_class_folders_below_split_first_domains(
+    tmp_path: Path, folders: MakeFolders, write_images: WriteImages
+) -> None:
+    write_images(tmp_path, ["train/photo/cat/0.png", "train/photo/dog/0.png", "test/photo/dog/1.png"])
+    domain = folders(val_fraction=0.0).open(tmp_path / "photo")
+    assert domain.classes == ["cat", "dog"]
+    assert domain.labels is not None
+    assert domain.labels.tolist() == [1, 0, 1]
+
+
+def test_a_list_of_images_is_a_domain(tmp_path: Path, folders: MakeFolders, write_images: WriteImages) -> None:
+    pixels = write_images(tmp_path / "img", ["a.png", "b.png", "c.png"])
+    (tmp_path / "blond.txt").write_text("# hair\nimg/c.png\n\nimg/a.png\n")
+    domain = folders().open(tmp_path / "blond.txt")
+    assert (domain.name, domain.ids) == ("blond", ["img/a.png", "img/c.png"])
+    np.testing.assert_array_equal(domain.image(1), pixels["c.png"])
+
+
+def test_a_list_that_names_what_is_not_there(tmp_path: Path, folders: MakeFolders) -> None:
+    (tmp_path / "blond.txt").write_text("img/c.png\n")
+    with pytest.raises(
+        FileNotFoundError, match=r"1 of 1 files that .*blond.txt lists are not there, .* img/c.png; paths"
+    ):
+        folders().open(tmp_path / "blond.txt")
+
+
+def test_a_wrong_path_names_its_neighbours(tmp_path: Path, folders: MakeFolders, write_images: WriteImages) -> None:
+    write_images(tmp_path, ["monet/0.png", "photo/0.png"])
+    with pytest.raises(
+        FileNotFoundError, match=r"no folder or image .*moent; .* holds monet, photo; set the dataset key"
+    ):
+        folders().open(tmp_path / "moent")
