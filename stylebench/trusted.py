@@ -24,8 +24,14 @@ NETWORKS = frozenset(
 
 # What a training config names, each by the module that defines it.
 LISTED = NETWORKS | {
+    "stylebench.data.arrange.AttributeLists",
+    "stylebench.data.arrange.Links",
+    "stylebench.data.filterstyle.world.FilterStyle",
     "stylebench.data.folders.Folders",
     "stylebench.data.procedural.Procedural",
+    "stylebench.data.procstyle.world.ProcStyle",
+    "stylebench.data.release.Release",
+    "stylebench.data.torchvision_sets.TorchvisionSets",
     "stylebench.methods.fast_transfer.FastTransfer",
     "stylebench.nn.encoders.squeezenet.SqueezeNetEncoder",
     "stylebench.nn.encoders.vgg.VGGEncoder",
