@@ -37,7 +37,7 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 	@touch $@
 
 quickstart: $(VENV)/.installed
-	$(BIN)/stylebench train experiment=quickstart/procedural
+	$(BIN)/stylebench train experiment=quickstart/procstyle
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow and not gpu and not network"

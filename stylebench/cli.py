@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,7 +118,11 @@ def train(arguments: list[str]) -> None:
                 return None
             logging.getLogger(__name__).error("%s", explain(error))  # the sweep's other jobs go on
             raise
-        _say_where(result.folder)
+        first = int(os.environ.get("LOCAL_RANK", "0")) == 0
+        command = shlex.join(["stylebench", "train", *arguments])
+        page = run.report(config, result.folder, command) if config["report"] and first else None
+        if first:
+            _say_where(result.folder, page)
         return result.metrics.get(config["objective"])
 
     sys.argv = [program, *before_overrides(recorded, arguments)]
@@ -321,10 +326,10 @@ def _remove_unused(folder: Path) -> None:
         folder.rmdir()
 
 
-def _say_where(folder: Path) -> None:
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        shown = os.path.relpath(folder)
-        print(
-            f"\nrun folder  {shown}\npictures    {shown}/samples/\n"
-            f"use it      stylebench stylize run={shown} input=<picture>"
-        )
+def _say_where(folder: Path, page: Path | None) -> None:
+    shown = os.path.relpath(folder)
+    print(
+        f"\nrun folder  {shown}\npictures    {shown}/samples/\n"
+        f"use it      stylebench stylize run={shown} input=<picture>"
+        + (f"\nreport      {os.path.relpath(page)}" if page is not None else "")
+    )

@@ -25,8 +25,8 @@ EXAMPLES = {
     ],
     "export": ["stylebench export run=outputs/fast_transfer/2026-11-20_10-00-00 output=exported/"],
     "profile": [
-        "stylebench profile dataset=procedural encoder.weights=random dataset.size_px=64",
-        "stylebench profile dataset=procedural encoder=vgg16_raw encoder.weights=random compile=true",
+        "stylebench profile dataset=procstyle encoder.weights=random dataset.store.size_px=64",
+        "stylebench profile dataset=procstyle encoder=vgg16_raw encoder.weights=random compile=true",
     ],
     "prepare": [
         "stylebench prepare dataset=monet2photo",

@@ -50,7 +50,8 @@ def open_domains(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]
     found: dict[str, Domain] = {}
     for task in TASKS:
         if task.name in settings["tasks"] and task.is_named(settings):
-            found |= task.open(store, settings)
+            for role, domain in task.open(store, settings).items():
+                found[role if role not in found else f"{role} ({task.name})"] = domain
     keys = {key for task in TASKS for key in task.keys} - {"domains"}
     for key in sorted(keys):
         if key not in found and isinstance(settings.get(key), str) and settings[key] != "???":

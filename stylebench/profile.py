@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from stylebench.cores import core_count
 from stylebench.data.datamodule import DomainData
 from stylebench.files import write_json
 from stylebench.methods.base import Method, Terms
@@ -31,6 +32,7 @@ class Figures:
     Attributes:
         frame_over_bare: time of a step inside the frame over the bare loop's, median of the rounds' ratios.
         parts: seconds a batch by part of the bare loop, with the device synchronised between them.
+        rendered_per_second: pictures a second that a rendered world makes on all cores; None for images from a disk.
     """
 
     method: str
@@ -48,6 +50,7 @@ class Figures:
     parameters: int
     flops_per_batch: int | None
     switches: dict[str, Any] = field(default_factory=dict)
+    rendered_per_second: float | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -235,6 +238,12 @@ def report(figures: Figures) -> str:
     if figures.flops_per_batch:
         speed = figures.flops_per_batch / figures.frame_seconds / 1e9
         lines.append(f"  FLOPs              {figures.flops_per_batch / 1e9:9.2f} G a batch   {speed:.1f} GFLOP/s")
+    if figures.rendered_per_second is not None:
+        cores = core_count()
+        lines.append(
+            f"  rendering          {figures.rendered_per_second:9.1f} images/s on {cores} cores, "
+            f"{figures.rendered_per_second / cores:.1f} a core, where pictures are not packed"
+        )
     return "\n".join(lines)
 
 

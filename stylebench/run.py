@@ -8,14 +8,14 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from pytorch_lightning.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
 from pytorch_lightning.utilities import rank_zero_only
@@ -29,8 +29,10 @@ from stylebench.callbacks.progress import Progress
 from stylebench.callbacks.run_record import RECORD, RunRecord
 from stylebench.callbacks.sample_grid import SampleGrid
 from stylebench.data.datamodule import DomainData
-from stylebench.data.tasks import device_batch_size
+from stylebench.data.tasks import StyleTask, device_batch_size
+from stylebench.data.worlds import World
 from stylebench.files import atomic_write, write_json
+from stylebench.loading import load
 from stylebench.loggers.csv_log import CSVLog
 from stylebench.methods.base import Method
 from stylebench.prepare import check_serves
@@ -45,7 +47,8 @@ WHOLE_NUMBERS = {   # key -> smallest value
     "checkpoint.every_n_batches": 1, "checkpoint.keep": 1, "logger.every_n_batches": 1, "dataset.size_px": 1,
     "dataset.batch_size": 1, "dataset.num_workers": 0,
 }  # fmt: skip
-SWITCHES = ("compile", "channels_last", "dataset.flip")
+RENDER_SECONDS = 5.0  # how long a profile measures a rendered world
+SWITCHES = ("compile", "channels_last", "report", "dataset.flip")
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,14 @@ def build_data(config: Config, method: type[Method]) -> DomainData:
     """Open the domains that the method's task names, and set up the stream of batches."""
     settings = config["dataset"]
     check_serves(settings, method.task)
-    domains = method.task.open(build(settings["store"]), settings)
+    try:
+        domains = method.task.open(build(settings["store"]), settings)
+    except FileNotFoundError as error:
+        if settings["release"] is None:
+            raise
+        raise FileNotFoundError(
+            f"{error}. If the data set is not here yet: stylebench prepare dataset={settings['release']['name']}"
+        ) from error
     task = method.task(
         domains,
         seed=config["seed"],
@@ -110,8 +120,6 @@ def build_method(config: Config, data: DomainData) -> Method:
 
 def method_class(config: Config) -> type[Method]:
     """Return the class that `model._target_` names, without building it: its task says which domains to open."""
-    from hydra.utils import get_class
-
     target: type[Method] = get_class(config["model"]["_target_"])
     return target
 
@@ -132,6 +140,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         NonFiniteLossError: if the loss became NaN or infinite; the newest checkpoint is from before that.
     """
     _check(config)
+    check_report(config)
     first = first_process()
     _make_writable(folder)
     start = find_start(folder, config["resume"], config, first_process=first)
@@ -167,6 +176,34 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
     _fit(trainer, method, data, record, csv, start)
     return Result(folder, csv.last_values(), batches)
+
+
+def report(config: Config, folder: Path, command: str) -> Path:
+    """Write the report of a finished run on a rendered world; return its path.
+
+    Args:
+        config: the run's resolved config.
+        folder: the run folder.
+        command: the command line that made the run.
+    """
+    from stylebench.report import write_report
+
+    log.info("comparing with the exact answers")
+    return write_report(folder, config, build(config["dataset"]["store"]), load(folder), command)
+
+
+def check_report(config: Config) -> None:
+    """Refuse `report=true` where there are no exact answers to compare with.
+
+    Raises:
+        ValueError: naming the data sets that have them.
+    """
+    store, task = get_class(config["dataset"]["store"]["_target_"]), method_class(config).task
+    if config["report"] and not (issubclass(store, World) and task is StyleTask):
+        raise ValueError(
+            "report=true compares a method of the style task with exact answers, which only dataset=procstyle and "
+            "dataset=filterstyle have; choose one of them, or leave report=false"
+        )
 
 
 def _close_record(folder: Path, start: Start, csv: CSVLog) -> None:
@@ -206,7 +243,9 @@ def profile(config: Config) -> Figures:
             logger.finalize("success")
         _finish_wandb(failed=False)
     switches = {name: config[name] for name in ("compile", "channels_last")}
-    return summarize(rounds, method, record.record, switches)
+    store = build(config["dataset"]["store"])
+    rendered = store.benchmark(RENDER_SECONDS) if isinstance(store, World) else None
+    return replace(summarize(rounds, method, record.record, switches), rendered_per_second=rendered)
 
 
 def first_process() -> bool:

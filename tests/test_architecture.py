@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "stylebench"
 LONGEST_FILE = 400
 LAYERS = {   # a layer may import those with a smaller number, and its own
-    "files": 0, "help": 0, "messages": 0, "arguments": 1, "functional": 1, "nn": 2, "trusted": 3, "data": 3,
-    "loading": 4, "export": 5, "stylize": 5, "methods": 5, "loggers": 6, "callbacks": 7, "prepare": 8, "resume": 8,
-    "profile": 8, "run": 9, "cli": 10, "__main__": 11,
+    "cores": 0, "files": 0, "help": 0, "messages": 0, "arguments": 1, "functional": 1, "nn": 2, "trusted": 3, "data": 3,
+    "loading": 4, "metrics": 4, "export": 5, "stylize": 5, "methods": 5, "loggers": 6, "callbacks": 7, "prepare": 8,
+    "report": 8, "resume": 8, "profile": 8, "run": 9, "cli": 10, "__main__": 11,
 }  # fmt: skip
 HYDRA_FILES = {"run.py", "cli.py", "__main__.py"}
 

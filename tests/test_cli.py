@@ -226,7 +226,7 @@ def test_list_of_a_mistyped_kind_suggests(run: Run) -> None:
         ("train --fast", r"unknown option '--fast': keys are given as key=value; see stylebench train --help"),
         ("stylize -m", r"unknown option '-m'.*see stylebench stylize --help"),
         ("train experiment=johnson2016/lau", r"no experiment 'johnson2016/lau' \(did you mean 'johnson2016/lua'\?\)"),
-        ("train experiment=nope", r"no experiment 'nope'; there are: .*quickstart/procedural"),
+        ("train experiment=nope", r"no experiment 'nope'; there are: .*quickstart/procstyle"),
         ("profile experiment=nope", r"no experiment 'nope'; there are: "),
         ("profile", r"dataset\.content is not set"),
         ("prepare datset.content=x", r"did you mean 'dataset\.content'\?"),
@@ -556,7 +556,7 @@ def test_a_failed_start_is_not_taken_for_a_run_to_continue(run: Run, tmp_path: P
 
 
 def test_an_experiment_gives_the_base_and_the_line_wins(run: Run) -> None:
-    shown = run("train", "experiment=quickstart/procedural", "model.weight_style=7", "--cfg", "job")
+    shown = run("train", "experiment=quickstart/procstyle", "model.weight_style=7", "--cfg", "job")
     config = yaml.safe_load(shown.out)
     assert config["dataset"]["size_px"] == 96
     assert config["model"]["weight_style"] == 7

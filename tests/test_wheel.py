@@ -89,7 +89,7 @@ def test_installed_wheel_trains_paints_and_lists_from_another_folder(installed: 
         sys.executable, "-c", WITHOUT_CHECKOUT, str(ROOT), str(installed), *lines, folder=tmp_path, **environment
     )
     assert "fast_transfer" in shown
-    assert "quickstart/procedural" in shown
+    assert "quickstart/procstyle" in shown
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert (record["status"], record["batches"], record["commit"]) == ("finished", 3, None)
     assert (tmp_path / "exported" / "model.safetensors").exists()

@@ -30,7 +30,8 @@ def contact_sheet(domains: Mapping[str, Domain], columns: int) -> Pixels:
     rows = {}
     for role, domain in domains.items():
         order = sorted(range(len(domain)), key=lambda index: unit_hash(domain.ids[index]))[:columns]
-        rows[f"{role}\n{domain.name}"] = [_thumb(image) for image in domain.views(order)]
+        label = role if role == domain.name else f"{role}\n{domain.name}"
+        rows[label] = [_thumb(image) for image in domain.views(order)]
     return labelled_rows(rows)
 
 

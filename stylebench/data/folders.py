@@ -154,10 +154,11 @@ def _find(path: Path) -> dict[str, Path]:
         return {file.relative_to(path).as_posix(): file for file in _walk(path)}
     by_split = _split_folders(path)
     if not by_split:
-        there = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
-        beside = f"; {path.parent} holds {', '.join(there[:_LISTED])}" if there else ""
+        beside = path.parent.iterdir() if path.parent.is_dir() else ()
+        there = sorted(entry.name for entry in beside if not entry.name.startswith("."))
+        holds = f"; {path.parent} holds {', '.join(there[:_LISTED])}" if there else ""
         raise FileNotFoundError(
-            f"no folder or image {path}{beside}; set the dataset key that named it (dataset.content, dataset.style, "
+            f"no folder or image {path}{holds}; set the dataset key that named it (dataset.content, dataset.style, "
             "...) to an existing one"
         )
     return {

@@ -17,17 +17,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from stylebench.cores import core_count
 from stylebench.data.images import ImageError, decode_image, read_size, stored_size
+from stylebench.data.locks import locked
 from stylebench.files import json_digest, write_json
 
 PACK_FORMAT = 1  # raise it when packs of older code must not be read
@@ -107,7 +107,7 @@ def open_pack(files: Sequence[SourceFile], settings: PackSettings, cache: Path, 
         return pack
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(target.parent / f"{key}.lock", name):
+        with locked(target.parent / f"{key}.lock", f"packs {name}"):
             pack = _read_pack(target)  # another job may have written it while this one waited
             if pack is None:
                 _write_pack(files, settings, target, name)
@@ -136,7 +136,7 @@ def in_threads(
     Yields:
         The results, in the order of the items; few are held at a time.
     """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = core_count()
     waiting: deque[Future[_Result]] = deque()
     # In a log file every update is a line of its own: there, fewer.
     interval = 0.2 if sys.stderr.isatty() else 10.0
@@ -156,21 +156,6 @@ def in_threads(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-@contextmanager
-def locked(path: Path, name: str) -> Iterator[None]:
-    """Hold a lock file; say what is waited for if another job holds it."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _log.warning("waiting for another job that packs %s (it holds %s)", name, path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _read_pack(folder: Path) -> Pack | None:

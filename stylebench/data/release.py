@@ -1,28 +1,23 @@
 """A named data set: where its files come from, under which terms, and what its folder must hold."""
 
 import json
-import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
-
 from stylebench.data.archives import extract_part, folders_below
 from stylebench.data.download import DownloadError, differing, download, file_digests
 from stylebench.data.images import IMAGE_SUFFIXES
+from stylebench.data.locks import locked
 from stylebench.files import DamagedFileError, write_json
 
 RECORD = ".release.json"  # digests of the files that were used, beside the data
 LOCK = ".release.lock"
 _DIGITS = {"sha256": 64, "md5": 32}
 _LISTED = 8  # entries that a message names
-
-_log = logging.getLogger(__name__)
 
 
 class Arrangement(Protocol):
@@ -156,7 +151,7 @@ class Release:
             self._point_elsewhere(root)
             root.mkdir(parents=True, exist_ok=True)
         if incomplete or self._left_over(root):
-            with _locked(root / LOCK, self.title):
+            with locked(root / LOCK, f"prepares {self.title}"):
                 self._complete(root)
                 for path in self._left_over(root):
                     path.unlink()
@@ -349,18 +344,3 @@ def _read_record(path: Path) -> dict[str, Any]:
         f"{path} should be a JSON file with the digests of the files that were used, found something else; remove it "
         "to trust those files anew"
     )
-
-
-@contextmanager
-def _locked(path: Path, title: str) -> Iterator[None]:
-    """Hold a lock file; say what is waited for if another job holds it."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _log.warning("waiting for another job that prepares %s (it holds %s)", title, path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from stylebench.data.domain import Renderer
-from stylebench.data.packing import locked
+from stylebench.data.locks import locked
 
 _BATCH = 64  # pictures rendered between two writes
 
@@ -38,7 +38,7 @@ def pack_renders(renderer: Renderer, count: int, size_px: int, digest: str, cach
         return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / f"{digest}.lock", f"pictures of {size_px} px"):
+        with locked(folder / f"{digest}.lock", f"renders pictures of {size_px} px"):
             if not target.is_file():  # another job may have made it while this one waited
                 partial = folder / f".{digest}.partial"
                 _render(renderer, count, picture, partial)

@@ -109,6 +109,14 @@ class World(ABC):
     def fingerprint(self) -> object:
         """Return what decides the renders besides ids, styles, nuisance and version, as plain values."""
 
+    @abstractmethod
+    def benchmark(self, seconds: float) -> float:
+        """Return how many pictures a second all cores of this machine render, measured for about `seconds`."""
+
+    def shared_out(self, part: Part | None) -> str:
+        """Return what a message should say of contents that are dealt out to several domains; "" if none are."""
+        return ""
+
     def render(
         self,
         ids: Sequence[str],
@@ -171,7 +179,7 @@ class World(ABC):
         )
         return Domain(
             name=style,
-            path=f"{self.name}:{value}",
+            path=f"{self.name}:{value}{self.shared_out(part)}",
             ids=contents.ids,
             shapes=np.full((len(contents.ids), 2), self.size_px, dtype=np.int64),
             pixels=pixels,

@@ -58,6 +58,9 @@ class Flat(World):
         empty = torch.zeros(len(ids), 0, self.size_px, self.size_px)
         return Anatomy(empty.bool(), empty[:, 0], empty.bool(), None)
 
+    def benchmark(self, seconds: float) -> float:
+        return 1.0
+
     def fingerprint(self) -> object:
         return None
 

@@ -220,9 +220,10 @@ class Task(ABC):
     def _check_count(self, role: str) -> None:
         count = len(self._indices[role]["train"])
         if count < self.fewest:
+            key = role if role in self.keys else self.keys[0]
             raise ValueError(
                 f"the {self.name} task needs at least {self.fewest} training images of {role}, but "
-                f"{self.domains[role].path} has {count}; name a domain with more by dataset.{role}"
+                f"{self.domains[role].path} has {count}; name a domain with more by dataset.{key}"
                 + ("; to learn from a single picture use a method of the style task" if count == 1 else "")
             )
 

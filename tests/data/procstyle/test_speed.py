@@ -6,7 +6,7 @@ from stylebench.data.procstyle import benchmark
 
 
 def test_time_must_be_positive() -> None:
-    with pytest.raises(ValueError, match=r"benchmark expects seconds > 0, got 0; give it some time"):
+    with pytest.raises(ValueError, match=r"a benchmark expects seconds > 0, got 0; give it some time"):
         benchmark(32, 0)
 
 

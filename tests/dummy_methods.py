@@ -1,0 +1,62 @@
+"""The least that trains on each task: one linear layer from a batch's first images to its last."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from stylebench.data.tasks import AdaptationTask, MultiDomainTask, PairedTask, StyleTask, Task, UnpairedTask
+from stylebench.methods.base import Method
+from stylebench.nn.translators import ImageToImage
+
+
+class Dummy(Method):
+    """Fit a 1x1 convolution."""
+
+    task: ClassVar[type[Task]] = StyleTask
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.translator = ImageToImage(nn.Conv2d(3, 3, 1))
+
+    def terms(self, batch: Any) -> dict[str, Tensor]:
+        images = [part for part in batch if part is not None and part.is_floating_point()]
+        return {"fit": (self.translator(images[0]) - images[-1]).square().mean()}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self.log_and_sum(self.terms(batch), {"fit": 1.0})
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log_and_sum(self.terms(batch), {"fit": 1.0}, stage="val")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.translator.parameters(), lr=0.01)
+
+    def sample_rows(self, batch: Any) -> list[Tensor]:
+        return [part for part in batch if part is not None and part.is_floating_point()]
+
+
+class StyleDummy(Dummy):
+    pass
+
+
+class PairedDummy(Dummy):
+    task = PairedTask
+
+
+class UnpairedDummy(Dummy):
+    task = UnpairedTask
+
+
+class MultiDomainDummy(Dummy):
+    task = MultiDomainTask
+
+
+class AdaptationDummy(Dummy):
+    task = AdaptationTask
+
+
+TARGETS = {
+    method.task.name: f"{__name__}.{method.__name__}"
+    for method in (StyleDummy, PairedDummy, UnpairedDummy, MultiDomainDummy, AdaptationDummy)
+}

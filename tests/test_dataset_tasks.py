@@ -1,0 +1,153 @@
+"""Every data set with every task: it trains, or it is refused with the names of data sets that would do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylebench.cli import compose
+from stylebench.data.tasks import TASKS
+from stylebench.help import dataset_tasks
+from stylebench.prepare import check_serves
+from stylebench.run import train
+from tests.dummy_methods import TARGETS
+
+SIZES = [
+    "encoder.weights=random",
+    "budget.batches=2",
+    "budget.evaluate_every=2",
+    "budget.validation_images=2",
+    "samples=2",
+    "ema=null",
+]
+WORLDS = ("procstyle", "filterstyle")
+BUILT_IN = (*WORLDS, "folders", "procedural")
+
+
+def write_photographs(folder: Path, count: int = 12, size: tuple[int, int] = (40, 48)) -> None:
+    """Write smooth pictures in two class folders."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / ("cat" if number % 2 else "dog") / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+        small.resize((size[1], size[0]), Image.Resampling.BICUBIC).save(path)
+
+
+def overrides(dataset: str, root: Path) -> list[str]:
+    """Return what a user would write to have a small run on a data set."""
+    small = [f"dataset={dataset}", "dataset.size_px=32", "dataset.num_workers=0", "dataset.batch_size=4"]
+    if dataset == "procstyle":
+        sizes = [f"dataset.store.{split}_images=6" for split in ("train", "val", "test")]
+        return [*small, "dataset.store.size_px=32", *sizes]
+    if dataset == "procedural":
+        return [*small, "dataset.store.count=12", "dataset.store.size_px=48"]
+    if dataset == "filterstyle":
+        write_photographs(root / "photos", 24)
+        fractions = [f"dataset.store.photographs.{split}_fraction=0.2" for split in ("val", "test")]
+        return [*small, f"dataset.content={root / 'photos'}", "dataset.store.size_px=32", *fractions]
+    for name in ("one", "two"):
+        write_photographs(root / name)
+    roles = {"content": "one", "style": "two", "input": "one", "target": "two", "a": "one", "b": "two", "source": "one"}
+    named = [f"dataset.{role}={root / folder}" for role, folder in roles.items()]
+    fractions = ["dataset.store.val_fraction=0.3", "dataset.store.test_fraction=0.3"]
+    return [*small, *named, f"dataset.domains=[{root / 'one'},{root / 'two'}]", *fractions]
+
+
+def run_on(config: dict[str, Any], task: str, folder: Path) -> dict[str, Any]:
+    """Train the dummy of a task; return the run's record."""
+    train({**config, "model": {"_target_": TARGETS[task]}}, folder, [])
+    return dict(json.loads((folder / "record.json").read_text()))
+
+
+@pytest.mark.parametrize("task", sorted(TARGETS))
+@pytest.mark.parametrize("dataset", BUILT_IN)
+def test_every_pair_trains_or_is_refused(dataset: str, task: str, tmp_path: Path) -> None:
+    config = compose("train", [*SIZES, *overrides(dataset, tmp_path)])
+    if task in dataset_tasks()[dataset]:
+        record = run_on(config, task, tmp_path / "run")
+        assert record["status"] == "finished"
+        assert record["metrics"]["val/loss/fit"] > 0
+        assert len(record["data"]) >= 2
+        assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
+    else:
+        able = "|".join(name for name, tasks in dataset_tasks().items() if task in tasks)
+        with pytest.raises(
+            ValueError, match=rf"needs the task {task}; choose one of dataset={able.replace('|', r'.')}"
+        ):
+            run_on(config, task, tmp_path / "run")
+
+
+def test_every_dataset_says_which_tasks_it_serves() -> None:
+    known = {task.name for task in TASKS}
+    assert all(tasks and set(tasks) <= known for tasks in dataset_tasks().values())
+    assert all(set(dataset_tasks()[world]) == known for world in WORLDS)
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "message"),
+    [
+        (
+            "paired",
+            {"input": "one", "target": "fewer"},
+            r"12 images of .*one \(input\) and 9 of .*fewer \(target\) 3 have",
+        ),
+        ("multi_domain", {"domains": ["one"]}, r"at least 2 domains, got 1 \(one\)"),
+        ("multi_domain", {"domains": ["one", "single"]}, r"at least 2 training images of single, but .* has 1"),
+        ("unpaired", {"a": "one", "b": None}, r"dataset\.b is not set; give it on the command line"),
+        ("unpaired", {"a": "one", "b": "eno"}, r"no folder or image .*eno; .* holds fewer, one, plain, single"),
+        (
+            "adaptation",
+            {"source": "plain", "target": "one"},
+            r"needs a class for every source image, but .*plain has none",
+        ),
+    ],
+)
+def test_bad_domains_are_refused_before_anything_is_trained(
+    task: str, given: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    write_photographs(data / "one")
+    write_photographs(data / "fewer", 9)
+    write_photographs(data / "single", 1)
+    (data / "plain").mkdir()
+    for number, path in enumerate(sorted((data / "one").rglob("*.png"))):
+        (data / "plain" / f"{number}.png").write_bytes(path.read_bytes())
+    config = compose("train", [*SIZES, "dataset=folders", "dataset.size_px=32"])
+    place = {
+        key: [str(data / name) for name in value] if isinstance(value, list) else value and str(data / value)
+        for key, value in given.items()
+    }
+    config["dataset"].update(place)
+    with pytest.raises(ValueError if "no folder" not in message else FileNotFoundError, match=message):
+        run_on(config, task, tmp_path / "run")
+    assert not (tmp_path / "run" / "record.json").exists()
+
+
+def test_a_named_data_set_that_is_not_there_names_the_command(tmp_path: Path) -> None:
+    config = compose("train", [*SIZES, "dataset=horse2zebra", f"dataset.root={tmp_path / 'none'}"])
+    with pytest.raises(FileNotFoundError, match=r"no folder or image .*A; .*: stylebench prepare dataset=horse2zebra"):
+        run_on(config, "unpaired", tmp_path / "run")
+
+
+@pytest.mark.parametrize("dataset", ["facades", "procedural"])
+def test_refusals_name_data_sets_that_would_do(dataset: str, tmp_path: Path) -> None:
+    config = compose("train", [*SIZES, f"dataset={dataset}"])
+    with pytest.raises(
+        ValueError, match=r"serves the tasks .* needs the task adaptation; choose one of dataset=digits.*\|pacs"
+    ):
+        run_on(config, "adaptation", tmp_path / "run")
+
+
+@pytest.mark.parametrize("dataset", sorted(dataset_tasks()))
+def test_every_data_set_refuses_the_tasks_it_does_not_serve(dataset: str) -> None:
+    settings = compose("prepare", [f"dataset={dataset}"], allow_missing=True)["dataset"]
+    for task in TASKS:
+        if task.name in settings["tasks"]:
+            check_serves(settings, task)
+        else:
+            with pytest.raises(ValueError, match=rf"needs the task {task.name}; choose one of dataset=.*procstyle"):
+                check_serves(settings, task)
