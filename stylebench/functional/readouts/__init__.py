@@ -1,0 +1,41 @@
+"""Read-outs of style strength: closed-form measures of images whose content is known."""
+
+from stylebench.functional.readouts.curves import content_curves, invert_curves, repeated_share, rising
+from stylebench.functional.readouts.levels import edge_energy, grid_excess, log_levels
+from stylebench.functional.readouts.outlines import outline_profile
+from stylebench.functional.readouts.placement import find_shifts, put_back
+from stylebench.functional.readouts.regions import clear_regions, coordinates, region_means, region_trends, spread
+from stylebench.functional.readouts.shading import shading_slopes
+from stylebench.functional.readouts.spectra import (
+    Band,
+    band_energy,
+    find_band,
+    masked_autocorrelation,
+    spectral_peak,
+    spectrum,
+)
+
+__all__ = [
+    "Band",
+    "band_energy",
+    "clear_regions",
+    "content_curves",
+    "coordinates",
+    "edge_energy",
+    "find_band",
+    "find_shifts",
+    "grid_excess",
+    "invert_curves",
+    "log_levels",
+    "masked_autocorrelation",
+    "outline_profile",
+    "put_back",
+    "region_means",
+    "region_trends",
+    "repeated_share",
+    "rising",
+    "shading_slopes",
+    "spectral_peak",
+    "spectrum",
+    "spread",
+]

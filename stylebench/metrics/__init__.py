@@ -1,0 +1,1 @@
+"""Metrics: what is measured on the images that a method makes."""
