@@ -558,7 +558,7 @@ def test_a_failed_start_is_not_taken_for_a_run_to_continue(run: Run, tmp_path: P
 def test_an_experiment_gives_the_base_and_the_line_wins(run: Run) -> None:
     shown = run("train", "experiment=quickstart/procstyle", "model.weight_style=7", "--cfg", "job")
     config = yaml.safe_load(shown.out)
-    assert config["dataset"]["size_px"] == 64
+    assert config["dataset"]["store"]["size_px"] == 64
     assert config["model"]["weight_style"] == 7
 
 

@@ -108,7 +108,10 @@ def test_vgg_normalisation_changes_nothing_but_each_channels_scale(
     raw, scaled = vgg16(images, taps), normalized(images, taps)
     for tap in taps:
         alive = means[tap] >= 1e-6
-        torch.testing.assert_close(remeasured[tap][alive], torch.ones_like(means[tap][alive]), rtol=0, atol=1e-3)
+        # Float32 maps are rounded to parts of their typical size, which an almost dead channel's mean feels.
+        rounding = torch.finfo(torch.float32).eps * means[tap].median().item()
+        found, expected = (remeasured[tap] * means[tap])[alive], means[tap][alive]
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=rounding)
         unscaled = scaled[tap] * torch.where(alive, means[tap], 1.0).float()[:, None, None]
         assert (unscaled - raw[tap]).norm() / raw[tap].norm() < 1e-4, tap
     assert normalized.describe()["normalized"] is True
