@@ -118,11 +118,11 @@ def train(arguments: list[str]) -> None:
                 return None
             logging.getLogger(__name__).error("%s", explain(error))  # the sweep's other jobs go on
             raise
-        first = int(os.environ.get("LOCAL_RANK", "0")) == 0
-        command = shlex.join(["stylebench", "train", *arguments])
-        page = run.report(config, result.folder, command) if config["report"] and first else None
-        if first:
-            _say_where(result.folder, page)
+        if run.first_process():
+            _say_where(result.folder)
+        if config["report"] and run.first_process():
+            page = run.report(config, result.folder, shlex.join(["stylebench", "train", *arguments]))
+            print(f"report      {os.path.relpath(page)}")
         return result.metrics.get(config["objective"])
 
     sys.argv = [program, *before_overrides(recorded, arguments)]
@@ -190,7 +190,8 @@ def prepare(arguments: list[str]) -> None:
     settings = config["dataset"]
     if settings["release"] is not None:
         run.build(settings["release"]).prepare(Path(settings["root"]))
-    domains = prepare.open_domains(run.build(settings["store"]), settings)
+    store = run.build(settings["store"])
+    domains = prepare.open_domains(store, settings)
     for role, domain in domains.items():
         facts = domain.describe()
         splits = ", ".join(f"{count} {split}" for split, count in facts["splits"].items())
@@ -201,7 +202,7 @@ def prepare(arguments: list[str]) -> None:
         for name, reason in domain.skipped:
             print(f"  left out {name}: {reason}")
     if config["sheet"]:
-        prepare.write_sheet(domains, Path(config["sheet"]))
+        prepare.write_sheet(store, domains, Path(config["sheet"]))
         print(f"contact sheet  {config['sheet']}")
 
 
@@ -224,8 +225,10 @@ def list_kind(arguments: list[str]) -> None:
         for name, text in experiments().items():
             print(f"{name:<28} {first_comment(text)}")
     else:
-        for name, text in options(KINDS[kind]).items():
-            print(f"{name:<16} {first_comment(text)}")
+        found = options(KINDS[kind])
+        width = max(16, *map(len, found))
+        for name, text in found.items():
+            print(f"{name:<{width}} {first_comment(text)}")
 
 
 HANDLERS: dict[str, Callable[[list[str]], None]] = {
@@ -326,10 +329,9 @@ def _remove_unused(folder: Path) -> None:
         folder.rmdir()
 
 
-def _say_where(folder: Path, page: Path | None) -> None:
+def _say_where(folder: Path) -> None:
     shown = os.path.relpath(folder)
     print(
         f"\nrun folder  {shown}\npictures    {shown}/samples/\n"
         f"use it      stylebench stylize run={shown} input=<picture>"
-        + (f"\nreport      {os.path.relpath(page)}" if page is not None else "")
     )

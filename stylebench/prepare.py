@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stylebench.data.contact_sheet import contact_sheet
+from stylebench.data.contact_sheet import contact_sheet, labelled_rows
 from stylebench.data.domain import Domain
 from stylebench.data.images import write_png
+from stylebench.data.splits import unit_hash
 from stylebench.data.stores import Store
-from stylebench.data.tasks import TASKS, Task
+from stylebench.data.tasks import TASKS, StyleTask, Task
+from stylebench.data.worlds import SOURCE, World
 from stylebench.help import dataset_tasks
 
 SHEET_COLUMNS = 8
+REPORT_CONTENTS = 2  # held-out contents that a report needs, at least
 
 
 def check_serves(settings: Mapping[str, Any], task: type[Task]) -> None:
@@ -32,6 +35,31 @@ def check_serves(settings: Mapping[str, Any], task: type[Task]) -> None:
         f"choose one of dataset={'|'.join(able)}, or name domains of your own by "
         f"{' and '.join(f'dataset.{key}' for key in task.keys)}"
     )
+
+
+def check_report(store: Store, settings: Mapping[str, Any], task: type[Task]) -> None:
+    """Refuse a report where there are no exact answers to compare with, before anything is trained.
+
+    Args:
+        store: what opens domains.
+        settings: the config under `dataset`.
+        task: the task of the method.
+
+    Raises:
+        ValueError: naming the data sets that have them, or if there are too few held-out contents.
+    """
+    if not isinstance(store, World) or task is not StyleTask:
+        raise ValueError(
+            "report=true compares a method of the style task with exact answers, which only dataset=procstyle and "
+            "dataset=filterstyle have; choose one of them, or leave report=false"
+        )
+    content = task.open(store, settings)["content"]
+    count = len(content.split("test"))
+    if count < REPORT_CONTENTS:
+        raise ValueError(
+            f"report=true needs at least {REPORT_CONTENTS} test images of {content.path}, which has {count}; raise the "
+            "test part of the data set, or leave report=false"
+        )
 
 
 def open_domains(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
@@ -64,6 +92,20 @@ def open_domains(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]
     return dict(unique.values())
 
 
-def write_sheet(domains: Mapping[str, Domain], path: Path) -> None:
-    """Write a contact sheet of some domains as a PNG: a row for each, its images chosen by the hash of their ids."""
-    write_png(contact_sheet(domains, SHEET_COLUMNS), path)
+def write_sheet(store: Store, domains: Mapping[str, Domain], path: Path) -> None:
+    """Write a contact sheet as a PNG: images of each domain, or, of a rendered world, contents in each named style.
+
+    Args:
+        store: what opened the domains.
+        domains: by role.
+        path: the PNG.
+    """
+    if isinstance(store, World):
+        ids = sorted(store.contents(None).ids, key=unit_hash)[:SHEET_COLUMNS]
+        styles = (SOURCE, *store.named)
+        rows = {
+            style: list(store.render(ids, style, purpose="reference").permute(0, 2, 3, 1).numpy()) for style in styles
+        }
+        write_png(labelled_rows(rows), path)
+    else:
+        write_png(contact_sheet(domains, SHEET_COLUMNS), path)

@@ -36,9 +36,11 @@ td:first-child,th:first-child{{text-align:left}}pre{{background:#f4f4f4;padding:
 </html>"""
 _LEGEND = (
     "strength: how much of the style (palette, texture, strokes ...) can be read out of the picture, 0 = the content "
-    "itself, 1 = the exact target; its components follow. masks: how well the regions can still be told apart by "
-    "color (mean IoU). PSNR: in dB, to the nearest of {draws} exact targets; it favors flat fills over the right "
-    "texture, so it does not rank styles. Means over {scenes} scenes that training has not seen."
+    "itself, 1 = the exact target, above 1 = overdone, not better; its components follow, those that cannot be read in "
+    "this style are left out. stray texture: amplitude outside the style's band, 1 = as much as the style has; "
+    "noise has plenty. masks: how well the regions can still be told apart by color (mean IoU). PSNR: in dB, to the "
+    "nearest of {draws} exact targets; it favors flat fills over the right texture, so it does not rank styles. Means "
+    "over {scenes} contents that training has not seen."
 )
 
 
@@ -58,7 +60,7 @@ def write_report(folder: Path, config: Mapping[str, Any], world: World, translat
     settings = config["dataset"]
     picture = StyleTask.open(world, settings)
     ids = _held_out(picture["content"])
-    style = settings["style"].partition("/")[0]
+    style = world.look_up(settings["style"], StyleTask.part("style"))[1][0]
     contents = world.render(ids, SOURCE, purpose="reference").float() / 255
     style_picture = torch.from_numpy(picture["style"].image(0)).permute(2, 0, 1)[None].float() / 255
     truth = torch.stack([world.render(ids, style, draw=draw) for draw in range(TRUTH_DRAWS)]).float() / 255
@@ -76,7 +78,7 @@ def write_report(folder: Path, config: Mapping[str, Any], world: World, translat
         title=html.escape(f"{config['name']}: {SOURCE} to {style}"),
         summary=html.escape(
             f"{config['budget']['batches']} batches of {settings['batch_size']} pictures of {settings['size_px']} px, "
-            f"seed {config['seed']}. The style was learned from one picture, the last of the first row."
+            f"seed {config['seed']}. The style was learned from the one picture in the first row."
         ),
         grid=_png(labelled_rows({"style picture": list(_pixels(style_picture)), **shown})),
         table=_table(rows),
@@ -105,6 +107,7 @@ def _figures(
     return {
         "strength": float(readings.strength.nanmean()),
         **{name: float(values.nanmean()) for name, values in readings.components.items()},
+        "stray texture": float(readings.texture_excess.nanmean()),
         "masks": float(region_iou(floats, regions).mean()),
         "PSNR": float((-10 * error.log10()).amax(0).mean()),
     }

@@ -28,6 +28,7 @@ class Domain:
     Attributes:
         name: short name for messages and records.
         path: where the images come from.
+        address: what names the domain in a config; `<address>/<id>` is one image of it.
         ids: stable ids, unique and sorted: posix paths relative to `path`.
         shapes: (N, 2) int64, height and width of each stored image.
         labels: (N,) int64 positions in `classes`, or None where there are no classes.
@@ -48,11 +49,13 @@ class Domain:
         pixels: Path | Pixels | Renderer,
         digest: str,
         layout: Layout,
+        address: str | None = None,
         stored_px: int | None = None,
         skipped: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.name = name
         self.path = path
+        self.address = path if address is None else address
         self.ids = list(ids)
         self.shapes = shapes
         self.digest = digest

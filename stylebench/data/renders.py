@@ -34,12 +34,12 @@ def pack_renders(renderer: Renderer, count: int, size_px: int, digest: str, cach
     folder = cache / "renders"
     target = folder / f"{digest}.bin"
     picture = 3 * size_px * size_px
-    if target.is_file() and target.stat().st_size == count * picture:
+    if _holds(target, count * picture):
         return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / f"{digest}.lock", f"renders pictures of {size_px} px"):
-            if not target.is_file():  # another job may have made it while this one waited
+            if not _holds(target, count * picture):  # another job may have made it while this one waited
                 partial = folder / f".{digest}.partial"
                 _render(renderer, count, picture, partial)
                 os.replace(partial, target)
@@ -51,6 +51,10 @@ def pack_renders(renderer: Renderer, count: int, size_px: int, digest: str, cach
     return target
 
 
+def _holds(file: Path, size: int) -> bool:
+    return file.is_file() and file.stat().st_size == size
+
+
 def _render(renderer: Renderer, count: int, picture: int, partial: Path) -> None:
     partial.touch()
     done = partial.stat().st_size // picture
@@ -59,8 +63,8 @@ def _render(renderer: Renderer, count: int, picture: int, partial: Path) -> None
     bar = tqdm(desc="rendering", total=count, initial=done, unit="image", delay=1.0, mininterval=interval, leave=False)
     with bar, partial.open("ab") as file:
         for start in range(done, count, _BATCH):
-            images = renderer(range(start, min(start + _BATCH, count)))
-            file.write(np.stack(list(images)).tobytes())
+            images = list(renderer(range(start, min(start + _BATCH, count))))
+            file.write(np.stack(images).tobytes())
             bar.update(len(images))
         file.flush()
         os.fsync(file.fileno())

@@ -22,6 +22,7 @@ from stylebench.data.augmentation import CropSettings, RawImages
 from stylebench.data.domain import Domain
 from stylebench.data.splits import Indices, unit_hash
 
+_SHORT = 256
 _DRAWS = 4  # 64-bit numbers in a Philox block: top, left, flip, one unused
 
 
@@ -56,7 +57,9 @@ def pick(seed: int, role: str, count: int, positions: NDArray[np.int64]) -> Indi
 
 def shuffled(seed: int, role: str, count: int, number: int) -> Indices:
     """Return the order of pass `number` of a role: a permutation of range(count)."""
-    return _order(_key(seed, role, "order", number), count)
+    key = _key(seed, role, "order", number)
+    # Short orders are made anew: there are many of them, and they would push the long ones out of the cache.
+    return _order.__wrapped__(key, count) if count <= _SHORT else _order(key, count)
 
 
 def jitter(seed: int, role: str, positions: NDArray[np.int64], flip: bool) -> Jitter:

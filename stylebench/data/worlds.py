@@ -24,6 +24,7 @@ from stylebench.files import json_digest
 SOURCE = "photo"  # the style that contents come in, of every world
 PRIOR = "prior"  # the domain in which every picture has a style of its own
 POOLS = {"train": "prior", "val": "val", "test": "hidden"}  # split -> pool of styles that no other split shows
+HIDDEN = f"{POOLS['test']}-"  # how the names of test styles begin
 PURPOSES = ("reference", "truth", "calibration")
 TRUTH_DRAWS = 16  # nuisance draws that stand for the set of right answers
 
@@ -69,11 +70,13 @@ class World(ABC):
         name: the world's name.
         version: raised when renders change.
         components: what a style is made of here, for read-outs.
+        named: the styles that have names.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     components: ClassVar[tuple[str, ...]]
+    named: ClassVar[tuple[str, ...]]
 
     def __init__(self, size_px: int, packed: bool, cache: Path) -> None:
         if not isinstance(packed, bool):
@@ -165,13 +168,8 @@ class World(ABC):
         Raises:
             ValueError: if there is no such style, or no such picture.
         """
-        style, slash, chosen = str(value).partition("/")
-        if style != PRIOR:
-            self.check_style(style)
-        contents = self.contents(part)
-        if slash:
-            contents = _single(contents, chosen, style)
-        styles = self._styles(style, contents)
+        contents, styles = self.look_up(value, part)
+        style = str(value).partition("/")[0]
         digest = json_digest([self.name, self.version, self.fingerprint(), self.size_px, contents.ids, styles])
         renderer = Rendering(self, contents.ids, styles)
         pixels = (
@@ -185,16 +183,47 @@ class World(ABC):
             pixels=pixels,
             digest=digest,
             layout=contents.layout,
+            address=style,
+        )
+
+    def look_up(self, value: str, part: Part | None) -> tuple[Contents, list[str]]:
+        """Return the contents that a domain shows, and the style of each; see `open`."""
+        style, slash, chosen = str(value).partition("/")
+        if style.partition("@")[0] != PRIOR:
+            self.check_style(style)
+        contents = self.contents(part)
+        styles = self._styles(style, contents)
+        if not slash:
+            return contents, styles
+        index = self._find(chosen, contents, style)
+        labels = contents.layout.labels
+        only = dict.fromkeys((*SPLITS, "all"), np.zeros(1, dtype=np.int64))
+        layout = Layout(only, contents.layout.classes, None if labels is None else labels[[index]])
+        return Contents([chosen], layout), [styles[index]]
+
+    def _find(self, chosen: str, contents: Contents, style: str) -> int:
+        """Return the place of a single picture.
+
+        Raises:
+            ValueError: if there is none of that id, or another domain of the task shows it.
+        """
+        if chosen in contents.ids:
+            return contents.ids.index(chosen)
+        train = [contents.ids[int(i)] for i in contents.layout.splits["train"][:3]]
+        why = "; another domain of the task shows that content" if chosen in self.contents(None).ids else ""
+        raise ValueError(
+            f"no picture {chosen!r} in style {style}{why}; there are {len(contents.ids)}, such as {', '.join(train)}"
         )
 
     def _styles(self, style: str, contents: Contents) -> list[str]:
         """Return the style of each content; styles of the prior come from a pool of their split alone."""
-        if style != PRIOR:
+        base, at, strength = style.partition("@")
+        if base != PRIOR:
             return [style] * len(contents.ids)
         styles = [""] * len(contents.ids)
         for split in SPLITS:
             for number, index in enumerate(contents.layout.splits[split]):
-                styles[int(index)] = f"{POOLS[split]}-{number}"
+                styles[int(index)] = f"{POOLS[split]}-{number}{at}{strength}"
         return styles
 
 
@@ -220,20 +249,6 @@ def content_splits(ids: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[st
     places = {id_: place for place, id_ in enumerate(ordered)}
     splits = {split: np.array(sorted(places[id_] for id_ in ids[split]), dtype=np.int64) for split in SPLITS}
     return ordered, {**splits, "all": np.arange(len(ordered), dtype=np.int64)}
-
-
-def _single(contents: Contents, chosen: str, style: str) -> Contents:
-    """Keep one content, in every split."""
-    if chosen not in contents.ids:
-        some = ", ".join(contents.ids[:3])
-        raise ValueError(f"no picture {chosen!r} in style {style}; there are {len(contents.ids)}: {some}, ...")
-    index = contents.ids.index(chosen)
-    labels = contents.layout.labels
-    only = np.zeros(1, dtype=np.int64)
-    layout = Layout(
-        dict.fromkeys((*SPLITS, "all"), only), contents.layout.classes, None if labels is None else labels[[index]]
-    )
-    return Contents([chosen], layout)
 
 
 def _seed(*parts: object) -> int:

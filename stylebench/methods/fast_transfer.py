@@ -89,10 +89,10 @@ class FastTransfer(Method):
         """
         domain = task.domains["style"]
         if len(domain) != 1:
-            some = ", ".join(domain.ids[:3])
+            example = f"{domain.address}/{domain.ids[int(domain.split('train')[0])]}"
             raise ValueError(
-                f"fast_transfer learns one style image a network, but dataset.style has {len(domain)} ({some}, ...); "
-                f"name one of them, for example dataset.style=<folder>/{domain.ids[0]}"
+                f"fast_transfer learns one style image a network, but dataset.style has {len(domain)} "
+                f"({', '.join(domain.ids[:3])}, ...); name one of them, for example dataset.style={example}"
             )
         image = whole_image(domain, 0, self.style_size_px)  # (1, 3, H, W)
         with torch.no_grad():

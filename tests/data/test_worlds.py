@@ -22,6 +22,7 @@ class Flat(World):
     name = "flat"
     version = 1
     components = ("palette",)
+    named = ("red", "blue")
     rendered = 0
 
     def contents(self, part: Part | None) -> Contents:
@@ -107,8 +108,29 @@ def test_a_single_picture_is_in_every_split(world: Flat) -> None:
     domain = world.open("red/train-0-2")
     assert [domain.split(name).tolist() for name in ("train", "val", "test", "all")] == [[0]] * 4
     np.testing.assert_array_equal(domain.image(0), world.open("red").image(world.open("red").ids.index("train-0-2")))
-    with pytest.raises(ValueError, match=r"no picture 'train-0-9' in style red; there are 12: test-0-0"):
+    with pytest.raises(ValueError, match=r"no picture 'train-0-9' in style red; there are 12, such as train-0-0"):
         world.open("red/train-0-9")
+    with pytest.raises(ValueError, match=r"no picture 'train-0-2' in style red; another domain of the task shows"):
+        world.open("red/train-0-2", Part(1, 2, True))
+
+
+def test_a_single_picture_of_the_prior_keeps_its_style(world: Flat) -> None:
+    whole = world.open("prior")
+    for split in ("train", "val", "test"):
+        index = int(whole.split(split)[1])
+        single = world.open(f"prior/{whole.ids[index]}")
+        np.testing.assert_array_equal(single.image(0), whole.image(index))
+    assert world.look_up(f"prior/{whole.ids[int(whole.split('train')[1])]}", None)[1] == ["prior-1"]
+    assert world.look_up("prior@0.5/val-0-2", None)[1] == ["val-2@0.5"]
+
+
+def test_a_damaged_pack_is_made_anew(world: Flat, tmp_path: Path) -> None:
+    packing = Flat(4, packed=True, cache=tmp_path)
+    target = tmp_path / "renders" / f"{packing.open('red').digest}.bin"
+    whole = target.read_bytes()
+    target.write_bytes(whole[:100])
+    np.testing.assert_array_equal(packing.open("red").image(5), world.open("red").image(5))
+    assert target.read_bytes() == whole
 
 
 def test_digests_tell_domains_apart(world: Flat, tmp_path: Path) -> None:

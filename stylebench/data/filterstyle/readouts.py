@@ -29,7 +29,7 @@ def readout_regions(images: Tensor) -> Tensor:
         (B, 5, H, W) bool, from dark to bright; every pixel lies in one area. Where brightness ties, as in a constant
         picture, areas are uneven and may be empty.
 
-    Source: metrics specification 7.6: luminance quintiles of the smoothed photograph.
+    Source: experiments/worlds/README.md: luminance quintiles of the smoothed photograph.
     """
     scale = length_scale(images)
     # Rounded, so that a constant area is constant to the last bit on every device.
@@ -54,7 +54,7 @@ def readout_contours(images: Tensor) -> Tensor:
         (B, H, W) float32 distances in pixels, positive on the contour's brighter side, clipped to [-8, 8]; 8 where no
         contour is so near.
 
-    Source: metrics specification 7.6; ridges as in Canny 1986, "A computational approach to edge detection".
+    Source: experiments/worlds/README.md; ridges as in Canny 1986, "A computational approach to edge detection".
     """
     scale = length_scale(images)
     right, below = gradients(gaussian_blur(luma(images / 255), _CONTOUR_SIGMA * scale))

@@ -38,7 +38,7 @@ def apply_style(
         ValueError: if shapes, counts or strengths are not as stated.
         TypeError: if the images are neither uint8 nor float32.
 
-    Source: metrics specification 7.6; the filters' docstrings cite theirs.
+    Source: experiments/worlds/README.md; the filters' docstrings cite theirs.
     """
     styles = [style] * len(images) if isinstance(style, Style) else list(style)
     strengths = [float(strength)] * len(images) if isinstance(strength, int | float) else list(strength)

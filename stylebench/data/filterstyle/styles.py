@@ -56,7 +56,7 @@ class Style:
 
 
 def make_style(name: str, **parameters: Value) -> Style:
-    """Make a style of a filter, with the defaults of metrics specification 7.6 where no parameter is given.
+    """Make a style of a filter, with the default settings of the named style where no parameter is given.
 
     Args:
         name: of `FILTERS`.

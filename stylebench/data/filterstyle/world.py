@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.filterstyle import (
+    FILTERS,
     VERSION,
     apply_style,
     benchmark,
@@ -17,6 +18,7 @@ from stylebench.data.filterstyle import (
     readout_contours,
     readout_regions,
 )
+from stylebench.data.filterstyle.rendering import STRONGEST
 from stylebench.data.folders import Folders
 from stylebench.data.splits import SPLITS, Layout, unit_hash
 from stylebench.data.stores import Part
@@ -43,6 +45,7 @@ class FilterStyle(World):
     name = "filterstyle"
     version = VERSION
     components = ("palette", "texture", "stroke", "quantization")
+    named = FILTERS
 
     def __init__(self, content: str | None, size_px: int, packed: bool, photographs: Folders) -> None:
         if not content:
@@ -96,7 +99,7 @@ class FilterStyle(World):
         strength: float,
         components: Sequence[str],
     ) -> Tensor:
-        """Filter photographs; see `World.render`. A filter has one strength for all that it does.
+        """Filter photographs; see `World.render`. A filter has one strength for all that it does, 1.5 at most.
 
         Raises:
             ValueError: if only some components are asked for.
@@ -105,7 +108,10 @@ class FilterStyle(World):
             raise ValueError("a filter's components cannot be set apart; leave components out")
         parsed = [parse_style(style) for style in styles]
         return apply_style(
-            self.pictures(ids), [style for style, _ in parsed], nuisance, [own * strength for _, own in parsed]
+            self.pictures(ids),
+            [style for style, _ in parsed],
+            nuisance,
+            [min(own * strength, STRONGEST) for _, own in parsed],
         )
 
     def pictures(self, ids: Sequence[str]) -> Tensor:

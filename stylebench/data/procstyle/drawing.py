@@ -30,7 +30,7 @@ def draw_scenes(keys: Sequence[str]) -> Scenes:
     Returns:
         The scenes, in the order of the keys, on the CPU.
 
-    Source: metrics specification, section 7.1.
+    Source: experiments/worlds/README.md.
     """
     streams = [np.random.Generator(np.random.PCG64(_seed(key))) for key in keys]
     numbers = np.empty((len(keys), _PER_SCENE + _PER_OBJECT * OBJECTS[1]))

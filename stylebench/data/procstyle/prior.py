@@ -1,6 +1,6 @@
 """Styles without end: a prior over style vectors, drawn by number from disjoint pools, and style names.
 
-Source: metrics specification, section 7.2; the prior is ours.
+Source: experiments/worlds/README.md; the prior is ours.
 """
 
 import hashlib

@@ -4,7 +4,7 @@ Every image is a function of its scene, its style and one nuisance integer. All 
 correctly rounded, sums of blocks are sums of integers, and nothing is drawn from a random generator, so that an image
 doesn't depend on the rest of its batch, nor, where the device rounds as IEEE 754 asks, on the device.
 
-Source: metrics specification, section 7.2; the renderer is ours.
+Source: experiments/worlds/README.md; the renderer is ours.
 """
 
 from collections.abc import Sequence

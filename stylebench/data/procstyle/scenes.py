@@ -1,6 +1,6 @@
 """Scenes: what a picture shows, apart from how.
 
-Source: metrics specification, section 7.1.
+Source: experiments/worlds/README.md.
 """
 
 import math

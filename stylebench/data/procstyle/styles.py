@@ -3,7 +3,7 @@
 A style holds identity parameters only: what makes two pictures be in the same style. Where a pattern starts, which
 noise field it uses and how a stroke trembles are nuisance, decided by an integer beside the style.
 
-Source: metrics specification, section 7.2.
+Source: experiments/worlds/README.md.
 """
 
 import dataclasses
@@ -284,7 +284,7 @@ def interpolate(source: Style, target: Style, strength: float, components: Seque
     Raises:
         ValueError: if the strength is out of range or a component has no such name.
 
-    Source: metrics specification, section 7.2.
+    Source: experiments/worlds/README.md.
     """
     if not STRENGTHS[0] <= strength <= STRENGTHS[1]:
         raise ValueError(f"strength must lie in [{STRENGTHS[0]}, {STRENGTHS[1]}], got {strength}; choose within")

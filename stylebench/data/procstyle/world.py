@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stylebench.data.procstyle import (
     COMPONENTS,
+    NAMED_STYLES,
     PHOTO,
     SHAPES,
     VERSION,
@@ -50,6 +51,7 @@ class ProcStyle(World):
     name = "procstyle"
     version = VERSION
     components = COMPONENTS
+    named = tuple(NAMED_STYLES)
 
     def __init__(
         self, size_px: int, train_images: int, val_images: int, test_images: int, packed: bool, cache: str | None

@@ -65,7 +65,7 @@ class AdaptationTask(Task):
     @classmethod
     def open(cls, store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
         """Open both domains, on different training contents."""
-        return cls.open_keys(store, settings, shared_evaluation=True)
+        return cls.open_keys(store, settings)
 
     def draw(self, positions: Positions, split: str) -> RawBatch:
         """Draw source images with classes and, independently, target images."""

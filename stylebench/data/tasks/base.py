@@ -37,18 +37,19 @@ class Task(ABC):
         draws: the roles to draw, None = all; the others come as None.
 
     Raises:
-        ValueError: if a setting is out of its range, a role has no domain, a domain has too few images, or images are
-            too small.
+        ValueError: if a setting is out of its range, a role has no domain, or images are too small.
 
     Attributes:
         name: the task's name in configs.
         keys: the keys under `dataset` that name domains.
         fewest: images that every drawn domain needs for training.
+        shared_evaluation: whether the domains of a rendered world show the same contents in val and test.
     """
 
     name: ClassVar[str]
     keys: ClassVar[tuple[str, ...]]
     fewest: ClassVar[int] = 1
+    shared_evaluation: ClassVar[bool] = True
     batch_type: ClassVar[type[Any]]
 
     def __init__(
@@ -87,8 +88,6 @@ class Task(ABC):
         self.flip = flip
         self.crop = CropSettings(size_px, resize_px, flip)
         self._indices = {role: large_enough(self.domains[role], role, size_px, on_small) for role in self.draws}
-        for role in self.draws:
-            self._check_count(role)
 
     @classmethod
     @abstractmethod
@@ -109,13 +108,15 @@ class Task(ABC):
         return all(settings.get(key) not in UNSET for key in cls.keys)
 
     @classmethod
-    def open_keys(cls, store: Store, settings: Mapping[str, Any], shared_evaluation: bool) -> dict[str, Domain]:
+    def open_keys(cls, store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
         """Open the domain of every key on different training contents; all names are checked before any is opened."""
         values = {key: named(settings, key, cls.name) for key in cls.keys}
-        return {
-            key: store.open(value, Part(index, len(values), shared_evaluation))
-            for index, (key, value) in enumerate(values.items())
-        }
+        return {key: store.open(value, cls.part(key)) for key, value in values.items()}
+
+    @classmethod
+    def part(cls, key: str) -> Part:
+        """Return the share of a rendered world's contents that the domain of a key shows."""
+        return Part(cls.keys.index(key), len(cls.keys), cls.shared_evaluation)
 
     def _roles(self) -> tuple[str, ...]:
         """Return the roles, in the order in which they appear in grids and records."""
@@ -217,15 +218,21 @@ class Task(ABC):
         order = mixed(self.domains[role], self.indices(role, split))
         return cut(self.domains[role], order[places % len(order)], central(len(places)), self.crop)
 
-    def _check_count(self, role: str) -> None:
-        count = len(self._indices[role]["train"])
-        if count < self.fewest:
-            key = role if role in self.keys else self.keys[0]
-            raise ValueError(
-                f"the {self.name} task needs at least {self.fewest} training images of {role}, but "
-                f"{self.domains[role].path} has {count}; name a domain with more by dataset.{key}"
-                + ("; to learn from a single picture use a method of the style task" if count == 1 else "")
-            )
+    def check_trainable(self) -> None:
+        """Check that every drawn domain has enough training images; a set for testing alone has none.
+
+        Raises:
+            ValueError: naming the domain that has too few.
+        """
+        for role in self.draws:
+            count = len(self._indices[role]["train"])
+            if count < self.fewest:
+                key = role if role in self.keys else self.keys[0]
+                hint = "; to learn from a single picture use a method of the style task" if count == 1 else ""
+                raise ValueError(
+                    f"the {self.name} task needs at least {self.fewest} training images of {role}, but "
+                    f"{self.domains[role].path} has {count}; name a domain with more by dataset.{key}{hint}"
+                )
 
 
 def named(settings: Mapping[str, Any], key: str, task: str) -> Any:

@@ -33,12 +33,13 @@ class StyleTask(Task):
 
     name = "style"
     keys = ("content", "style")
+    shared_evaluation = False
     batch_type: ClassVar[type[StyleBatch]] = StyleBatch
 
     @classmethod
     def open(cls, store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
         """Open both domains on different contents."""
-        return cls.open_keys(store, settings, shared_evaluation=False)
+        return cls.open_keys(store, settings)
 
     def draw(self, positions: Positions, split: str) -> RawBatch:
         """Draw each role from a stream of its own."""

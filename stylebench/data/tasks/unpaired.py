@@ -38,7 +38,7 @@ class UnpairedTask(Task):
     @classmethod
     def open(cls, store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
         """Open both domains, on different training contents."""
-        return cls.open_keys(store, settings, shared_evaluation=True)
+        return cls.open_keys(store, settings)
 
     def draw(self, positions: Positions, split: str) -> RawBatch:
         """Draw each domain from a stream of its own."""

@@ -1,4 +1,4 @@
-"""How a filter's strength, 0 to 1.5, turns into a blend amount and an excess: metrics specification, section 7.6."""
+"""How a filter's strength, 0 to 1.5, turns into a blend amount, at most 1, and an excess above it."""
 
 from torch import Tensor
 

@@ -3,7 +3,7 @@
 from stylebench.functional.readouts.curves import content_curves, invert_curves, repeated_share, rising
 from stylebench.functional.readouts.levels import edge_energy, grid_excess, log_levels
 from stylebench.functional.readouts.outlines import outline_profile
-from stylebench.functional.readouts.placement import find_shifts, put_back
+from stylebench.functional.readouts.placement import Placed, find_shifts, put_back
 from stylebench.functional.readouts.regions import clear_regions, coordinates, region_means, region_trends, spread
 from stylebench.functional.readouts.shading import shading_slopes
 from stylebench.functional.readouts.spectra import (
@@ -17,6 +17,7 @@ from stylebench.functional.readouts.spectra import (
 
 __all__ = [
     "Band",
+    "Placed",
     "band_energy",
     "clear_regions",
     "content_curves",

@@ -17,11 +17,12 @@ def log_levels(luminance: Tensor) -> Tensor:
     Returns:
         (B,) natural logarithms: 0 for one level, log n for n equally frequent ones, at most log 64.
 
-    Source: metrics specification, section 7.3.
+    Source: experiments/worlds/README.md.
     """
     places = (luminance.flatten(1) * _BINS).long().clamp(0, _BINS - 1)
     counts = luminance.new_zeros(len(luminance), _BINS).scatter_add_(1, places, torch.ones_like(luminance.flatten(1)))
-    return torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
+    entropy: Tensor = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
+    return entropy
 
 
 def edge_energy(luminance: Tensor) -> Tensor:
@@ -46,10 +47,10 @@ def grid_excess(energy: Tensor, block_px: float, growth: float = 1.0) -> Tensor:
         growth: >= 1; blocks may be up to so many times as large, whatever fits best.
 
     Returns:
-        (...): 1 where all energy is on the grid, about 0 where only the grid's share of lines is, as in a picture without
-        one.
+        (...): 1 where all energy is on the grid, about 0 where only the grid's share of lines is, as in a picture
+        without one.
 
-    Source: metrics specification, section 7.3, less what a picture without blocks has by chance.
+    Source: experiments/worlds/README.md, less what a picture without blocks has by chance.
     """
     sides, grids = _grids(energy.shape[-1], block_px, growth)
     on_grid = torch.einsum("...al,sol->...aso", energy, grids).amax(-1).sum(-2)  # (..., sides)
@@ -59,7 +60,7 @@ def grid_excess(energy: Tensor, block_px: float, growth: float = 1.0) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _grids(length: int, block_px: float, growth: float) -> tuple[Tensor, Tensor]:
-    """Return sides of blocks (sides,), and the lines of their grids at all offsets as zeros and ones (sides, O, length)."""
+    """Return sides of blocks (sides,), and the lines of their grids at all offsets, 0 or 1, (sides, O, length)."""
     step = block_px**2 / (8 * length)  # moves the last border by an eighth of a block
     sides = block_px + step * torch.arange(int((growth - 1) * block_px / step) + 1)
     parts = torch.arange(0, 1, 0.25 / (growth * block_px))[:, None]  # offsets at most a quarter of a pixel apart

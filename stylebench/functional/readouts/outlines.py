@@ -16,7 +16,7 @@ def outline_profile(residuals: Tensor, outline: Tensor, seen: Tensor, reach: int
     Returns:
         (B, 2 reach + 1, C) means from distance -reach to reach; 0 where there is no pixel.
 
-    Source: metrics specification, section 7.3.
+    Source: experiments/worlds/README.md.
     """
     bins = 2 * reach + 1
     number = (outline.round() + reach).clamp(-1, bins).long()  # -1 and bins: out of reach

@@ -19,7 +19,7 @@ def clear_regions(regions: Tensor, outline: Tensor, clearance_px: float, least_p
     Returns:
         (B, R, H, W) bool.
 
-    Source: metrics specification, section 7.3.
+    Source: experiments/worlds/README.md.
     """
     clear = regions & (outline.abs() >= clearance_px)[:, None]
     return clear & (clear.sum((2, 3), keepdim=True) >= least_px)
@@ -50,7 +50,8 @@ def spread(values: Tensor, regions: Tensor) -> Tensor:
     Returns:
         (B, C, H, W); 0 outside the regions.
     """
-    return (values.mT @ regions.flatten(2).to(values.dtype)).unflatten(2, regions.shape[2:])
+    pixels = values.mT @ regions.flatten(2).to(values.dtype)  # (B, C, P)
+    return pixels.view(*pixels.shape[:2], *regions.shape[2:])
 
 
 def region_trends(images: Tensor, covariates: Tensor, fitted: Tensor, regions: Tensor) -> Tensor:
@@ -69,12 +70,12 @@ def region_trends(images: Tensor, covariates: Tensor, fitted: Tensor, regions: T
     count = design.shape[1]
     weights = fitted.flatten(2).to(images.dtype)  # (B, R, P)
     pairs = (design[:, :, None] * design[:, None]).flatten(1, 2)  # (B, (K + 1)^2, P)
-    gram = (weights @ pairs.mT).unflatten(2, (count, count))  # (B, R, K + 1, K + 1)
+    gram = (weights @ pairs.mT).view(*weights.shape[:2], count, count)  # (B, R, K + 1, K + 1)
     products = (design[:, :, None] * images.flatten(2)[:, None]).flatten(1, 2)  # (B, (K + 1) C, P)
-    right = (weights @ products.mT).unflatten(2, (count, -1))  # (B, R, K + 1, C)
+    right = (weights @ products.mT).view(*weights.shape[:2], count, -1)  # (B, R, K + 1, C)
     ridge = torch.eye(count, dtype=gram.dtype) * (_RIDGE * gram[..., :1, :1] + 1e-6)
-    fit = torch.linalg.solve(gram + ridge, right)  # (B, R, K + 1, C)
-    by_pixel = spread(fit.flatten(2), regions).flatten(2).unflatten(1, (count, -1))  # (B, K + 1, C, P)
+    fit: Tensor = torch.linalg.solve(gram + ridge, right)  # (B, R, K + 1, C)
+    by_pixel = spread(fit.flatten(2), regions).view(len(images), count, -1, design.shape[2])  # (B, K + 1, C, P)
     return (by_pixel * design[:, :, None]).sum(1).view_as(images)
 
 

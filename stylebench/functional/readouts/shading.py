@@ -22,7 +22,7 @@ def shading_slopes(luminance: Tensor, forms: Tensor, regions: Tensor) -> tuple[T
     Returns:
         (B, K) slopes, and (B, K, K) covariances of the forms within regions: slopes s explain a variance s^T C s.
 
-    Source: metrics specification, section 7.3.
+    Source: experiments/worlds/README.md.
     """
     means, sizes = region_means(luminance[:, None], regions)  # (B, R, 1)
     relative = luminance[:, None] / (spread(means, regions) + _DARK)

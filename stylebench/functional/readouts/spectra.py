@@ -12,6 +12,7 @@ _HALF_ANGLE = math.radians(15)
 _ORIENTED = 0.35  # share of a ring's energy in its strongest 30 degrees from which on it has a direction; 1/6 if even
 _STEPS = 8  # candidate frequencies an octave
 _ANGLES = 36  # candidate orientations
+_LEAST_PERIODS = 2  # in the largest lag; slower ones are mixed up with shading and with edges that were blurred
 _HIGHEST = 0.45  # cycles a pixel; beyond it a pattern is mostly lost between pixels
 
 
@@ -20,8 +21,8 @@ class Band(NamedTuple):
 
     Attributes:
         frequency: its middle, cycles a pixel.
-        orientation: direction in which the pattern repeats, radians from +x towards +y (down) in [0, pi), with 15 degrees
-            to either side; None for a whole ring.
+        orientation: direction in which the pattern repeats, radians from +x towards +y (down) in [0, pi), with 15
+            degrees to either side; None for a whole ring.
     """
 
     frequency: float
@@ -37,10 +38,10 @@ def masked_autocorrelation(residuals: Tensor, mask: Tensor, lag: int) -> Tensor:
         lag: largest distance along either axis in pixels, < H and W.
 
     Returns:
-        (B, 2 lag + 1, 2 lag + 1), mean over channels. The middle is distance 0 and holds the variance; distances that no
-        pair has hold 0.
+        (B, 2 lag + 1, 2 lag + 1), mean over channels. The middle is distance 0 and holds the variance; distances that
+        no pair has hold 0.
 
-    Source: metrics specification, section 7.3.
+    Source: experiments/worlds/README.md.
     """
     weights = mask[:, None].to(residuals.dtype)  # (B, 1, H, W)
     products = _autocorrelate(residuals * weights, lag).mean(1)
@@ -51,7 +52,7 @@ def masked_autocorrelation(residuals: Tensor, mask: Tensor, lag: int) -> Tensor:
 def _autocorrelate(planes: Tensor, lag: int) -> Tensor:
     """Return sums of products with shifted copies, (B, C, 2 lag + 1, 2 lag + 1); padding keeps opposite rims apart."""
     size = [side + lag for side in planes.shape[-2:]]
-    full = torch.fft.irfft2(torch.fft.rfft2(planes, s=size).abs().square(), s=size)
+    full: Tensor = torch.fft.irfft2(torch.fft.rfft2(planes, s=size).abs().square(), s=size)
     places = torch.arange(-lag, lag + 1)
     return full[..., places[:, None], places]
 
@@ -74,7 +75,8 @@ def spectrum(correlation: Tensor) -> Tensor:
     windowed = correlation * along[:, None] * along
     planes = torch.nn.functional.pad(windowed, (0, size - 2 * lag - 1, 0, size - 2 * lag - 1))
     centered = torch.roll(planes, (-lag, -lag), (-2, -1))
-    return torch.fft.fftshift(torch.fft.fft2(centered).real, dim=(-2, -1)) / size**2
+    power: Tensor = torch.fft.fftshift(torch.fft.fft2(centered).real, dim=(-2, -1)) / size**2
+    return power
 
 
 def band_energy(power: Tensor, band: Band) -> Tensor:
@@ -89,7 +91,7 @@ def find_band(power: Tensor) -> Band:
         power: (N, N) of `spectrum`; may be a difference of two.
 
     Returns:
-        The band; its frequency is one of eight an octave, from the lowest that the lag resolves to 0.45.
+        The band; its frequency is one of eight an octave, from two periods in the largest lag to 0.45.
     """
     frequency, orientation = spectral_peak(power[None])
     return Band(float(frequency), None if orientation.isnan().any() else float(orientation))
@@ -115,7 +117,7 @@ def spectral_peak(power: Tensor) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=8)
 def _candidates(size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return frequencies with their rings (F, N * N), and orientations with their sectors (A, N * N)."""
-    lowest = 4 / size  # one period in the largest lag
+    lowest = _LEAST_PERIODS * 4 / size
     count = int(_STEPS * math.log2(_HIGHEST / lowest)) + 1
     frequencies = [lowest * 2 ** (k / _STEPS) for k in range(count)]
     orientations = [k * math.pi / _ANGLES for k in range(_ANGLES)]

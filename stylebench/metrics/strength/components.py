@@ -12,7 +12,7 @@ from stylebench.metrics.strength.measurement import Measurement, average
 
 # Changes below these are invisible, or too small to be told from rounding.
 _LEAST_COLOR = 0.02  # root mean square over regions and channels
-_LEAST_TEXTURE = 2 / 255  # amplitude, in parts of the room between black and white
+LEAST_TEXTURE = 2 / 255  # amplitude, in parts of the room between black and white
 _LEAST_STROKE = 0.02  # root mean square over the profile
 _LEAST_SHADING = 0.03  # root mean square of relative brightness
 _LEAST_LEVELS = 0.5  # in the logarithm of their number
@@ -148,8 +148,8 @@ class Number(Part):
 class AddedTexture(Number):
     """Energy of texture that a style adds in a band; raw values follow its root, the amplitude.
 
-    Energies of independent textures add up, amplitudes don't: the amplitude of both hardly grows until the style's exceeds
-    the source's, so that small strengths could not be told apart. That of the energy added does.
+    Energies of independent textures add up, amplitudes don't: the amplitude of both hardly grows until the style's
+    exceeds the source's, so that small strengths could not be told apart. That of the energy added does.
 
     Args:
         band: where it is.
@@ -160,12 +160,13 @@ class AddedTexture(Number):
 
     def visible(self, source: Measurement, change: Tensor) -> Tensor:  # noqa: D102
         before = self.features(source)[:, 0]
-        return (before + change[:, 0]).clamp(min=0).sqrt() - before.sqrt() >= _LEAST_TEXTURE
+        return (before + change[:, 0]).clamp(min=0).sqrt() - before.sqrt() >= LEAST_TEXTURE
 
     def values(self, way: Way, measurement: Measurement) -> Tensor:  # noqa: D102
         share = super().values(way, measurement)
         # Near 0 the root would blow up noise; it is scaled to 1 at 1.
-        return share * (1 + _BEND) ** 0.5 / (share.abs() + _BEND).sqrt()
+        bent: Tensor = share * (1 + _BEND) ** 0.5 / (share.abs() + _BEND).sqrt()
+        return bent
 
 
 class StyleParts(NamedTuple):
@@ -198,7 +199,7 @@ def style_parts(sources: Measurement, targets: Measurement, components: tuple[st
     block = _block_side(source, target)
     parts = [
         Palette("palette"),
-        AddedTexture(band) if adds else Number("texture", lambda m: texture_amplitude(m, band), -_LEAST_TEXTURE),
+        AddedTexture(band) if adds else Number("texture", lambda m: texture_amplitude(m, band), -LEAST_TEXTURE),
         Stroke(targets),
         Shading("shading"),
         Number("quantization", lambda m: m.levels, -_LEAST_LEVELS),
@@ -217,7 +218,7 @@ def _texture_band(source: Measurement, target: Measurement) -> tuple[Band, bool]
     """Find where a style adds texture; if it only takes some away, where it takes most."""
     gain = spectrum(target.correlation.mean(0)) - spectrum(source.correlation.mean(0))
     gained, lost = find_band(gain), find_band(-gain)
-    adds = band_energy(gain, gained) >= min(_LEAST_TEXTURE**2, float(band_energy(-gain, lost)))
+    adds = band_energy(gain, gained) >= min(LEAST_TEXTURE**2, float(band_energy(-gain, lost)))
     return (gained, True) if adds else (lost, False)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from stylebench.data.procstyle import cel_steps
 from stylebench.data.worlds import Anatomy
 from stylebench.functional.readouts import (
+    Placed,
     clear_regions,
     coordinates,
     edge_energy,
@@ -47,6 +48,17 @@ class Ground(NamedTuple):
     outline: Tensor
     objects: Tensor
     forms: Tensor | None
+
+    def row(self, number: int) -> "Ground":
+        """Return one content, without the batch."""
+        return Ground(
+            self.regions[number],
+            self.solid[number],
+            self.clear[number],
+            self.outline[number],
+            self.objects[number],
+            None if self.forms is None else self.forms[number],
+        )
 
 
 class Measurement(NamedTuple):
@@ -113,32 +125,35 @@ def stack_grounds(grounds: Sequence[Ground], count: int) -> Ground:
     )
 
 
-def measure(images: Tensor, ground: Ground) -> Measurement:
+def measure(images: Tensor, ground: Ground, placed: Placed | None = None) -> Measurement:
     """Measure images.
 
     Args:
         images: (B, 3, S, S) in [0, 1].
         ground: of their contents.
+        placed: the same with objects where `ground` has them, if they are not. Levels and edges, to which places don't
+            matter but grids do, are measured on `images`.
 
     Returns:
         The measurement.
     """
     size_px = images.shape[-1]
     lag = _LAG * size_px // UNIT_PX
-    red, green, blue = images.unbind(1)
-    luminance = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    unmoved = _luminance(images)
+    seen, whole = ground.clear.any(1), ground.regions.any(1)
+    if placed is not None:
+        images, seen, whole = placed.images, seen & ~placed.seams, whole & ~placed.torn
     colors, sizes = region_means(images, ground.solid)
     plane = coordinates(size_px, size_px).expand(len(images), -1, -1, -1)
     forms = ground.forms
     trend = region_trends(images, plane if forms is None else torch.cat([plane, forms], 1), ground.clear, ground.clear)
-    seen = ground.clear.any(1)
     texture = (images - trend) / _room(trend) * seen[:, None]
     trend = region_trends(images, plane if forms is None else forms, ground.regions, ground.regions)
-    profile = outline_profile(images - trend, ground.outline, ground.regions.any(1))
+    profile = outline_profile(images - trend, ground.outline, whole)
     if forms is None:
-        slopes, light = luminance.new_zeros(len(images), 2), luminance.new_zeros(len(images), 2, 2)
+        slopes, light = images.new_zeros(len(images), 2), images.new_zeros(len(images), 2, 2)
     else:
-        slopes, light = shading_slopes(luminance, forms, ground.clear)
+        slopes, light = shading_slopes(_luminance(images), forms, ground.clear)
     return Measurement(
         colors=colors,
         sizes=sizes,
@@ -146,9 +161,14 @@ def measure(images: Tensor, ground: Ground) -> Measurement:
         profile=profile,
         slopes=slopes,
         light=light,
-        levels=log_levels(luminance),
-        edges=edge_energy(luminance),
+        levels=log_levels(unmoved),
+        edges=edge_energy(unmoved),
     )
+
+
+def _luminance(images: Tensor) -> Tensor:
+    red, green, blue = images.unbind(1)
+    return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
 
 
 def _room(colors: Tensor) -> Tensor:

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor
 
 from stylebench.data.splits import unit_hash
-from stylebench.data.worlds import SOURCE, TRUTH_DRAWS, World
+from stylebench.data.worlds import World
 from stylebench.functional.readouts import Band, band_energy, find_shifts, put_back, spectral_peak, spectrum
-from stylebench.metrics.strength.calibration import STRENGTHS, Calibration, calibrate, distinct
-from stylebench.metrics.strength.components import Part, Way, style_parts, texture_amplitude
-from stylebench.metrics.strength.measurement import Ground, Measurement, measure, stack, stack_grounds, survey
+from stylebench.metrics.strength.calibration import Calibration, calibrate, distinct
+from stylebench.metrics.strength.components import LEAST_TEXTURE, Part, Way, style_parts, texture_amplitude
+from stylebench.metrics.strength.measurement import Ground, Measurement, measure, stack_grounds, survey
+from stylebench.metrics.strength.sampling import Renders, sample
 
-_SOURCE_DRAWS = 4
-_CALIBRATION_DRAWS = 2  # at each of the 13 strengths
 _CONTENTS = 32  # of the calibration, unless told otherwise; also how many are worked on at once
 
 
@@ -26,9 +25,10 @@ class Readings(NamedTuple):
         strength: (B,) mean over the components that can be read; NaN if there is none.
         shift_px: (B, N, 2) float, how far each object stands off, down and to the right; NaN where there is no object.
         peak_frequency: (B,) of the strongest texture, in periods a picture.
-        peak_orientation: (B,) radians in [0, pi) from +x towards +y (down), the direction in which it repeats; NaN if it
-            has none.
-        texture_excess: (B,) amplitude of texture outside the style's band, over the amplitude of all of the style's.
+        peak_orientation: (B,) radians in [0, pi) from +x towards +y (down), the direction in which it repeats; NaN if
+            it has none.
+        texture_excess: (B,) amplitude of texture outside the style's band, over the amplitude of all of the style's, or
+            over two levels of 255 where the style has less.
     """
 
     components: dict[str, Tensor]
@@ -37,22 +37,6 @@ class Readings(NamedTuple):
     peak_frequency: Tensor
     peak_orientation: Tensor
     texture_excess: Tensor
-
-
-class _Sample(NamedTuple):
-    """What renders of B contents show.
-
-    Attributes:
-        sources: (K, B, ...) measured on draws of the source.
-        targets: (T, B, ...) measured on draws of the style.
-        rungs: (K, L, B, ...) measured on renders of known strength.
-        templates: (B, 2, 3, S, S) mean pictures of source and style.
-    """
-
-    sources: Measurement
-    targets: Measurement
-    rungs: Measurement
-    templates: Tensor
 
 
 class _Scale(NamedTuple):
@@ -64,7 +48,7 @@ class _Scale(NamedTuple):
 
 
 class _Content(NamedTuple):
-    """What is kept of one content; tensors as in `Ground` and `_Sample`, without the batch.
+    """What is kept of one content; tensors as in `Ground` and `Renders`, without the batch.
 
     Attributes:
         ground: where to measure.
@@ -82,29 +66,33 @@ class _Content(NamedTuple):
 class StrengthReader:
     """Reads the strength of one style off images of known contents.
 
-    Renders of known strength calibrate it once; each content adds its own when it is first read. So the first reading of a
-    content costs 46 renders of it, and a reading depends on nothing else that is read.
+    Renders of known strength calibrate it once; each content adds its own when it is first read. So the first reading
+    of a content costs 46 renders of it, and a reading depends on nothing else that is read.
 
-    A component is read only where that makes sense. For the style: its curve over strength rises up to 1 at least, by a
-    fifth of an even pace, doesn't fall off beyond, and single readings spread by less than 0.12. For a content: the change
-    from source to style is visible, three times its spread over nuisance, and the content's own curve rises. Beyond the
-    strength up to which a curve rises (`highest`) readings go on along its last piece: they may stay behind.
+    A component is read only where that makes sense. For the style: its curve over strength rises up to 1 at least, by
+    a sixth of an even pace, doesn't fall off beyond, and single readings spread by at most 0.1 between nuisance draws.
+    For a content: the change from source to style is visible, three times its spread over nuisance, and the content's
+    own curve rises. Beyond the strength up to which a curve rises (`highest`) readings go on along its last piece: they
+    may stay behind.
 
     Args:
         world: renders the source, the truth and the calibration.
         style: the style, by name.
-        contents: ids of at least two contents for the calibration; None for 32 of the test split, or as many as there are.
+        contents: ids of at least two contents for the calibration; None for 32 of the test split, then of others, or as
+            many as there are.
 
     Attributes:
         calibrations: of the parts that can be read; quantization has two, levels and blocks.
-        band: where the style's texture is, in cycles a pixel.
         highest: by component, the strength up to which it is followed; absent where it can't be read.
+        band: where the style's texture is, in cycles a pixel.
+        adds_texture: whether the style adds texture there; if not, it takes away the source's.
 
     Raises:
         ValueError: for a style or content that there is not, or fewer than two contents.
 
-    Source: metrics specification, section 7.3. Deviations: objects are placed by matching with the known renders, texture is
-    measured relative to the room between black and white, and curves are the contents' own as far as they repeat.
+    Source: experiments/worlds/README.md. Deviations: objects are placed by matching with known renders; texture
+    is measured relative to the room between black and white; curves have 13 nodes and are the contents' own as far as
+    these repeat between draws.
     """
 
     def __init__(self, world: World, style: str, contents: Sequence[str] | None = None) -> None:
@@ -116,12 +104,13 @@ class StrengthReader:
             )
         self.world, self.style = world, style
         ground = survey(world.anatomy(ids))
-        sample = self._render(ids, ground)
-        made_of = style_parts(sample.sources, sample.targets, world.components)
+        renders = sample(world, style, ids, ground)
+        made_of = style_parts(renders.sources, renders.targets, world.components)
         self.band: Band = made_of.band
+        self.adds_texture = made_of.adds_texture
         self.calibrations: list[tuple[Part, Calibration]] = []
         for part in made_of.parts:
-            _, values, readable = _along(part, sample)
+            _, values, readable = _along(part, renders)
             calibration = calibrate(values, readable)
             if calibration is not None:
                 self.calibrations.append((part, calibration))
@@ -131,7 +120,7 @@ class StrengthReader:
                 calibration.highest, self.highest.get(part.component, calibration.highest)
             )
         self._contents: dict[str, _Content] = {}
-        self._keep(ids, ground, sample)
+        self._keep(ids, ground, renders)
 
     def read(self, images: Tensor, ids: Sequence[str]) -> Readings:
         """Read images.
@@ -152,7 +141,7 @@ class StrengthReader:
         for start in range(0, len(new), _CONTENTS):
             some = new[start : start + _CONTENTS]
             ground = survey(self.world.anatomy(some))
-            self._keep(some, ground, self._render(some, ground))
+            self._keep(some, ground, sample(self.world, self.style, some, ground))
         contents = [self._contents[id_] for id_ in ids]
         count = max(len(content.ground.objects) for content in contents)
         done = [
@@ -166,7 +155,7 @@ class StrengthReader:
         """Read one batch of images, with room for `count` objects."""
         ground = stack_grounds([content.ground for content in contents], count)
         shifts = find_shifts(images, torch.stack([content.templates for content in contents]), ground.objects)
-        measurement = measure(put_back(images, ground.objects, shifts), ground)
+        measurement = measure(images, ground, put_back(images, ground.objects, shifts))
         components = self._strengths(measurement, contents)
         power = spectrum(measurement.correlation)
         frequency, orientation = spectral_peak(power)
@@ -178,7 +167,7 @@ class StrengthReader:
             shift_px=shifts.float().where(present, torch.nan),
             peak_frequency=frequency * images.shape[-1],
             peak_orientation=orientation,
-            texture_excess=outside / torch.stack([content.texture for content in contents]).clamp(min=1e-6),
+            texture_excess=outside / torch.stack([content.texture for content in contents]).clamp(min=LEAST_TEXTURE),
         )
 
     def _strengths(self, measurement: Measurement, contents: list[_Content]) -> dict[str, Tensor]:
@@ -194,39 +183,17 @@ class StrengthReader:
         nothing = torch.full((len(contents),), torch.nan)
         return {name: torch.stack(read or [nothing]).nanmean(0) for name, read in found.items()}
 
-    def _render(self, ids: Sequence[str], ground: Ground) -> _Sample:
-        """Render and measure source, truth and renders of known strength."""
-        sources, source = self._truth(ids, ground, SOURCE, _SOURCE_DRAWS)
-        targets, target = self._truth(ids, ground, self.style, TRUTH_DRAWS)
-        rungs = stack([stack([self._rung(ids, ground, draw, strength) for strength in STRENGTHS]) for draw in range(_CALIBRATION_DRAWS)])  # fmt: skip
-        return _Sample(sources, targets, rungs, torch.stack([source, target], 1))
-
-    def _truth(self, ids: Sequence[str], ground: Ground, style: str, draws: int) -> tuple[Measurement, Tensor]:
-        """Return (draws, B, ...) measurements of draws of the truth, and the mean picture (B, 3, S, S)."""
-        measurements, total = [], torch.zeros(())
-        for draw in range(draws):
-            pictures = self.world.render(ids, style, draw=draw) / 255
-            measurements.append(measure(pictures, ground))
-            total = total + pictures
-        return stack(measurements), total / draws
-
-    def _rung(self, ids: Sequence[str], ground: Ground, draw: int, strength: float) -> Measurement:
-        """Measure renders of known strength; strength 0 is the source."""
-        style, amount = (self.style, strength) if strength else (SOURCE, 1.0)
-        return measure(self.world.render(ids, style, purpose="calibration", draw=draw, strength=amount) / 255, ground)
-
-    def _keep(self, ids: Sequence[str], ground: Ground, sample: _Sample) -> None:
+    def _keep(self, ids: Sequence[str], ground: Ground, renders: Renders) -> None:
         """Remember how contents are read."""
         scales = []
         for part, calibration in self.calibrations:
-            way, values, readable = _along(part, sample)
+            way, values, readable = _along(part, renders)
             curves, rise = calibration.curves(values)
             scales.append(_Scale(way, curves.mT, readable & rise))
-        texture = texture_amplitude(sample.targets).mean(0)
+        texture = texture_amplitude(renders.targets).mean(0)
         for row, id_ in enumerate(ids):
             own = [_Scale(Way(*(part[row] for part in s.way)), s.curve[row], s.readable[row]) for s in scales]
-            place = Ground(*(None if part is None else part[row] for part in ground))
-            self._contents[id_] = _Content(place, sample.templates[row], texture[row], own)
+            self._contents[id_] = _Content(ground.row(row), renders.templates[row], texture[row], own)
 
     def _check(self, images: Tensor, ids: Sequence[str]) -> None:
         size = self.world.size_px
@@ -239,10 +206,10 @@ class StrengthReader:
             )
 
 
-def _along(part: Part, sample: _Sample) -> tuple[Way, Tensor, Tensor]:
+def _along(part: Part, renders: Renders) -> tuple[Way, Tensor, Tensor]:
     """Return a part's way, the raw values of the rungs (K, L, B), and which contents show it (B,)."""
-    way = part.way(sample.sources, sample.targets)
-    return way, part.values(way, sample.rungs), distinct(way.visible, part.values(way, sample.targets).std(0))
+    way = part.way(renders.sources, renders.targets)
+    return way, part.values(way, renders.rungs), distinct(way.visible, part.values(way, renders.targets).std(0))
 
 
 def _default_contents(world: World) -> list[str]:

@@ -111,4 +111,4 @@ def test_one_domain_is_too_few(make_task: MakeTask) -> None:
 
 def test_one_image_in_a_domain_is_too_few(make_task: MakeTask) -> None:
     with pytest.raises(ValueError, match=r"at least 2 training images of d1, but memory:1 has 1; .*single picture"):
-        make_task("multi_domain", {"d0": marked(0, 9), "d1": marked(1, 1)})
+        make_task("multi_domain", {"d0": marked(0, 9), "d1": marked(1, 1)}).check_trainable()

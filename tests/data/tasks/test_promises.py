@@ -120,4 +120,4 @@ def test_a_domain_without_training_images_is_refused(name: str, make_task: MakeT
     with pytest.raises(
         ValueError, match=rf"{name} task needs at least {kind.fewest} training images of {role}, but .* 0"
     ):
-        make_task(name, domains)
+        make_task(name, domains).check_trainable()
