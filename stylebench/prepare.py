@@ -1,5 +1,6 @@
 """Make a data set ready: get it, check it, pack it, and show what is in it."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from stylebench.help import dataset_tasks
 
 SHEET_COLUMNS = 8
 REPORT_CONTENTS = 2  # held-out contents that a report needs, at least
+_TASK_KEYS = ("size_px", "resize_px", "flip", "batch_size", "on_small")  # under `dataset`, of every task
+
+_log = logging.getLogger(__name__)
 
 
 def check_serves(settings: Mapping[str, Any], task: type[Task]) -> None:
@@ -65,6 +69,9 @@ def check_report(store: Store, settings: Mapping[str, Any], task: type[Task]) ->
 def open_domains(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
     """Open each domain that a data set's config names, for every task that it serves; what can be packed is packed.
 
+    Each of these tasks is built too, so that domains that do not go together are told before a training. A rendered
+    world names domains for every task by itself: there a task that its contents cannot serve is only told.
+
     Args:
         store: what opens domains.
         settings: the config under `dataset`.
@@ -73,13 +80,23 @@ def open_domains(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]
         The domains by role; equal ones stand there once.
 
     Raises:
-        ValueError: if the config names none.
+        ValueError: if the config names none, or a task cannot train on what it names.
     """
     found: dict[str, Domain] = {}
-    for task in TASKS:
-        if task.name in settings["tasks"] and task.is_named(settings):
-            for role, domain in task.open(store, settings).items():
-                found[role if role not in found else f"{role} ({task.name})"] = domain
+    refusals: dict[str, ValueError] = {}
+    checked = [task for task in TASKS if task.name in settings["tasks"] and task.is_named(settings)]
+    for task in checked:
+        domains = task.open(store, settings)
+        for role, domain in domains.items():
+            found[role if role not in found else f"{role} ({task.name})"] = domain
+        try:
+            check_task(task, domains, settings)
+        except ValueError as error:
+            refusals[task.name] = error
+    for name, refusal in refusals.items():
+        if not isinstance(store, World) or len(refusals) == len(checked):
+            raise refusal
+        _log.warning("these domains do not serve the task %s: %s", name, refusal)
     keys = {key for task in TASKS for key in task.keys} - {"domains"}
     for key in sorted(keys):
         if key not in found and isinstance(settings.get(key), str) and settings[key] != "???":
@@ -90,6 +107,26 @@ def open_domains(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]
     for role, domain in found.items():
         unique.setdefault(domain.digest, (role, domain))
     return dict(unique.values())
+
+
+def check_task(task: type[Task], domains: Mapping[str, Domain], settings: Mapping[str, Any]) -> None:
+    """Build a task as a training would, and refuse what would stop it; a set for testing alone need not train.
+
+    Args:
+        task: the task.
+        domains: by role, as it opened them.
+        settings: the config under `dataset`.
+
+    Raises:
+        ValueError: if the domains do not go together, images are too small, or a split that a training needs is empty.
+    """
+    # A single style picture may be smaller than the crops: methods that learn one style do not draw it.
+    single = task is StyleTask and len(domains["style"]) == 1
+    draws = ("content",) if single else None
+    built = task(domains, seed=0, draws=draws, **{key: settings[key] for key in _TASK_KEYS})
+    if any(len(domain.split("train")) for domain in domains.values()):
+        built.check_trainable()
+        built.fixed(1, "val")
 
 
 def write_sheet(store: Store, domains: Mapping[str, Domain], path: Path) -> None:

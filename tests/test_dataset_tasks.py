@@ -11,11 +11,12 @@ from PIL import Image
 from stylebench.cli import compose
 from stylebench.data.tasks import TASKS
 from stylebench.help import dataset_tasks
-from stylebench.prepare import check_serves
-from stylebench.run import train
+from stylebench.prepare import check_serves, open_domains
+from stylebench.run import build, train
 from tests.dummy_methods import TARGETS
 
 SIZES = [
+    "encoder=squeezenet",
     "encoder.weights=random",
     "budget.batches=2",
     "budget.evaluate_every=2",
@@ -122,9 +123,60 @@ def test_bad_domains_are_refused_before_anything_is_trained(
         for key, value in given.items()
     }
     config["dataset"].update(place)
-    with pytest.raises(ValueError if "no folder" not in message else FileNotFoundError, match=message):
+    expected = ValueError if "no folder" not in message else FileNotFoundError
+    with pytest.raises(expected, match=message):
         run_on(config, task, tmp_path / "run")
+    if "is not set" not in message:  # what is not named is not prepared
+        with pytest.raises(expected, match=message):
+            open_domains(build(config["dataset"]["store"]), config["dataset"])
     assert not (tmp_path / "run" / "record.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["dataset.size_px=41"], r"12 images of .*one \(content\) are smaller than the crop of 41 px"),
+        (["dataset.store.val_fraction=0"], r"the val split of .*one has no usable image for content"),
+        (["dataset.resize_px=16"], r"resize_px"),
+    ],
+)
+def test_prepare_refuses_what_no_training_could_use(settings: list[str], message: str, tmp_path: Path) -> None:
+    write_photographs(tmp_path / "one")
+    domains = [f"dataset.{role}={tmp_path / 'one'}" for role in ("content", "style")]
+    dataset = compose("prepare", ["dataset.size_px=32", *domains, *settings])["dataset"]
+    with pytest.raises(ValueError, match=message):
+        open_domains(build(dataset["store"]), dataset)
+
+
+@pytest.mark.parametrize("dataset", BUILT_IN)
+def test_prepare_accepts_what_trains(dataset: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = compose("prepare", overrides(dataset, tmp_path))["dataset"]
+    assert open_domains(build(settings["store"]), settings)
+    assert not [record for record in caplog.records if record.name == "stylebench.prepare"]
+
+
+def test_prepare_accepts_a_small_style_picture_and_a_set_for_testing_alone(tmp_path: Path) -> None:
+    write_photographs(tmp_path / "one")
+    write_photographs(tmp_path / "small", 1, (20, 20))
+    write_photographs(tmp_path / "tests" / "test")
+    for named in (("content=one", "style=small"), ("input=tests", "target=tests")):
+        values = [f"dataset.{key}={tmp_path / name}" for key, name in (entry.split("=") for entry in named)]
+        settings = compose("prepare", ["dataset.size_px=32", *values])["dataset"]
+        assert open_domains(build(settings["store"]), settings)
+
+
+def test_prepare_of_a_world_only_tells_which_task_its_contents_cannot_serve(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = compose("prepare", overrides("filterstyle", tmp_path))["dataset"]
+    for number, path in enumerate(sorted((tmp_path / "photos").rglob("*.png"))):
+        path.rename(tmp_path / "photos" / f"{number}.png")  # no class folders
+    for folder in ("cat", "dog"):
+        (tmp_path / "photos" / folder).rmdir()
+    assert open_domains(build(settings["store"]), settings)
+    told = [record for record in caplog.records if record.name == "stylebench.prepare"]
+    assert [record.args[0] for record in told] == ["adaptation"]
+    assert "needs a class for every source image" in caplog.text
 
 
 def test_a_named_data_set_that_is_not_there_names_the_command(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from errno import EINVAL
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,9 +39,9 @@ _TAR_MAGIC_AT = 257
 _BLOCK = 512
 # Left by macOS beside the real files.
 _CLUTTER = re.compile(r"(^|/)(__MACOSX|\.DS_Store|\._[^/]*)(/|$)")
-# What the readers raise on bytes that do not hold together.
+# What the readers raise on bytes that do not hold together, besides some kinds of OSError.
 _DAMAGE = (
-    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, struct.error, EOFError,
+    zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, struct.error, EOFError,
     NotImplementedError, UnicodeError,
 )  # fmt: skip
 
@@ -158,7 +159,10 @@ def _worded(archive: Path) -> Iterator[None]:
             f"{archive} was refused: it {error}; nothing was extracted. Remove the file, and get it anew from a source "
             "that you trust"
         ) from None
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        # Decoders' complaints have no number, jumps to a place that no file has no name; the rest is the system's.
+        if isinstance(error, OSError) and error.errno is not None and (error.errno, error.filename) != (EINVAL, None):
+            raise
         reason = str(error) or type(error).__name__
         raise ArchiveError(
             f"{archive} is damaged or truncated ({reason}); nothing was extracted. Remove the file to have it "

@@ -33,7 +33,9 @@ DIGESTS = ("sha256", "md5")  # names of the algorithms that publishers use
 TIMEOUT_S = 30.0  # without a byte
 STALL_S, STALL_BYTES_PER_S = 60.0, 1024  # a mirror slower than this over this time is left
 ATTEMPTS = 3  # in a row without getting further than before, for each mirror
-BACKOFF_S = 1.0  # before the second attempt; doubled for each further one
+SHORT_ATTEMPTS = 5  # in a row that get further by less than SHORT_BYTES each, for each mirror
+SHORT_BYTES = 2**20
+BACKOFF_S = 1.0  # before the second attempt; doubled for each further short one
 _CHUNK = 2**20
 _USER_AGENT = "stylebench"
 _TRANSIENT = {408, 425, 429, *range(500, 600)}  # answers that may be better the next time
@@ -173,8 +175,8 @@ def progress_bar(title: str, total: int | None, done: int = 0) -> Any:
 
 
 def _from_mirror(url: str, wanted: _Wanted, timeout_s: float, backoff_s: float) -> Fetched:
-    """Try one mirror until it delivers, refuses, or fails too often without getting further."""
-    failures, furthest = 0, _length(wanted.partial)
+    """Try one mirror until it delivers, refuses, or fails too often without getting (much) further."""
+    failures, short, furthest = 0, 0, _length(wanted.partial)
     while True:
         try:
             continued = _transfer(url, wanted, timeout_s)
@@ -182,11 +184,17 @@ def _from_mirror(url: str, wanted: _Wanted, timeout_s: float, backoff_s: float) 
         except _TryAgainError as error:
             reached = _length(wanted.partial)
             failures = 0 if reached > furthest else failures + 1
+            short = 0 if reached >= furthest + SHORT_BYTES else short + 1
             furthest = max(furthest, reached)
             if failures >= ATTEMPTS:
                 raise _GiveUpError(str(error)) from None
+            if short >= SHORT_ATTEMPTS:
+                raise _GiveUpError(
+                    f"{error}; {short} attempts in a row got further by less than {SHORT_BYTES:,} bytes each. Run "
+                    "again later, which goes on where that is possible, or get the file by hand"
+                ) from None
             _log.warning("%s: %s; trying %s again", wanted.target.name, error, url)
-            time.sleep(backoff_s * 2 ** max(0, failures - 1))
+            time.sleep(backoff_s * 2 ** max(0, short - 1))
 
 
 def _transfer(url: str, wanted: _Wanted, timeout_s: float) -> bool:

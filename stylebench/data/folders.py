@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,27 @@ class Folders:
             ValueError: if files are unreadable and `on_unreadable` is "stop", or the split folders are ambiguous.
             RuntimeError: if the cache cannot be written or the disk has no room.
         """
-        path = Path(value).expanduser().absolute()
-        pack = open_pack(self._scan(path), self.settings, self.cache, str(path))
+        return self._open(Path(value), self.settings)
+
+    def open_pairs(self, value: str | Path) -> Domain:
+        """Open a folder of pictures that hold two side by side, see `open`; each of the two is shrunk on its own.
+
+        Args:
+            value: the folder, file or list.
+
+        Returns:
+            The domain of whole pictures, both sides beside one another.
+
+        Raises:
+            FileNotFoundError: as `open`.
+            ValueError: as `open`.
+            RuntimeError: as `open`.
+        """
+        return self._open(Path(value), replace(self.settings, side_by_side=True))
+
+    def _open(self, path: Path, settings: PackSettings) -> Domain:
+        path = path.expanduser().absolute()
+        pack = open_pack(self._scan(path), settings, self.cache, str(path))
         self._check_unreadable(path, pack)
         return Domain(
             name=path.stem if path.is_file() else path.name,

@@ -97,6 +97,33 @@ def decode_image(path: Path, max_pixels: int, shorter_side_px: int | None = None
         return np.array(pixels, dtype=np.uint8)
 
 
+def decode_pair(path: Path, max_pixels: int, shorter_side_px: int) -> NDArray[np.uint8]:
+    """Decode a file that holds two pictures of one size side by side, as `decode_image`, but shrink each on its own.
+
+    No column of the result mixes the two, as the middle ones do where the whole is shrunk.
+
+    Args:
+        path: the file.
+        max_pixels: refuse images with more pixels than this, both together.
+        shorter_side_px: shrink each picture so that its shorter side has this length, if it is longer.
+
+    Returns:
+        (H, W, 3) uint8, both pictures side by side again. A file of an odd width is no pair; it comes as it is.
+
+    Raises:
+        OSError: if the file cannot be opened or read.
+        ImageError: as `decode_image`.
+    """
+    pixels = decode_image(path, max_pixels)
+    height, width = pixels.shape[:2]
+    target = stored_pair_size(Size(height, width), shorter_side_px)
+    if target == (height, width):
+        return pixels
+    sides = [Image.fromarray(side) for side in np.split(pixels, 2, axis=1)]
+    shrunk = [side.resize((target.width // 2, target.height), Image.Resampling.LANCZOS) for side in sides]
+    return np.concatenate([np.asarray(side) for side in shrunk], axis=1)
+
+
 def read_size(path: Path, max_pixels: int) -> Size:
     """Read an image's size from its header, as stored: EXIF rotation may swap the sides.
 
@@ -121,6 +148,14 @@ def stored_size(size: Size, shorter_side_px: int) -> Size:
     if shorter <= shorter_side_px:
         return size
     return Size(*(shorter_side_px if side == shorter else round(side * shorter_side_px / shorter) for side in size))
+
+
+def stored_pair_size(size: Size, shorter_side_px: int) -> Size:
+    """Return the size of two pictures side by side once each is shrunk as `stored_size` says; an odd width stays."""
+    if size.width % 2:
+        return size
+    half = stored_size(Size(size.height, size.width // 2), shorter_side_px)
+    return Size(half.height, 2 * half.width)
 
 
 def write_png(pixels: NDArray[np.uint8], path: Path) -> None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stylebench.cores import core_count
-from stylebench.data.images import ImageError, decode_image, read_size, stored_size
+from stylebench.data.images import ImageError, decode_image, decode_pair, read_size, stored_pair_size, stored_size
 from stylebench.data.locks import locked
 from stylebench.files import json_digest, write_json
 
@@ -54,10 +54,11 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class PackSettings:
-    """What decides a pack's pixels besides the files: see `Folders`."""
+    """What decides a pack's pixels besides the files: see `Folders`; side_by_side: each file holds two pictures."""
 
     stored_px: int
     max_pixels: int
+    side_by_side: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ class Pack:
 def pack_key(files: Sequence[SourceFile], settings: PackSettings) -> str:
     """Return the digest that names the pack of these files with these settings."""
     contents = [[file.id, file.digest] for file in files]
-    return json_digest([PACK_FORMAT, settings.stored_px, settings.max_pixels, contents])
+    # Packs of other files keep the keys that they had before there were pairs.
+    kind = ["side by side"] if settings.side_by_side else []
+    return json_digest([PACK_FORMAT, settings.stored_px, settings.max_pixels, contents, *kind])
 
 
 def open_pack(files: Sequence[SourceFile], settings: PackSettings, cache: Path, name: str) -> Pack:
@@ -280,9 +283,10 @@ def _check_room(files: Iterable[SourceFile], settings: PackSettings, folder: Pat
 
 def _stored_bytes(file: SourceFile, settings: PackSettings) -> int:
     try:
-        size = stored_size(read_size(file.path, settings.max_pixels), settings.stored_px)
+        full = read_size(file.path, settings.max_pixels)
     except (ImageError, OSError):
         return 0  # decoding reports it
+    size = (stored_pair_size if settings.side_by_side else stored_size)(full, settings.stored_px)
     return _CHANNELS * size.height * size.width
 
 
@@ -290,7 +294,8 @@ def _decode(file: SourceFile, settings: PackSettings) -> tuple[dict[str, Any], N
     if file.digest == UNREADABLE:
         return {"id": file.id, "reason": "cannot be opened; make it readable, or remove it"}, None
     try:
-        pixels = decode_image(file.path, settings.max_pixels, settings.stored_px)
+        decode = decode_pair if settings.side_by_side else decode_image
+        pixels = decode(file.path, settings.max_pixels, settings.stored_px)
     except ImageError as error:
         return {"id": file.id, "reason": error.reason}, None
     except OSError as error:

@@ -12,12 +12,11 @@ from stylebench.data.archives import extract_part, folders_below
 from stylebench.data.download import DownloadError, differing, download, file_digests
 from stylebench.data.images import IMAGE_SUFFIXES
 from stylebench.data.locks import locked
-from stylebench.files import DamagedFileError, write_json
+from stylebench.files import DamagedFileError, cache_dir, json_digest, write_json
 
 RECORD = ".release.json"  # digests of the files that were used, beside the data
-LOCK = ".release.lock"
 _DIGITS = {"sha256": 64, "md5": 32}
-_LISTED = 8  # entries that a message names
+_LISTED = 3  # missing entries that a message names
 
 
 class Arrangement(Protocol):
@@ -141,7 +140,7 @@ class Release:
 
         Raises:
             FileNotFoundError: if files must be fetched by hand, or the data set is incomplete in the end.
-            RuntimeError: if no mirror delivers a file, or the disk has not enough room.
+            RuntimeError: if no mirror delivers a file, the disk has not enough room, or the cache cannot be written.
             DamagedFileError: if a file that was placed by hand has another digest than the published or first one.
             ArchiveError: if an archive is damaged, hostile, or holds something else.
         """
@@ -151,7 +150,7 @@ class Release:
             self._point_elsewhere(root)
             root.mkdir(parents=True, exist_ok=True)
         if incomplete or self._left_over(root):
-            with locked(root / LOCK, f"prepares {self.title}"):
+            with locked(_lock_file(root), f"prepares {self.title}"):
                 self._complete(root)
                 for path in self._left_over(root):
                     path.unlink()
@@ -201,11 +200,9 @@ class Release:
             raise FileNotFoundError(self._ask(root, by_hand))
         for short, file in needed.items():
             self._bring(root, short, file, record)
-        left = self.missing(root)
-        if left:
+        if self.missing(root):
             raise FileNotFoundError(
-                f"{self.title} in {root} is incomplete:\n  " + "\n  ".join(left[:_LISTED]) + "\n"
-                f"Add what is missing, or empty the folder and run again: {self._command(root)}"
+                f"{self._lacks(root)}Add what is missing, or empty the folder and run again: {self._command(root)}"
             )
 
     def _left_over(self, root: Path) -> list[Path]:
@@ -229,7 +226,7 @@ class Release:
                 trust = (
                     f"If the publisher has replaced it, {self._trust(root, short, file)}.\n" if error.another else ""
                 )
-                raise RuntimeError(f"{error}\n{trust}{self._steps(root, [file])}") from None
+                raise RuntimeError(f"{self._lacks(root)}{error}\n{trust}{self._steps(root, [file])}") from None
             found = fetched.digests
             record[file.name] = {"url": fetched.url}
             write_json(root / RECORD, record)
@@ -288,10 +285,17 @@ class Release:
                     f"content up into {root}"
                 )
 
+    def _lacks(self, root: Path) -> str:
+        """Word what is missing, the first few parts by name."""
+        missing = self.missing(root)
+        lines = [f"{self.title} in {root} is incomplete:", *missing[:_LISTED]]
+        if len(missing) > _LISTED:
+            lines.append(f"and {len(missing) - _LISTED} more")
+        return "\n  ".join(lines) + "\n"
+
     def _ask(self, root: Path, files: Sequence[ReleaseFile]) -> str:
         """Word that some files need a human being, and why."""
-        lacks = "".join(f"\n  {line}" for line in self.missing(root)[:_LISTED])
-        text = f"{self.title} in {root} is incomplete:{lacks}\n"
+        text = self._lacks(root)
         if self.licence_click:
             text += f"It may be used on these terms only: {self.licence} ({self.homepage})\n"
             if all(file.mirrors for file in files):
@@ -314,6 +318,19 @@ def _check_inside(path: str, owner: str) -> None:
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path:
         raise ValueError(f"paths of {owner} must be relative, without '..' and with '/', got {path!r}; correct it")
+
+
+def _lock_file(root: Path) -> Path:
+    """Return the lock of a data folder. It lies in the cache: removed from the folder, it could not exclude anyone."""
+    folder = cache_dir() / "locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RuntimeError(
+            f"cannot write to the cache folder {folder.parent}: {error}; make it writable, or set STYLEBENCH_CACHE to "
+            "another folder"
+        ) from error
+    return folder / f"{json_digest(os.path.realpath(root))}.lock"
 
 
 def _count(root: Path, key: str) -> int:

@@ -5,10 +5,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from stylebench.data.domain import Domain, Pixels
+from stylebench.data.folders import Folders
 from stylebench.data.splits import Layout
+from stylebench.data.stores import Store
 from stylebench.files import json_digest
 
 DIRECTIONS = ("a_to_b", "b_to_a")
+
+
+def open_pairs(store: Store, value: str) -> Domain:
+    """Open a domain of side-by-side pictures; one that shrinks them must know, so that no column mixes both sides.
+
+    Args:
+        store: what opens domains.
+        value: the domain, by name.
+
+    Returns:
+        The whole pictures, for `halves`.
+    """
+    return store.open_pairs(value) if isinstance(store, Folders) else store.open(value)
 
 
 def halves(pairs: Domain, direction: str) -> dict[str, Domain]:

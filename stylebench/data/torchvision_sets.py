@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.splits import check_fractions, layout_by_path
 from stylebench.data.stores import Part
-from stylebench.files import json_digest
+from stylebench.files import DamagedFileError, json_digest
 
 _Labels = NDArray[np.int64]
 
@@ -48,6 +48,7 @@ class TorchvisionSets:
         Raises:
             ValueError: if there is no such set here.
             FileNotFoundError: if its files are not there.
+            DamagedFileError: if they are damaged.
         """
         if value not in _READERS:
             raise ValueError(
@@ -80,6 +81,16 @@ class TorchvisionSets:
             raise FileNotFoundError(
                 f"the files of {name} are not under {self.root} ({error}); get them with: stylebench prepare "
                 "dataset=digits, or set dataset.root to where they are"
+            ) from error
+        except (ModuleNotFoundError, MemoryError):
+            raise
+        except Exception as error:  # on damaged bytes the readers raise nearly any type, from EOFError to TypeError
+            if isinstance(error, OSError) and error.errno is not None:  # the system's complaint, not the reader's
+                raise
+            reason = str(error) or type(error).__name__
+            raise DamagedFileError(
+                f"the files of {name} under {self.root} are damaged or truncated ({reason}); remove them, and get them "
+                "anew with: stylebench prepare dataset=digits"
             ) from error
         if images.ndim == 3:
             images = np.repeat(images[..., None], 3, axis=3)  # grey to (N, H, W, 3)

@@ -284,6 +284,29 @@ def test_extract_refuses_a_tar_cut_between_two_members(tmp_path: Path) -> None:
     refused(archive, tmp_path, "without its end mark")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_extract_words_whatever_a_damaged_zip_makes_its_decoder_raise(method: int, tmp_path: Path) -> None:
+    """bz2 raises a bare OSError, lzma and zlib errors of their own, a wrong offset the system's error."""
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", method) as file:
+        file.writestr("a.jpg", PHOTO)
+    whole = archive.read_bytes()
+    begin = len("a.jpg") + 30  # behind the local header
+    for at in (begin, begin + 4, begin + 20, len(whole) - 6, len(whole) - 3):  # the data, and the directory's offset
+        archive.write_bytes(whole[:at] + bytes(byte ^ 0x55 for byte in whole[at : at + 4]) + whole[at + 4 :])
+        refused(archive, tmp_path, "damaged or truncated")
+
+
+def test_extract_leaves_the_systems_errors_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "out")
+
+    archive = MAKERS["zip"](tmp_path)
+    monkeypatch.setattr(archives._Sink, "add_file", fail)
+    with pytest.raises(PermissionError):
+        extract(archive, tmp_path / "out", **LIMITS)
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_extract_refuses_a_flipped_bit(kind: str, tmp_path: Path) -> None:
     data = os.urandom(20_000)

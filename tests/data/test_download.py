@@ -158,10 +158,13 @@ def test_a_server_that_never_gets_to_the_end_is_left(server: Server, fetch: Any,
     assert len(server.seen) == 1 + module.ATTEMPTS
 
 
-def test_a_server_that_gets_a_little_further_each_time_is_kept(server: Server, fetch: Any, tmp_path: Path) -> None:
+def test_a_server_that_gets_further_each_time_is_kept(
+    server: Server, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHORT_BYTES", 40_000)
     fetch(server.url("set.zip", DATA, stops=[40_000] * 7))
     only_the_file(tmp_path)
-    assert len(server.seen) == 8 > module.ATTEMPTS
+    assert len(server.seen) == 8 > module.SHORT_ATTEMPTS > module.ATTEMPTS
     assert sum(seen.sent for seen in server.seen) == len(DATA)
 
 
@@ -314,6 +317,24 @@ def test_a_silent_server_is_left_after_the_timeout(server: Server, fetch: Any) -
 def test_a_slow_server_is_waited_for(server: Server, fetch: Any, tmp_path: Path) -> None:
     fetch(server.url("set.zip", DATA, delay_s=0.02), timeout_s=0.5)
     only_the_file(tmp_path)
+
+
+def test_a_server_that_sends_a_byte_and_hangs_up_is_left(
+    server: Server, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", waits.append)
+    url = server.url("set.zip", DATA, stops=[1] * 20)
+    with pytest.raises(
+        DownloadError, match=r"broke off after 5 of .*; 5 attempts in a row .* 1,048,576 bytes each\. Run again later"
+    ):
+        fetch(url, backoff_s=2.0)
+    assert len(server.seen) == module.SHORT_ATTEMPTS
+    assert [wait for wait in waits if wait] == [2.0, 4.0, 8.0, 16.0]  # the server's own waits are 0
+    server.paths["/set.zip"].stops.clear()
+    fetch(url)  # as the message says
+    only_the_file(tmp_path)
+    assert server.seen[-1].range == "bytes=5-"
 
 
 def test_a_server_that_only_trickles_is_left(server: Server, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:

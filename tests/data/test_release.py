@@ -20,7 +20,7 @@ from stylebench.data import archives
 from stylebench.data import release as module
 from stylebench.data.archives import ArchiveError
 from stylebench.data.download import download
-from stylebench.data.release import LOCK, RECORD, Release
+from stylebench.data.release import RECORD, Release
 from stylebench.files import DamagedFileError
 from tests.file_server import Server, serving
 
@@ -76,8 +76,8 @@ def make(monkeypatch: pytest.MonkeyPatch) -> MAKE:
 
 
 def names(root: Path) -> list[str]:
-    """Return what a root shows: neither the lock nor the record."""
-    return sorted(path.name for path in root.iterdir() if path.name not in (LOCK, RECORD))
+    """Return what a root holds besides the record."""
+    return sorted(path.name for path in root.iterdir() if path.name != RECORD)
 
 
 def dead(server: Server, name: str = "dead.zip", status: int = 404) -> str:
@@ -183,6 +183,9 @@ def test_dead_mirrors_leave_a_short_message_with_the_steps(server: Server, make:
     with pytest.raises(RuntimeError) as caught:
         make(first, second, file={"sha256": SHA256, "size_bytes": len(ARCHIVE)}).prepare(tmp_path)
     assert str(caught.value).splitlines() == [
+        f"Horses in {tmp_path} is incomplete:",
+        "  trainA: found nothing, expected at least 3",
+        "  trainB: found nothing, expected at least 3",
         "no mirror delivered horses.zip:",
         f"  {first}: HTTP 404 Not Found",
         f"  {second}: HTTP 503 Service Unavailable",
@@ -194,6 +197,21 @@ def test_dead_mirrors_leave_a_short_message_with_the_steps(server: Server, make:
     (tmp_path / "horses.zip").write_bytes(ARCHIVE)
     make(first, second, file={"sha256": SHA256}).prepare(tmp_path)  # as the message says
     assert names(tmp_path) == ["horses.zip", "trainA", "trainB"]
+
+
+def test_only_the_first_missing_parts_are_named(server: Server, make: MAKE, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "0.jpg").write_bytes(b"x")
+    with pytest.raises(RuntimeError) as caught:
+        make(dead(server), layout={"a": 1, "b": 1, "c": 2, "d": 1, "e": 1, "f": 1}).prepare(tmp_path)
+    assert str(caught.value).splitlines()[:6] == [
+        f"Horses in {tmp_path} is incomplete:",
+        "  a: found nothing, expected at least 1",
+        "  c: found nothing, expected at least 2",
+        "  d: found nothing, expected at least 1",
+        "  and 2 more",
+        "no mirror delivered horses.zip:",
+    ]
 
 
 def test_terms_are_asked_for_before_anything_is_downloaded(server: Server, make: MAKE, tmp_path: Path) -> None:
@@ -375,16 +393,32 @@ def test_another_job_is_waited_for(
     server: Server, make: MAKE, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     release = make(server.url("horses.zip", ARCHIVE))
-    lock = FileLock(tmp_path / LOCK)
+    lock = FileLock(module._lock_file(tmp_path))
     lock.acquire()
     job = threading.Thread(target=release.prepare, args=(tmp_path,))
     job.start()
     while "waiting for another job that prepares Horses" not in caplog.text:
         time.sleep(0.005)
     assert server.seen == []
+    assert list(tmp_path.iterdir()) == []
     lock.release()
     job.join()
     assert names(tmp_path) == ["trainA", "trainB"]
+
+
+def test_no_lock_stays_beside_the_data(server: Server, make: MAKE, tmp_path: Path) -> None:
+    make(server.url("horses.zip", ARCHIVE)).prepare(tmp_path / "data")
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [RECORD, "trainA", "trainB"]
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    assert module._lock_file(tmp_path / "link") == module._lock_file(tmp_path / "data")  # one folder, one lock
+    assert module._lock_file(tmp_path) != module._lock_file(tmp_path / "data")
+
+
+def test_a_cache_that_cannot_be_written_is_told(make: MAKE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(RuntimeError, match=r"cannot write to the cache folder .*cache: .* set STYLEBENCH_CACHE"):
+        make().prepare(tmp_path / "data")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"horses.zip": 3}', "{"])

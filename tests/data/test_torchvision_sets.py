@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stylebench.data.torchvision_sets import TorchvisionSets
+from stylebench.files import DamagedFileError
 
 
 def write_mnist(root: Path, counts: dict[str, int]) -> None:
@@ -73,6 +74,22 @@ def test_equal_files_have_equal_digests(tmp_path: Path) -> None:
 def test_missing_files_name_the_command(name: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=rf"files of {name} are not under .*stylebench prepare dataset=digits"):
         TorchvisionSets(str(tmp_path), 0.1).open(name)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "overwritten", "no digits"])
+def test_damaged_files_name_the_command(damage: str, tmp_path: Path) -> None:
+    write_usps(tmp_path)
+    file = tmp_path / "USPS" / "usps.bz2"
+    whole = file.read_bytes()
+    file.write_bytes(
+        {
+            "truncated": whole[:-20],
+            "overwritten": whole[:20] + bytes(20) + whole[40:],
+            "no digits": bz2.compress(b"<html>quota</html>"),
+        }[damage]
+    )
+    with pytest.raises(DamagedFileError, match=r"usps under .* damaged or truncated.*remove them.*dataset=digits"):
+        TorchvisionSets(str(tmp_path), 0.1).open("usps")
 
 
 def test_unknown_set(tmp_path: Path) -> None:

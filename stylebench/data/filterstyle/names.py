@@ -37,7 +37,10 @@ def parse_style(name: str) -> tuple[Style, float]:
         style = prior_style(int(drawn[2]), drawn[1])
     else:
         pools = ", ".join(f"{pool}-<number>" for pool in POOLS)
-        raise ValueError(f"no style {stem!r} in filterstyle; there are {PHOTO.filter}, {', '.join(FILTERS)}, {pools}")
+        raise ValueError(
+            f"no style {stem!r} in filterstyle; there are {PHOTO.filter}, {', '.join(FILTERS)}, {pools}, each with "
+            f"@<strength> in [0, {STRONGEST}] after it if wanted, such as watercolor@0.5"
+        )
     return style, _strength(name, amount) if at else 1.0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from stylebench.data.domain import Domain
-from stylebench.data.side_by_side import halves
+from stylebench.data.side_by_side import halves, open_pairs
 from stylebench.data.splits import Indices
 from stylebench.data.stores import Store
 from stylebench.data.streams import Jitter, central, cut, jitter, mixed, pick
@@ -56,7 +56,7 @@ class PairedTask(Task):
     def open(cls, store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
         """Open inputs and targets on the same contents, or both halves of side-by-side pairs."""
         if settings.get("pairs") not in UNSET:
-            return halves(store.open(settings["pairs"]), settings["direction"])
+            return halves(open_pairs(store, settings["pairs"]), settings["direction"])
         if settings.get("input") in UNSET and settings.get("target") in UNSET and "pairs" in settings:
             raise UsageError(
                 "the paired task needs dataset.input=<folder> and dataset.target=<folder>, matched by path, or "

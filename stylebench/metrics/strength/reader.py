@@ -70,10 +70,10 @@ class StrengthReader:
     of a content costs 46 renders of it, and a reading depends on nothing else that is read.
 
     A component is read only where that makes sense. For the style: its curve over strength rises up to 1 at least, by
-    a sixth of an even pace, doesn't fall off beyond, and single readings spread by at most 0.1 between nuisance draws.
-    For a content: the change from source to style is visible, three times its spread over nuisance, and the content's
-    own curve rises. Beyond the strength up to which a curve rises (`highest`) readings go on along its last piece: they
-    may stay behind.
+    a sixth of an even pace, doesn't fall off beyond, and single readings spread by at most 0.1 between nuisance draws;
+    and half of the contents allow a reading. For a content: the change from source to style is visible, three times its
+    spread over nuisance, and the content's own curve rises, by a fifth of what the style's does. Beyond the strength up
+    to which a curve rises (`highest`) readings go on along its last piece: they may stay behind.
 
     Args:
         world: renders the source, the truth and the calibration.

@@ -1,10 +1,13 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from stylebench.data.domain import Domain
+from stylebench.data.folders import Folders
 from stylebench.data.side_by_side import halves
 from stylebench.data.splits import layout_by_path
 from stylebench.data.tasks import PairedTask, Task
@@ -56,6 +59,52 @@ def test_side_by_side_halves_are_cut_and_mirrored_alike(direction: str, first: i
     assert torch.equal(batch.input[:, :2], batch.target[:, :2])
     corners = {tuple((image[:2, 0, 0] * 255).round().int().tolist()) for image in batch.input}
     assert len(corners) > 15
+
+
+def picture_pairs(folder: Path, height: int, width: int, **options: int) -> Path:
+    """Write pictures that are black on the left and white on the right."""
+    folder.mkdir()
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[:, width // 2 :] = 255
+    for number in range(3):
+        Image.fromarray(pixels).save(folder / f"{number}.png", **options)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "stored"), [(300, 600, (64, 64)), (100, 402, (64, 129)), (50, 90, (50, 45))]
+)
+def test_side_by_side_pictures_are_halved_before_they_are_shrunk(
+    height: int, width: int, stored: tuple[int, int], tmp_path: Path, folders: Callable[..., Folders]
+) -> None:
+    settings = {"pairs": str(picture_pairs(tmp_path / "pairs", height, width)), "direction": "a_to_b"}
+    store = folders(stored_px=64)
+    domains = PairedTask.open(store, settings)
+    assert domains["input"].shape(0) == domains["target"].shape(0) == stored
+    assert (domains["input"].image(0) == 0).all()  # no column knows the other side
+    assert (domains["target"].image(0) == 255).all()
+    assert store.open_pairs(settings["pairs"]).digest != store.open(settings["pairs"]).digest  # packs apart
+
+
+def test_pairs_stored_on_their_side_are_turned_before_they_are_halved(
+    tmp_path: Path, folders: Callable[..., Folders]
+) -> None:
+    pixels = np.zeros((400, 200, 3), dtype=np.uint8)
+    pixels[200:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 8  # turn it to the left: what is below comes to the right
+    (tmp_path / "pairs").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "pairs" / "0.png", exif=exif)
+    domains = PairedTask.open(folders(stored_px=64), {"pairs": str(tmp_path / "pairs"), "direction": "a_to_b"})
+    assert domains["input"].shape(0) == (64, 64)
+    assert (domains["input"].image(0) == 0).all()
+    assert (domains["target"].image(0) == 255).all()
+
+
+def test_an_odd_width_is_told_as_the_file_has_it(tmp_path: Path, folders: Callable[..., Folders]) -> None:
+    pairs = picture_pairs(tmp_path / "pairs", 100, 201)
+    with pytest.raises(ValueError, match=r"3 of 3 pictures of .*pairs have an odd width.* 0.png, 201 pixels wide"):
+        PairedTask.open(folders(stored_px=64), {"pairs": str(pairs), "direction": "a_to_b"})
 
 
 def test_an_odd_width_is_no_pair() -> None:
