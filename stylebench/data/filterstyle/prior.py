@@ -8,7 +8,8 @@ import numpy as np
 from stylebench.data.filterstyle.styles import FILTERS, Color, Style, Value, make_style
 from stylebench.functional.filters.halftone import PROCESS_INKS
 
-POOLS: tuple[str, ...] = ("prior", "val", "hidden")
+# `compact` and `judge` hold the styles that the package's own encoders are trained on (experiments/compact).
+POOLS: tuple[str, ...] = ("prior", "val", "hidden", "compact", "judge")
 _Settings = dict[str, Value]
 
 # Ink and paper that go together: dark on light, light on dark (scratchboard, chalk, blueprint).

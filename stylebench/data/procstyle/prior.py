@@ -28,7 +28,8 @@ from stylebench.data.procstyle.styles import (
 from stylebench.functional.oklch import oklch_to_rgb
 
 # Each pool owns a range of seeds, so that no style of one can be in another.
-POOLS: Final = {"prior": 0, "val": 1_000_000, "hidden": 2_000_000}
+# `compact` and `judge` hold the styles that the package's own encoders are trained on (experiments/compact).
+POOLS: Final = {"prior": 0, "val": 1_000_000, "hidden": 2_000_000, "compact": 3_000_000, "judge": 4_000_000}
 POOL_SIZE: Final = 1_000_000
 # Hues of a palette relative to its key hue, in turns.
 _HARMONIES = (
@@ -70,7 +71,7 @@ def style_seed(number: int, pool: str) -> int:
 
     Args:
         number: of the style within its pool, in [0, 1 000 000).
-        pool: "prior", "val" or "hidden".
+        pool: a key of `POOLS`.
 
     Returns:
         The seed.
@@ -93,7 +94,8 @@ def prior_style(number: int, pool: str) -> Style:
 
     Args:
         number: of the style within its pool, in [0, 1 000 000).
-        pool: "prior" (for training), "val" or "hidden" (for tests).
+        pool: "prior" (for training), "val", "hidden" (for tests), "compact" or "judge" (for the encoders of the
+            package).
 
     Returns:
         The style, the same one for the same arguments.

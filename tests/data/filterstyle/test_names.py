@@ -64,13 +64,22 @@ def test_the_prior_changes_what_a_style_looks_like() -> None:
 @pytest.mark.parametrize(
     ("number", "pool", "message"),
     [
-        (0, "test", "pool of prior, val, hidden; got 'test'"),
+        (0, "test", "pool of prior, val, hidden, compact, judge; got 'test'"),
         (-1, "val", "number >= 0 of a style in the pool val, got -1"),
     ],
 )
 def test_what_the_prior_refuses(number: int, pool: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         prior_style(number, pool)
+
+
+def test_an_unknown_style_says_that_a_strength_may_follow() -> None:
+    with pytest.raises(
+        ValueError, match=r", each with @<strength> in \[0, 1\.5\] after it if wanted, such as (\S+)$"
+    ) as caught:
+        parse_style("watercolour")
+    style, strength = parse_style(str(caught.value).rsplit(" ", 1)[1])
+    assert (style.filter, strength) == ("watercolor", 0.5)
 
 
 def test_styles_are_written_as_plain_json() -> None:

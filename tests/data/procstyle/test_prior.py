@@ -33,7 +33,7 @@ def test_pools_are_disjoint() -> None:
 
 def test_a_style_is_a_function_of_number_and_pool() -> None:
     assert prior_style(3, "prior") == prior_style(3, "prior")
-    assert len({prior_style(3, pool) for pool in POOLS}) == 3
+    assert len({prior_style(3, pool) for pool in POOLS}) == len(POOLS)
 
 
 def test_the_prior_is_varied() -> None:
