@@ -14,8 +14,8 @@ COMMANDS = {
 }
 EXAMPLES = {
     "train": [
-        "stylebench train dataset.content=photos/ dataset.style=painting.jpg encoder.weights=squeezenet.pth",
-        "stylebench train dataset.content=photos/ dataset.style=painting.jpg budget.batches=2000 trainer=gpu",
+        "stylebench train dataset.content=photos/ dataset.style=painting.jpg",
+        "stylebench train dataset.content=photos/ dataset.style=a.jpg encoder=vgg16 budget.batches=2000 trainer=gpu",
         "stylebench train -m dataset.content=photos/ dataset.style=a.jpg model.weight_style=1,3,10 seed=0,1,2",
         "stylebench train run=outputs/fast_transfer/2026-11-20_10-00-00 budget.batches=80000   # go on",
     ],
@@ -25,7 +25,7 @@ EXAMPLES = {
     ],
     "export": ["stylebench export run=outputs/fast_transfer/2026-11-20_10-00-00 output=exported/"],
     "profile": [
-        "stylebench profile dataset=procstyle encoder.weights=random dataset.store.size_px=64",
+        "stylebench profile dataset=procstyle dataset.store.size_px=64",
         "stylebench profile dataset=procstyle encoder=vgg16_raw encoder.weights=random compile=true",
     ],
     "prepare": [

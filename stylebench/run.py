@@ -15,7 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class, get_object, instantiate
 from omegaconf import OmegaConf
 from pytorch_lightning.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
 from pytorch_lightning.utilities import rank_zero_only
@@ -34,7 +34,7 @@ from stylebench.data.worlds import HIDDEN, World
 from stylebench.files import atomic_write, write_json
 from stylebench.loading import load
 from stylebench.loggers.csv_log import CSVLog
-from stylebench.methods.base import Method
+from stylebench.methods.base import Method, refuse_judges
 from stylebench.prepare import check_report, check_serves
 from stylebench.profile import Figures, Rounds, summarize
 from stylebench.resume import CHECKPOINTS, Start, check_inputs, find_start, fingerprint, flatten
@@ -352,6 +352,9 @@ def _check(config: Config) -> None:
             raise ValueError(f"{key} must be true or false, got {settings[key]!r}")
     if "ema.decay" in settings and not isinstance(settings["ema.decay"], int | float):
         raise ValueError(f"ema.decay must be a number in [0, 1), got {settings['ema.decay']!r}")
+    encoder = config["model"].get("encoder")
+    if isinstance(encoder, Mapping) and "_target_" in encoder:
+        refuse_judges(get_object(encoder["_target_"]))  # the method would too, but only after the data have been read
 
 
 def _make_writable(folder: Path) -> None:

@@ -33,6 +33,8 @@ LISTED = NETWORKS | {
     "stylebench.data.release.Release",
     "stylebench.data.torchvision_sets.TorchvisionSets",
     "stylebench.methods.fast_transfer.FastTransfer",
+    "stylebench.nn.encoders.compact.CompactEncoder",
+    "stylebench.nn.encoders.judge.JudgeEncoder",
     "stylebench.nn.encoders.squeezenet.SqueezeNetEncoder",
     "stylebench.nn.encoders.vgg.VGGEncoder",
     "pytorch_lightning.loggers.csv_logs.CSVLogger",

@@ -43,6 +43,7 @@ TINY = [
     "dataset.store.size_px=48",
     "dataset.size_px=32",
     "dataset.flip=true",
+    "encoder=squeezenet",
     "encoder.weights=random",
     "encoder.normalize=false",
     "model.network.width=4",

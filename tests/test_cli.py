@@ -178,6 +178,11 @@ def test_list_shows_every_option_with_its_purpose(run: Run, kind: str) -> None:
     assert all(len(purpose) > 10 for _, purpose in lines)
 
 
+def test_list_says_which_encoder_is_for_evaluation_only(run: Run) -> None:
+    purposes = dict(line.split(maxsplit=1) for line in run("list", "encoders").out.splitlines())
+    assert {name for name, purpose in purposes.items() if "evaluation only" in purpose.lower()} == {"compact_judge"}
+
+
 def test_list_experiments(run: Run) -> None:
     lines = [line.split(maxsplit=1) for line in run("list", "experiments").out.splitlines()]
     assert [name for name, _ in lines] == list(experiments())
@@ -300,6 +305,7 @@ BAD_VALUES = [
     ("resume=must", r"resume=must, but .* holds no checkpoint; start it with resume=auto"),
     ("dataset.size_px=64", r"12 of 12 images .*smaller than the crop of 64 px.*Lower dataset\.size_px"),
     ("encoder.weights=none.pth", r"encoder\.weights expects imagenet, random or the path.*no file none\.pth"),
+    ("encoder.weights=random-x", r"encoder\.weights expects random-<seed> with a whole number.*got 'random-x'"),
     ("dataset.style=leaves", r"learns one style image.*name one of them"),
 ]
 
@@ -391,6 +397,12 @@ def test_weights_of_another_architecture(run: Run, tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
     shown = run("train", *TINY, "encoder.weights=other.pth", "run=r")
     assert "It is of another architecture: choose the encoder that fits it, or another file" in message(shown)
+
+
+def test_the_judge_trains_nothing_and_no_data_are_read(run: Run) -> None:
+    shown = run("train", "dataset.content=none", "dataset.style=none.jpg", "encoder=compact_judge", "run=r")
+    assert re.search(r"compact_judge only scores what others trained.*encoder=compact", message(shown))
+    assert not Path("r").exists()
 
 
 def test_weights_that_are_no_weights(run: Run, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from stylebench.report import write_report
 from stylebench.run import train
 
 WORLD = ["dataset=procstyle", "dataset.store.size_px=48", "dataset.store.train_images=6", "dataset.store.val_images=2",
-         "dataset.store.test_images=5", "encoder.weights=random", "encoder.normalize=false"]  # fmt: skip
+         "dataset.store.test_images=5", "encoder=squeezenet", "encoder.weights=random",
+         "encoder.normalize=false"]  # fmt: skip
 SHORT = ["budget.batches=2", "budget.evaluate_every=2", "budget.validation_images=2", "samples=2",
          "model.network.width=4", "model.style_size_px=null", "dataset.style=chalk/train-1-00003"]  # fmt: skip
 

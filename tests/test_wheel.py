@@ -56,7 +56,8 @@ def test_wheel_carries_configs_and_type_marker_and_no_tests(wheel: Path) -> None
         files = {path.relative_to(ROOT).as_posix() for path in (ROOT / kind).rglob("*.yaml")}
         assert {f"stylebench/{name}" for name in files} <= names
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "stylebench").rglob("*.py")}
-    assert sources | {"stylebench/py.typed"} <= names
+    weights = {path.relative_to(ROOT).as_posix() for path in (ROOT / "stylebench").rglob("*.safetensors")}
+    assert sources | weights | {"stylebench/py.typed"} <= names
     assert not [name for name in names if "test" in name or name.endswith((".jpg", ".pth", ".ckpt"))]
     assert {name.split("/")[0].split("-")[0] for name in names} == {"stylebench"}
 

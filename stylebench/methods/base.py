@@ -14,6 +14,7 @@ from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 
 from stylebench.data.tasks import StyleTask, Task
+from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.translators import Translator
 
 Terms = Mapping[str, Tensor | Mapping[str, Tensor]]
@@ -28,7 +29,7 @@ class Method(pl.LightningModule):
 
     A method sets `translator` in its constructor: the networks that are used after training, as a plain module.
     It defines `training_step`, `validation_step` and `configure_optimizers`; `prepare` looks at the data before
-    anything is spent on them.
+    anything is spent on them. No method may hold an encoder that only judges, at any depth: ValueError.
 
     Attributes:
         task: the task whose batches the method trains on.
@@ -52,6 +53,11 @@ class Method(pl.LightningModule):
         self._guarded: tuple[str, ...] = ()
         self._first_bad: Tensor | None = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, nn.Module):
+            refuse_judges(value)
+        super().__setattr__(name, value)
+
     def prepare(self, task: Task) -> None:
         """Check that the task's domains suit the method, and cache what is constant over the run.
 
@@ -63,7 +69,12 @@ class Method(pl.LightningModule):
         """
 
     def setup(self, stage: str) -> None:
-        """Keep frozen networks and cached statistics out of DDP's buffer broadcast: every process has the same."""
+        """Keep frozen networks and cached statistics out of DDP's buffer broadcast: every process has the same.
+
+        Raises:
+            ValueError: if a part of the method was given an encoder that only judges.
+        """
+        refuse_judges(self)
         kept = set(self.state_dict())
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name not in kept]
 
@@ -240,6 +251,24 @@ class Method(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Mark that weights, averages and counter agree again."""
         self.mid_update = False
+
+
+def refuse_judges(part: object) -> None:
+    """Check that nothing is trained with the encoder that will score it.
+
+    Args:
+        part: a module of a method, looked through to any depth, or a class whose object a method is to be given.
+
+    Raises:
+        ValueError: if it is an encoder that only judges, or holds one.
+    """
+    parts = part.modules() if isinstance(part, nn.Module) else [part]
+    kinds = [found if isinstance(found, type) else type(found) for found in parts]
+    if any(issubclass(kind, Encoder) and kind.judges_only for kind in kinds):
+        raise ValueError(
+            "compact_judge only scores what others trained: what is trained with the features that score it looks "
+            "better than it is. Choose another encoder to train with, such as encoder=compact"
+        )
 
 
 def check_weights(weights: Mapping[str, float]) -> None:

@@ -15,7 +15,7 @@ from stylebench.data.tasks import StyleBatch
 from stylebench.functional.gram import GRAM_NORMS, gram_loss, gram_matrix
 from stylebench.functional.total_variation import TV_CONVENTIONS, total_variation
 from stylebench.methods.base import Method
-from stylebench.nn.encoders import SqueezeNetEncoder, VGGEncoder
+from stylebench.nn.encoders import CompactEncoder, JudgeEncoder, SqueezeNetEncoder, VGGEncoder
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.johnson import JohnsonModern, JohnsonPaper
 from stylebench.nn.layers import InstanceNorm, UpsampleConv
@@ -84,6 +84,8 @@ def encoders(setting: Setting) -> Outcome:
             "vgg16": VGGEncoder(
                 depth=16, content_layers=["relu2_2"], style_layers=["relu1_2"], adain_layer="relu4_1", **layers
             ),
+            "compact": CompactEncoder("shipped", ["relu3_2"], ["relu1_1"], "relu4_1"),
+            "compact_judge": JudgeEncoder("shipped", ["mix5"], ["mix1"], "mix5"),
         }
         for name, encoder in networks.items():
             encoder.to(device, dtype).to(memory_format=layout)
@@ -189,6 +191,7 @@ def prepared(setting: Setting, *overrides: str) -> tuple[Method, StyleBatch]:
             "dataset.store.count=12",
             f"dataset.store.size_px={setting.pick(112, 60)}",
             f"dataset.size_px={setting.pick(96, 48)}",
+            "encoder=squeezenet",
             "encoder.weights=random",
             "encoder.normalize=false",
             f"model.network.width={setting.pick(32, 4)}",

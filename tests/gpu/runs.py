@@ -37,6 +37,7 @@ def small_run(setting: Setting, *more: str) -> list[str]:
         f"dataset.store.count={setting.pick(48, 12)}",
         f"dataset.store.size_px={setting.pick(160, 48)}",
         f"dataset.size_px={setting.pick(128, 32)}",
+        "encoder=squeezenet",
         "encoder.weights=random",
         "encoder.normalize=false",
         f"model.network.width={setting.pick(32, 4)}",

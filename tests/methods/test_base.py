@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from stylebench.methods.base import Method, NonFiniteLossError
+from stylebench.methods.base import Method, NonFiniteLossError, refuse_judges
+from stylebench.nn.encoders import CompactEncoder, JudgeEncoder
 
 
 def test_log_and_sum_weighs_terms_and_layers() -> None:
@@ -54,6 +55,45 @@ def test_check_finite_is_quiet_on_finite_losses() -> None:
     method.check_finite()  # before the first batch
     method.log_and_sum({"content": torch.tensor(1.0)}, {"content": 1.0})
     assert method.check_finite() is None  # type: ignore[func-returns-value]
+
+
+@pytest.fixture(scope="module")
+def judge() -> JudgeEncoder:
+    pictures = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    return JudgeEncoder("random", ["mix5"], ["stem"], "mix5", calibration=pictures)
+
+
+REFUSAL = r"compact_judge only scores what others trained.*such as encoder=compact$"
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda judge: judge, lambda judge: nn.ModuleList([judge]), lambda judge: nn.Sequential(nn.Sequential(judge))],
+)
+def test_method_refuses_the_judge_at_any_depth(wrap: Any, judge: JudgeEncoder) -> None:
+    with pytest.raises(ValueError, match=REFUSAL):
+        Method().encoder = wrap(judge)
+
+
+def test_method_refuses_the_judge_that_came_in_later(judge: JudgeEncoder) -> None:
+    method = Method()
+    method.losses = nn.ModuleList()
+    method.losses.append(judge)
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    method.training_step = lambda *_: None  # type: ignore[method-assign]
+    method.configure_optimizers = lambda: torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=REFUSAL):
+        trainer.fit(method, DataLoader(TensorDataset(torch.zeros(1, 2))))
+
+
+def test_refusing_judges_looks_at_classes_and_leaves_all_else() -> None:
+    with pytest.raises(ValueError, match=REFUSAL):
+        refuse_judges(JudgeEncoder)
+    for other in (CompactEncoder, nn.Linear, nn.Linear(1, 1), print, Method()):
+        refuse_judges(other)
 
 
 class TwoPlayers(Method):

@@ -13,7 +13,7 @@ from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import StyleBatch
 from stylebench.functional.gram import GRAM_NORMS, gram_loss, gram_matrix
 from stylebench.methods.fast_transfer import FastTransfer
-from stylebench.nn.encoders.base import Encoder
+from stylebench.nn.encoders import Encoder, JudgeEncoder
 from stylebench.run import build_data, build_method, method_class
 
 Make = Callable[..., dict[str, Any]]
@@ -137,6 +137,18 @@ def test_layers_may_overlap(built: Callable[..., Built], content: str, style: st
     total = method.training_step(batch, 0)
     assert total.isfinite()
     assert total.requires_grad
+
+
+def test_the_judge_is_refused(built: Callable[..., Built], tiny_config: Make) -> None:
+    method, _, _ = built()
+    judge = JudgeEncoder("random", ["mix5"], ["stem"], "mix5", calibration=torch.zeros(1, 3, 16, 16).byte())
+    settings = tiny_config()["model"]
+    kept = {key: settings[key] for key in settings if key.startswith(("weight_", "gram_", "tv_", "style_size"))}
+    with pytest.raises(ValueError, match="compact_judge only scores what others trained"):
+        FastTransfer(
+            translator=method.translator, encoder=judge, optimizer=method.build_optimizer,
+            content_layers=["mix5"], style_layers=["stem"], **kept,
+        )  # fmt: skip
 
 
 def test_several_style_images_are_refused(built: Callable[..., Built]) -> None:

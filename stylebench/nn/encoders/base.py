@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,11 @@ from stylebench.nn.encoders.normalization import (
 )
 from stylebench.nn.encoders.stages import Stage
 from stylebench.nn.encoders.weights import (
-    RANDOM,
+    Shipped,
     Source,
+    load_metadata,
     load_state,
+    random_seed,
     random_state,
     resolve_weights,
     state_digest,
@@ -49,6 +51,7 @@ class Encoder(nn.Module):
         adain_layer: tap at which statistics are exchanged.
 
     Attributes:
+        judges_only: whether it may only score what others trained; a method refuses it then.
         taps: all tap names, shallow to deep.
         channels: channels by tap.
         strides: input pixels between two neighbouring positions, by tap.
@@ -58,6 +61,7 @@ class Encoder(nn.Module):
         ValueError: on an unknown profile or tap.
     """
 
+    judges_only: ClassVar[bool] = False
     mean: Tensor
     std: Tensor
 
@@ -88,6 +92,7 @@ class Encoder(nn.Module):
         for key, values in zip(("mean", "std"), PROFILES[profile], strict=True):
             self.register_buffer(key, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.weights, self.digest = "", ""  # set by `_load`
+        self._claims: Mapping[str, str] = {}  # what the file of weights says of itself, set by `_load`
         self.calibration: str | None = None  # set by `_normalize`
         self._minimum = self._minimum_sizes()
         self.eval()
@@ -182,18 +187,20 @@ class Encoder(nn.Module):
                     f"{images.shape[2]} x {images.shape[3]}; use larger images or a shallower layer"
                 )
 
-    def _load(self, weights: str, known: Mapping[str, Source]) -> None:
+    def _load(self, weights: str, known: Mapping[str, Source | Shipped]) -> None:
         """Fill the convolutions from a named, given or (only if asked for by name) random state."""
         convs = {name: conv for stage in self._stages() for name, conv in stage.convs().items()}
         shapes: dict[str, tuple[int, ...]] = {}
         for name, conv in convs.items():
             shapes[f"{name}.weight"], shapes[f"{name}.bias"] = tuple(conv.weight.shape), tuple(conv.bias.shape)
-        if weights == RANDOM:
-            state = random_state(shapes)
+        seed = random_seed(weights)
+        if seed is not None:
+            state = random_state(shapes, seed)
             self.digest = state_digest(state)
         else:
             file = resolve_weights(weights, known)
             state, self.digest = load_state(file.path, shapes, self.name), file.digest
+            self._claims = load_metadata(file.path)
         for name, conv in convs.items():
             conv.weight.copy_(state[f"{name}.weight"])
             conv.bias.copy_(state[f"{name}.bias"])
@@ -201,6 +208,8 @@ class Encoder(nn.Module):
 
     def _normalize(self, wanted: bool, calibration: Tensor | None) -> None:
         """Scale every rectified channel to mean activation 1 if wanted, by means from the cache or measured now.
+
+        Weights whose file says that they are this encoder's, scaled on the same pictures, stay as they are.
 
         Args:
             wanted: the `normalize` option.
@@ -214,6 +223,8 @@ class Encoder(nn.Module):
                 raise ValueError("calibration needs encoder.normalize=true; leave the pictures out for a raw encoder")
             return
         self.calibration = calibration_name(calibration)
+        if self._claims.get("encoder") == self.name and self._claims.get("calibration") == self.calibration:
+            return
         settings = {"encoder": self.name, "digest": self.digest, "profile": self.profile, "pictures": self.calibration}
         groups = self.groups()
         means = load_means(settings, {group.tap: self.channels[group.tap] for group in groups})

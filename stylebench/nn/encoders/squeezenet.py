@@ -28,7 +28,7 @@ class SqueezeNetEncoder(Encoder):
     torchvision's sizes: 256 -> 125 -> 62 -> 31 -> 15. Means are measured in the geometry chosen.
 
     Args:
-        weights: `imagenet`, `random`, or the path of a torchvision state dict.
+        weights: `imagenet`, `random` (or `random-<seed>`), or the path of a torchvision state dict.
         normalize: whether to scale every tap's channels to mean activation 1 (squeezed maps stay as they are).
         content_layers: taps that content losses compare.
         style_layers: taps that style losses compare.

@@ -17,14 +17,17 @@ class FrozenConv(nn.Module):
         kernel: side of the square kernel, pixels.
         stride: pixels.
         padding: pixels on each side.
+        dilation: pixels between two taps of the kernel.
     """
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
+    ) -> None:
         super().__init__()
-        self.kernel, self.stride, self.padding = kernel, stride, padding
+        self.kernel, self.stride, self.padding, self.dilation = kernel, stride, padding, dilation
         self.padding_mode = "zeros"
         self.register_buffer("weight", torch.zeros(outputs, inputs, kernel, kernel), persistent=False)
         self.register_buffer("bias", torch.zeros(outputs), persistent=False)
@@ -33,8 +36,8 @@ class FrozenConv(nn.Module):
         """Convolve (B, inputs, H, W) into (B, outputs, H', W')."""
         if self.padding and self.padding_mode != "zeros":
             x = F.pad(x, (self.padding,) * 4, mode=self.padding_mode)  # (B, inputs, H+2p, W+2p)
-            return F.conv2d(x, self.weight, self.bias, self.stride)
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+            return F.conv2d(x, self.weight, self.bias, self.stride, dilation=self.dilation)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
 
     def size_out(self, size: int) -> int:
         """Return the output's side for an input's side, 0 where the input is too small."""
@@ -42,7 +45,8 @@ class FrozenConv(nn.Module):
             return 0  # a mirror needs something to mirror
         if self.padding_mode == "circular" and size < self.padding:
             return 0
-        return max((size + 2 * self.padding - self.kernel) // self.stride + 1, 0)
+        span = self.dilation * (self.kernel - 1) + 1
+        return max((size + 2 * self.padding - span) // self.stride + 1, 0)
 
 
 class Stage(nn.Module):

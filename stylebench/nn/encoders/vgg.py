@@ -26,7 +26,35 @@ _PUBLISHED = {  # by depth and name: the weights, and the profile that they were
 }
 
 
-class VGGEncoder(Encoder):
+class VGGShaped(Encoder):
+    """A chain of blocks of 3x3 convolutions, each rectified, with a pool after every block.
+
+    Taps are `conv<block>_<conv>`, `relu<block>_<conv>` and `pool<block>`.
+    """
+
+    def groups(self) -> list[Group]:
+        """List each rectified map with its convolution and the next one."""
+        convs = {tap: stage.conv for tap, stage in self.stages.items() if isinstance(stage, Conv)}
+        taps, chain = [tap.replace("conv", "relu") for tap in convs], list(convs.values())
+        return [Group(tap, (chain[i],), tuple(chain[i + 1 : i + 2])) for i, tap in enumerate(taps)]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the encoder in a run's record, as plain values."""
+        return {**super().describe(), "padding": self.padding, "pooling": self.pooling}
+
+    def set_geometry(self, padding: str, pooling: str) -> None:
+        """Choose what lies beyond the border and how blocks are pooled, from here on."""
+        self.padding, self.pooling = padding, pooling
+        self.name += "".join(f"_{option}" for option in (padding, pooling) if option not in ("zeros", "max"))
+        for stage in self.stages.values():
+            if isinstance(stage, Conv):
+                stage.conv.padding_mode = padding
+            elif isinstance(stage, Pool):
+                stage.pooling = pooling
+        self._minimum = self._minimum_sizes()
+
+
+class VGGEncoder(VGGShaped):
     """VGG with taps `conv<block>_<conv>`, `relu<block>_<conv>` and `pool<block>`.
 
     Papers that write "conv4_2" mean the rectified map: `relu4_2` here. The means of the normalisation are measured on
@@ -34,8 +62,8 @@ class VGGEncoder(Encoder):
 
     Args:
         depth: 16 or 19.
-        weights: `imagenet`, `caffe` (VGG-16 only: the original network in RGB order), `random`, or the path of a
-            torchvision state dict.
+        weights: `imagenet`, `caffe` (VGG-16 only: the original network in RGB order), `random` (or
+            `random-<seed>`), or the path of a torchvision state dict.
         normalize: whether to scale every channel to mean activation 1.
         content_layers: taps that content losses compare.
         style_layers: taps that style losses compare.
@@ -64,12 +92,12 @@ class VGGEncoder(Encoder):
         profile: str = "torch",
         calibration: Tensor | None = None,
     ) -> None:
-        for key, value, choices in (("padding", padding, PADDINGS), ("pooling", pooling, POOLINGS)):
-            if value not in choices:
-                raise ValueError(f"encoder.{key} expects one of {', '.join(choices)}, got {value!r}")
+        check_geometry(padding, pooling)
         if depth not in _BLOCKS:
             raise ValueError(f"encoder.depth expects 16 or 19, got {depth!r}")
-        super().__init__(f"vgg{depth}", _stages(depth), profile, content_layers, style_layers, adain_layer)
+        super().__init__(
+            f"vgg{depth}", vgg_stages(_BLOCKS[depth], _CHANNELS), profile, content_layers, style_layers, adain_layer
+        )
         published = _PUBLISHED[depth]
         self._load(weights, {name: torchvision_source(entry) for name, (entry, _) in published.items()})
         for name, (entry, trained_with) in published.items():
@@ -78,39 +106,33 @@ class VGGEncoder(Encoder):
                     f"the {name} weights of VGG-{depth} expect encoder.profile={trained_with}, got {profile}; set it so"
                 )
         self._normalize(normalize, calibration)
-        self._set_geometry(padding, pooling)
-
-    def groups(self) -> list[Group]:
-        """List each rectified map with its convolution and the next one."""
-        convs = {tap: stage.conv for tap, stage in self.stages.items() if isinstance(stage, Conv)}
-        taps, chain = [tap.replace("conv", "relu") for tap in convs], list(convs.values())
-        return [Group(tap, (chain[i],), tuple(chain[i + 1 : i + 2])) for i, tap in enumerate(taps)]
-
-    def describe(self) -> dict[str, Any]:
-        """Return what identifies the encoder in a run's record, as plain values."""
-        return {**super().describe(), "padding": self.padding, "pooling": self.pooling}
-
-    def _set_geometry(self, padding: str, pooling: str) -> None:
-        """Choose what lies beyond the border and how blocks are pooled, from here on."""
-        self.padding, self.pooling = padding, pooling
-        self.name += "".join(f"_{option}" for option in (padding, pooling) if option not in ("zeros", "max"))
-        for stage in self.stages.values():
-            if isinstance(stage, Conv):
-                stage.conv.padding_mode = padding
-            elif isinstance(stage, Pool):
-                stage.pooling = pooling
-        self._minimum = self._minimum_sizes()
+        self.set_geometry(padding, pooling)
 
 
-def _stages(depth: int) -> dict[str, Stage]:
-    """Build the chain as it was trained; `index` counts torchvision's layers."""
+def check_geometry(padding: str, pooling: str) -> None:
+    """Raise ValueError if there is no such padding or pooling."""
+    for key, value, choices in (("padding", padding, PADDINGS), ("pooling", pooling, POOLINGS)):
+        if value not in choices:
+            raise ValueError(f"encoder.{key} expects one of {', '.join(choices)}, got {value!r}")
+
+
+def vgg_stages(blocks: Sequence[int], channels: Sequence[int]) -> dict[str, Stage]:
+    """Build the chain, padded by zeros and max-pooled; layers are counted as torchvision does.
+
+    Args:
+        blocks: convolutions of each block.
+        channels: of each block.
+
+    Returns:
+        The stages by tap name.
+    """
     stages: dict[str, Stage] = {}
     inputs, index = 3, 0
-    for block, (convs, channels) in enumerate(zip(_BLOCKS[depth], _CHANNELS, strict=True), start=1):
+    for block, (convs, outputs) in enumerate(zip(blocks, channels, strict=True), start=1):
         for number in range(1, convs + 1):
-            stages[f"conv{block}_{number}"] = Conv(index, FrozenConv(inputs, channels, 3, padding=1), relu=False)
-            stages[f"relu{block}_{number}"] = Relu(channels)
-            inputs, index = channels, index + 2
-        stages[f"pool{block}"] = Pool(channels, 2)
+            stages[f"conv{block}_{number}"] = Conv(index, FrozenConv(inputs, outputs, 3, padding=1), relu=False)
+            stages[f"relu{block}_{number}"] = Relu(outputs)
+            inputs, index = outputs, index + 2
+        stages[f"pool{block}"] = Pool(outputs, 2)
         index += 1
     return stages

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import safetensors
 import torch
 from filelock import FileLock
 from torch import Tensor
@@ -23,6 +24,9 @@ RANDOM = "random"
 _TIMEOUT_S = 30.0  # without a byte
 _CHUNK = 1 << 20  # bytes
 _NAMED_AT_MOST = 3  # keys in a message
+_SAFETENSORS = ".safetensors"
+_STORED = (torch.float16, torch.bfloat16, torch.float32)  # what a safetensors file of weights may hold
+_SEEDS = 2**63  # seeds of a generator are smaller
 
 
 class Source(NamedTuple):
@@ -35,6 +39,13 @@ class Source(NamedTuple):
     def file_name(self) -> str:
         """The name in torch hub's cache."""
         return Path(urllib.parse.urlparse(self.url).path).name
+
+
+class Shipped(NamedTuple):
+    """A file of weights that is part of the package, and its whole SHA-256."""
+
+    path: Path
+    digest: str
 
 
 class WeightFile(NamedTuple):
@@ -62,19 +73,43 @@ def torchvision_source(entry: WeightsEnum) -> Source:
     return Source(entry.url, found.group(1))
 
 
-def resolve_weights(weights: str, known: Mapping[str, Source], key: str = "encoder.weights") -> WeightFile:
-    """Return the file of weights, downloading a known one that torch hub's cache does not have.
+def random_seed(weights: str, key: str = "encoder.weights") -> int | None:
+    """Return the seed that `random` (0) or `random-<seed>` asks for, None where `weights` is something else.
+
+    Args:
+        weights: what the configuration says.
+        key: the configuration key, for messages.
+
+    Raises:
+        ValueError: if what follows `random-` is no seed, and no file is called so.
+    """
+    if weights == RANDOM:
+        return 0
+    head, _, tail = weights.partition("-")
+    if head != RANDOM or "-" not in weights:
+        return None
+    if re.fullmatch("[0-9]{1,19}", tail) and int(tail) < _SEEDS:
+        return int(tail)
+    if Path(weights).is_file():
+        return None
+    raise ValueError(
+        f"{key} expects {RANDOM}-<seed> with a whole number from 0 to {_SEEDS - 1}, such as {RANDOM}-1, got {weights!r}"
+    )
+
+
+def resolve_weights(weights: str, known: Mapping[str, Source | Shipped], key: str = "encoder.weights") -> WeightFile:
+    """Return the file of weights, downloading a published one that torch hub's cache does not have.
 
     Args:
         weights: a name out of `known`, or the path of a file.
-        known: published weights by name.
+        known: published and shipped weights by name.
         key: the configuration key, for messages.
 
     Returns:
         The file and its digest. A named file's digest is checked, a given path's is taken as it is.
 
     Raises:
-        FileNotFoundError: if `weights` is neither.
+        FileNotFoundError: if `weights` is neither, or the package's own file is missing.
         DamagedFileError: if a file has another digest than its name promises.
         RuntimeError: if the download fails.
     """
@@ -82,11 +117,13 @@ def resolve_weights(weights: str, known: Mapping[str, Source], key: str = "encod
         path = Path(weights).expanduser()
         if not path.is_file():
             raise FileNotFoundError(
-                f"{key} expects {', '.join(known)}, {RANDOM} or the path of a file of weights, found no file {path}; "
+                f"{key} expects {', '.join([*known, RANDOM])} or the path of a file of weights, found no file {path}; "
                 f"set {key} to one of these"
             )
         return WeightFile(path, file_digest(path))
     source = known[weights]
+    if isinstance(source, Shipped):
+        return _check_shipped(source, key)
     path = Path(torch.hub.get_dir()) / "checkpoints" / source.file_name
     if not path.is_file():
         _fetch(source, path, key)
@@ -97,6 +134,20 @@ def resolve_weights(weights: str, known: Mapping[str, Source], key: str = "encod
             f"downloaded anew, or set {key} to the path of another"
         )
     return WeightFile(path, digest)
+
+
+def _check_shipped(source: Shipped, key: str) -> WeightFile:
+    """Return the package's own file if it is the one that the code was made with."""
+    way_out = f"reinstall stylebench, or set {key} to the path of a copy"
+    if not source.path.is_file():
+        raise FileNotFoundError(f"the installation is incomplete: it has no {source.path}; {way_out}")
+    digest = file_digest(source.path)
+    if digest != source.digest:
+        raise DamagedFileError(
+            f"the installation is damaged: {source.path} should have the SHA-256 {source.digest or '(none recorded)'}, "
+            f"found {digest}; {way_out}"
+        )
+    return WeightFile(source.path, digest)
 
 
 def _fetch(source: Source, path: Path, key: str) -> None:
@@ -133,10 +184,10 @@ def _download(source: Source, file: IO[bytes]) -> None:
 
 
 def load_state(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str) -> dict[str, Tensor]:
-    """Read an encoder's convolutions from a torchvision state dict, whose classifier is left out.
+    """Read an encoder's convolutions from a state dict of torchvision (whose classifier is left out) or ours.
 
     Args:
-        path: the file.
+        path: the file: safetensors if it is named so, else written by `torch.save`.
         shapes: the tensors that the encoder needs.
         name: of the encoder, for messages.
 
@@ -145,8 +196,9 @@ def load_state(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str) -> 
 
     Raises:
         ValueError: if the file holds something else, such as another architecture's weights, or non-finite numbers.
+        DamagedFileError: if it cannot be read.
     """
-    state = read_pickle(path)
+    state = _read_safetensors(path)[0] if _is_safetensors(path) else read_pickle(path)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} should hold a state dict of {name} (tensors by name), found {type(state).__name__}")
     found = {key: tuple(value.shape) for key, value in state.items() if not key.startswith("classifier.")}
@@ -173,6 +225,45 @@ def load_state(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str) -> 
     if broken:
         raise ValueError(f"{path} should hold finite numbers, found others in {_some(broken)}; get it anew")
     return tensors
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """Read what a file of weights says of itself.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The texts in a safetensors file's header; nothing for other files, which have no place for it.
+
+    Raises:
+        DamagedFileError: if it cannot be read.
+    """
+    return _read_safetensors(path)[1] if _is_safetensors(path) else {}
+
+
+def _is_safetensors(path: Path) -> bool:
+    return path.suffix.lower() == _SAFETENSORS
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return tensors and metadata."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+            metadata = dict(file.metadata() or {})
+    except safetensors.SafetensorError as error:
+        raise DamagedFileError(
+            f"{path} cannot be read as safetensors: {error}; it is truncated, damaged, or another kind of file; get it "
+            "anew"
+        ) from error
+    others = [f"{key} {tensor.dtype}" for key, tensor in state.items() if tensor.dtype not in _STORED]
+    if others:
+        raise ValueError(
+            f"{path} should hold float16, bfloat16 or float32 weights, found {_some(others)}; convert them, or choose "
+            "another file"
+        )
+    return state, metadata
 
 
 def _some(entries: list[str]) -> str:

@@ -15,7 +15,7 @@ from stylebench.nn.encoders import Encoder, SqueezeNetEncoder, VGGEncoder
 CONFIGS = sorted((Path(stylebench.conf.__path__[0]) / "encoder").glob("*.yaml"))
 
 
-@pytest.fixture(params=["vgg16", "squeezenet"])
+@pytest.fixture(params=["vgg16", "squeezenet", "compact", "judge"])
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Encoder)
@@ -157,6 +157,10 @@ def test_encoder_construction_leaves_the_global_random_state_alone_and_repeats(
     assert torch.equal(torch.get_rng_state(), before)
     assert again.digest == squeezenet.digest
     assert len(again.digest) == 64
+    assert squeeze("random-0").digest == squeezenet.digest
+    other = squeeze("random-1")
+    assert other.digest != squeezenet.digest
+    assert other.describe()["weights"] == "random-1"
 
 
 def test_encoder_describes_itself_in_plain_values(vgg16: VGGEncoder, squeezenet: SqueezeNetEncoder) -> None:
@@ -180,12 +184,24 @@ def test_encoder_describes_itself_in_plain_values(vgg16: VGGEncoder, squeezenet:
 def test_encoder_configs_build_and_every_key_has_a_comment(path: Path) -> None:
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith(("#", "_target_"))]
     assert all("#" in line for line in lines)
-    encoder = instantiate(OmegaConf.load(path), weights="random", normalize=False, _convert_="all")
+    config = OmegaConf.load(path)
+    options = {"normalize": False} if "normalize" in config else {"calibration": torch.zeros(1, 3, 32, 32).byte()}
+    encoder = instantiate(config, weights="random", _convert_="all", **options)
     assert isinstance(encoder, Encoder)
+    assert encoder.describe()["style_layers"] == config.style_layers
     assert encoder.adain_layer in encoder.taps
     assert encoder.strides[encoder.adain_layer] == 8
 
 
 def test_encoder_configs_are_all_there() -> None:
     names = {path.stem for path in CONFIGS}
-    assert names >= {"squeezenet", "vgg16", "vgg19", "vgg16_raw", "vgg19_raw", "vgg16_caffe"}
+    assert names >= {
+        "compact",
+        "compact_judge",
+        "squeezenet",
+        "vgg16",
+        "vgg19",
+        "vgg16_raw",
+        "vgg19_raw",
+        "vgg16_caffe",
+    }

@@ -8,11 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torchvision.models import SqueezeNet1_0_Weights, VGG16_Weights
 
 from stylebench.files import DamagedFileError
-from stylebench.nn.encoders.weights import Source, load_state, random_state, resolve_weights, torchvision_source
+from stylebench.nn.encoders.weights import (
+    Shipped,
+    Source,
+    load_metadata,
+    load_state,
+    random_seed,
+    random_state,
+    resolve_weights,
+    torchvision_source,
+)
 
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -125,6 +135,39 @@ def test_resolve_weights_takes_a_path_or_says_what_there_is(tmp_path: Path) -> N
         resolve_weights(str(tmp_path / "gone.pth"), known)
 
 
+def test_resolve_weights_of_the_package_must_be_the_file_that_was_shipped(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"incomplete: it has no .*net\.safetensors; reinstall stylebench"):
+        resolve_weights("shipped", {"shipped": Shipped(path, DIGEST)})
+    path.write_bytes(CONTENT)
+    assert resolve_weights("shipped", {"shipped": Shipped(path, DIGEST)}) == (path, DIGEST)
+    for digest, shown in (("0" * 64, "0" * 64), (DIGEST[:8], DIGEST[:8]), ("", r"\(none recorded\)")):
+        with pytest.raises(DamagedFileError, match=rf"SHA-256 {shown}, found {DIGEST}; reinstall stylebench, or set"):
+            resolve_weights("shipped", {"shipped": Shipped(path, digest)})
+
+
+def test_random_seed_reads_seeds_and_leaves_names_and_paths() -> None:
+    assert random_seed("random") == random_seed("random-0") == 0
+    assert random_seed("random-17") == 17
+    assert random_seed(f"random-{2**63 - 1}") == 2**63 - 1
+    for name in ("imagenet", "shipped", "randomly.pth", "nets/random-x", "random_1"):
+        assert random_seed(name) is None
+
+
+@pytest.mark.parametrize(
+    "weights", ["random-", "random--1", "random-x", "random-1.5", "random- 1", "random-1\n", f"random-{2**63}"]
+)
+def test_random_seed_refuses_what_is_no_seed(weights: str) -> None:
+    with pytest.raises(ValueError, match=r"encoder\.weights expects random-<seed> with a whole number from 0 to .*got"):
+        random_seed(weights)
+
+
+def test_random_seed_leaves_a_file_of_such_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "random-net.pth").write_bytes(CONTENT)
+    assert random_seed("random-net.pth") is None
+
+
 SHAPES = {"features.0.weight": (2, 3, 3, 3), "features.0.bias": (2,)}
 
 
@@ -163,6 +206,56 @@ def test_load_state_refuses_a_damaged_file(tmp_path: Path) -> None:
     (tmp_path / "net.pth").write_bytes(CONTENT)
     with pytest.raises(DamagedFileError, match=r"net\.pth cannot be read"):
         load_state(tmp_path / "net.pth", SHAPES, "net")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_load_state_reads_safetensors_and_their_metadata(dtype: torch.dtype, tmp_path: Path) -> None:
+    state = {key: torch.full(shape, 0.3, dtype=dtype) for key, shape in SHAPES.items()}
+    path = tmp_path / "net.safetensors"
+    safetensors.torch.save_file(state, path, {"encoder": "net"})
+    found = load_state(path, SHAPES, "net")
+    assert all(tensor.dtype == torch.float32 for tensor in found.values())
+    assert all(torch.equal(found[key], tensor.float()) for key, tensor in state.items())
+    assert load_metadata(path) == {"encoder": "net"}
+    safetensors.torch.save_file(state, path)
+    assert load_metadata(path) == load_metadata(tmp_path / "net.pth") == {}
+
+
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        ({"features.0.weight": torch.zeros(2, 3, 3, 3)}, r"missing: features\.0\.bias"),
+        ({}, r"missing: features\.0\.weight, features\.0\.bias"),
+        ({key: torch.zeros(7) for key in SHAPES}, r"features\.0\.weight \(7,\) instead of \(2, 3, 3, 3\)"),
+        ({**{key: torch.zeros(shape) for key, shape in SHAPES.items()}, "x": torch.zeros(1)}, "unexpected: x"),
+        ({key: torch.full(shape, 1e5).half() for key, shape in SHAPES.items()}, "finite numbers, found others"),
+        (
+            {key: torch.zeros(shape, dtype=torch.float64) for key, shape in SHAPES.items()},
+            r"float16, bfloat16 or float32 weights, found features\.0\.bias torch\.float64",
+        ),
+    ],
+)
+def test_load_state_says_what_differs_in_safetensors(
+    saved: dict[str, torch.Tensor], message: str, tmp_path: Path
+) -> None:
+    safetensors.torch.save_file(saved, tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=message):
+        load_state(tmp_path / "net.safetensors", SHAPES, "net")
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, -1])
+def test_load_state_refuses_damaged_safetensors(kept: int, tmp_path: Path) -> None:
+    whole = safetensors.torch.save({key: torch.zeros(shape) for key, shape in SHAPES.items()})
+    (tmp_path / "net.safetensors").write_bytes(whole[:kept])
+    for read in (lambda path: load_state(path, SHAPES, "net"), load_metadata):
+        with pytest.raises(DamagedFileError, match=r"net\.safetensors cannot be read as safetensors: .*get it anew"):
+            read(tmp_path / "net.safetensors")
+
+
+def test_load_state_refuses_another_kind_of_file_named_safetensors(tmp_path: Path) -> None:
+    torch.save({key: torch.zeros(shape) for key, shape in SHAPES.items()}, tmp_path / "net.safetensors")
+    with pytest.raises(DamagedFileError, match="damaged, or another kind of file"):
+        load_state(tmp_path / "net.safetensors", SHAPES, "net")
 
 
 def test_random_state_is_seeded_and_scaled_for_relu() -> None:

@@ -1,0 +1,1 @@
+"""The recipe of the encoders that ship with the package."""

@@ -1,0 +1,56 @@
+"""The encoder that ships with the package, trained by this project on nothing but its own renderers.
+
+Source: experiments/compact/ (recipe, measurements and what the features are good for).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from stylebench.nn.encoders.vgg import VGGShaped, check_geometry, vgg_stages
+from stylebench.nn.encoders.weights import Shipped
+
+_BLOCKS = (2, 2, 2, 2, 1)  # convolutions of each block
+_CHANNELS = (24, 48, 96, 144, 176)
+SHIPPED = Path(__file__).with_name("compact.safetensors")
+_DIGEST = "a35a4e006846841e0127351bdac05b2a8f2e92f4fb6031d912d329a7caf10fcd"
+
+
+class CompactEncoder(VGGShaped):
+    """A small VGG: blocks of 2, 2, 2, 2 and 1 convolutions of 24, 48, 96, 144 and 176 channels, strides 1 .. 16.
+
+    Its taps are named as VGG's. Every rectified channel has mean activation 1. In records its name ends with the first
+    8 digits of its weights' digest, before what the geometry adds: `compact-1a2b3c4d_reflect`.
+
+    Args:
+        weights: `shipped`, `random` (or `random-<seed>`), or the path of a file of weights.
+        content_layers: taps that content losses compare.
+        style_layers: taps that style losses compare.
+        adain_layer: tap at which statistics are exchanged.
+        padding: what lies beyond the border: `zeros` (as trained), `reflect`, `replicate` or `circular`.
+        pooling: `max` (as trained) or `avg`.
+        calibration: (N, 3, H, W) uint8 pictures to measure mean activations on; None for the built-in ones.
+
+    Raises:
+        ValueError: on an unknown option or tap, or weights of another network.
+        FileNotFoundError: if there is no file of weights at the path, or in the installation.
+    """
+
+    def __init__(
+        self,
+        weights: str,
+        content_layers: Sequence[str],
+        style_layers: Sequence[str],
+        adain_layer: str,
+        padding: str = "zeros",
+        pooling: str = "max",
+        calibration: Tensor | None = None,
+    ) -> None:
+        check_geometry(padding, pooling)
+        stages = vgg_stages(_BLOCKS, _CHANNELS)
+        super().__init__("compact", stages, "torch", content_layers, style_layers, adain_layer)
+        self._load(weights, {"shipped": Shipped(SHIPPED, _DIGEST)})
+        self._normalize(True, calibration)
+        self.name += f"-{self.digest[:8]}"
+        self.set_geometry(padding, pooling)
