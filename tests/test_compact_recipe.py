@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from experiments.compact.objectives import DESIGNS, contrast, dense_contrast, lo
 from experiments.compact.pictures import PLANS, SCENES, STYLES, TRAITS, Pictures, Plan, pictures
 from experiments.compact.styles import HIDDEN, LEAST_DISTANCE, POOLS, chosen, nearest_held_out
 from experiments.compact.textures import FAMILIES, textures
-from experiments.compact.train import Settings, export, train
+from experiments.compact.train import export, train
 from experiments.compact.views import crops, degrade, recolor
 from stylebench.data import filterstyle, procstyle
 from stylebench.data.procstyle.styles import Style, style_digest
@@ -34,9 +33,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("world", list(LEAST_DISTANCE))
 def test_styles_that_are_trained_on_keep_their_distance_from_named_and_hidden_ones(encoder: str, world: str) -> None:
-    kind, each = ("blocks", STYLES) if world == "procstyle" else ("filters", 1)
-    plans = [plan for plan in PLANS.values() if plan.encoder == encoder]
-    wanted = each * max(plan.used(kind) + getattr(plan, kind) for plan in plans)  # all that the recipe draws
+    plan = PLANS[encoder]
+    wanted = plan.blocks * STYLES if world == "procstyle" else plan.filters  # all that the recipe draws
     numbers = chosen(encoder, world, wanted)
     assert len(set(numbers)) == wanted
     assert nearest_held_out(POOLS[encoder], world, numbers).min() >= LEAST_DISTANCE[world]
@@ -95,16 +93,6 @@ def test_pictures_are_read_back_as_they_were_rendered(tmp_path: object, drawn: P
     assert torch.equal(first.scenes, second.scenes)
     assert torch.equal(first.filtered, second.filtered)
     assert not torch.equal(first.scenes[0, 0, 0], drawn.scenes[0, 0, 0])
-
-
-def test_a_later_plan_goes_on_where_the_first_one_ended(tmp_path: object, drawn: Pictures) -> None:
-    first = Plan("compact", blocks=3, leaves=3, textures=6, filters=6)
-    later = pictures(replace(first, blocks=1, filters=1, after=first), tmp_path)  # type: ignore[arg-type]
-    assert later.styles[0, 1:].tolist() == chosen("compact", "procstyle", 4 * STYLES)[3 * STYLES + 1 :]
-    semantic = procstyle.scene_labels(procstyle.draw_scenes(["compact-3-0"]), 64).semantic[0]
-    assert torch.equal(later.semantic[0, 0], semantic.to(torch.uint8))
-    for mine, other in ((later.surfaces[:3], drawn.surfaces[:3]), (later.surfaces[3:], drawn.surfaces[3:])):
-        assert not any(torch.equal(a, b) for a in mine for b in other)
 
 
 def test_textures_depend_on_their_place_alone_and_have_edges_as_photographs_do() -> None:
@@ -211,8 +199,7 @@ def test_training_stops_and_goes_on_as_if_it_had_not_stopped(
     folders = [tmp_path / name for name in ("whole", "parts")]  # type: ignore[operator]
     for folder in folders:
         folder.mkdir()
-    settings = Settings(encoder, "small", encoder, "", batches=4, rate=3e-3, seed=0)
-    train(settings, folders[0])
+    train(encoder, "small", 4, 3e-3, 0, folders[0])
     real = recipe.losses
     calls = []
 
@@ -224,13 +211,13 @@ def test_training_stops_and_goes_on_as_if_it_had_not_stopped(
 
     monkeypatch.setattr(recipe, "losses", broken)
     with pytest.raises(KeyboardInterrupt):
-        train(settings, folders[1])
+        train(encoder, "small", 4, 3e-3, 0, folders[1])
     monkeypatch.setattr(recipe, "losses", real)
-    train(settings, folders[1])
+    train(encoder, "small", 4, 3e-3, 0, folders[1])
     states = [load_file(folder / f"{encoder}.safetensors") for folder in folders]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     with pytest.raises(ValueError, match="of another run"):
-        train(replace(settings, batches=6), folders[1])
+        train(encoder, "small", 6, 3e-3, 0, folders[1])
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -292,6 +279,8 @@ def test_probe_tells_apart_what_a_line_can() -> None:
 
 
 def test_style_parameters_without_meaning_do_not_count_in_distances() -> None:
+    from dataclasses import replace
+
     from experiments.compact.styles import _proc_vectors
 
     style = procstyle.NAMED_STYLES["flat"]

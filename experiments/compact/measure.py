@@ -44,7 +44,8 @@ ROWS = ("trained", "random", "squeezenet")
 MEASURES = {
     "style": "named style, linear probe",
     "style_matched": "the same after color matching",
-    "object": "main object, linear probe",
+    "object": "main object in `photo`, linear probe",
+    "object_styles": "the same in `photo` and the named styles",
     "textures": "textures (10 classes), nearest neighbor",
     "domains": "PACS domains (4), nearest neighbor",
     "filters": "FilterStyle's filters (8) on photographs, nearest neighbor",
@@ -116,7 +117,8 @@ def measure(encoder: Encoder, pictures: "_Real", ranks: dict[str, Tensor]) -> di
     return {
         "style": style_probe(encoder, matched=False),
         "style_matched": style_probe(encoder, matched=True),
-        "object": object_probe(encoder),
+        "object": object_probe(encoder, styled=False),
+        "object_styles": object_probe(encoder, styled=True),
         "textures": nearest_neighbor(style_distances(encoder, pictures.textures), *pictures.texture_labels),
         "domains": nearest_neighbor(style_distances(encoder, pictures.domains), *pictures.domain_labels),
         "filters": nearest_neighbor(style_distances(encoder, pictures.filtered), *pictures.filter_labels),

@@ -38,7 +38,6 @@ class Plan:
         leaves: dead-leaves pictures.
         textures: pictures of `textures`.
         filters: filter styles, `FILTERED` pictures each.
-        after: the plan of the same encoder whose scenes and styles this one goes on after; None for the first.
     """
 
     encoder: str
@@ -46,17 +45,10 @@ class Plan:
     leaves: int
     textures: int
     filters: int
-    after: "Plan | None" = None
-
-    def used(self, kind: str) -> int:
-        """Return how many of a kind earlier plans have taken."""
-        return 0 if self.after is None else self.after.used(kind) + int(getattr(self.after, kind))
 
 
-_FIRST = Plan("compact", blocks=750, leaves=2500, textures=5000, filters=800)
 PLANS = {
-    "compact": _FIRST,
-    "compact_more": Plan("compact", blocks=1500, leaves=1000, textures=2000, filters=400, after=_FIRST),
+    "compact": Plan("compact", blocks=750, leaves=2500, textures=5000, filters=800),
     "compact_judge": Plan("compact_judge", blocks=400, leaves=1200, textures=2400, filters=400),
 }
 
@@ -113,19 +105,14 @@ def pictures(plan: Plan, folder: Path) -> Pictures:
 
 def _render(plan: Plan) -> Pictures:
     seed = list(POOLS).index(plan.encoder) + 1
-    leaves_seed = seed if plan.after is None else seed + len(POOLS) * plan.used("leaves")
     blocks = _blocks(plan)
-    surface, family = textures(plan.textures, SIDE, seed, first=plan.used("textures"))
-    surfaces = torch.cat([dead_leaves(plan.leaves, SIDE, leaves_seed), surface])
+    surface, family = textures(plan.textures, SIDE, seed)
+    surfaces = torch.cat([dead_leaves(plan.leaves, SIDE, seed), surface])
     families = torch.cat([torch.full((plan.leaves,), len(FAMILIES)), family])
     generator = torch.Generator().manual_seed(seed)
     unfiltered = torch.randint(len(surfaces), (plan.filters, FILTERED), generator=generator)
     filtered = []
-    for number, places in zip(
-        chosen(plan.encoder, "filterstyle", plan.used("filters") + plan.filters)[plan.used("filters") :],
-        unfiltered,
-        strict=True,
-    ):
+    for number, places in zip(chosen(plan.encoder, "filterstyle", plan.filters), unfiltered, strict=True):
         style = filterstyle.prior_style(number, POOLS[plan.encoder])
         filtered.append(
             filterstyle.apply_style(surfaces[places], style, range(number * FILTERED, (number + 1) * FILTERED))
@@ -137,13 +124,11 @@ def _render(plan: Plan) -> Pictures:
 
 def _blocks(plan: Plan) -> dict[str, Tensor]:
     """Render scenes; in every second block one of the styles is `photo`."""
-    start = plan.used("blocks")
-    numbers = torch.tensor(chosen(plan.encoder, "procstyle", (start + plan.blocks) * STYLES)[start * STYLES :])
-    numbers = numbers.view(plan.blocks, STYLES)
+    numbers = torch.tensor(chosen(plan.encoder, "procstyle", plan.blocks * STYLES)).view(plan.blocks, STYLES)
     numbers[::2, 0] = -1
     parts: dict[str, list[Tensor]] = {key: [] for key in ("scenes", "traits", "semantic", "main", "shapes")}
     for block in range(plan.blocks):
-        keys = [f"{plan.encoder}-{start + block}-{place}" for place in range(SCENES)]
+        keys = [f"{plan.encoder}-{block}-{place}" for place in range(SCENES)]
         scenes = procstyle.draw_scenes(keys)
         styles = [
             procstyle.PHOTO if number < 0 else procstyle.prior_style(number, POOLS[plan.encoder])

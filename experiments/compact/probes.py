@@ -13,7 +13,7 @@ from stylebench.nn.encoders.base import Encoder
 
 _SIDE, _BATCH = 64, 50
 _STYLE_SCENES = (120, 100)  # for fitting and for testing, each in all eight named styles
-_OBJECT_SCENES = (6000, 1000)  # each in `photo` or one named style
+_OBJECT_SCENES = (6000, 1000)  # for fitting and for testing, each in one style
 _DECAYS = (1e-3, 1e-2, 3e-2)  # tried on a fifth of the scenes for fitting
 _OBJECT_STRIDE = 8  # objects are read from this stride on
 _LEAST_VARIANCE = 1e-5
@@ -36,21 +36,22 @@ def style_probe(encoder: Encoder, matched: bool) -> float:
     return _probe(*parts)
 
 
-def object_probe(encoder: Encoder) -> float:
-    """Name the main object, on means, deviations and maxima at all rectified maps of stride 8 and more.
+def object_probe(encoder: Encoder, styled: bool) -> float:
+    """Name the main object, the one with the largest visible area.
 
-    Maps beyond the deepest style layer do not count.
+    Read from means, deviations and maxima at all rectified maps of stride 8 and more, up to the deepest style layer.
 
     Args:
         encoder: frozen.
+        styled: in `photo` and the eight named styles, fitted on all of them together; else in `photo`.
 
     Returns:
-        Accuracy on scenes that were not fitted, in `photo` and the eight named styles, in [0, 1].
+        Accuracy on scenes that were not fitted, in [0, 1].
     """
     reached = encoder.taps[: 1 + max(encoder.taps.index(layer) for layer in encoder.style_layers)]
     layers = [group.tap for group in encoder.groups() if encoder.strides[group.tap] >= _OBJECT_STRIDE]
     parts = []
-    for images, labels in _scenes():
+    for images, labels in _scenes(styled):
         parts += [_features(encoder, images, [layer for layer in layers if layer in reached], peaks=True), labels]
     return _probe(*parts)
 
@@ -74,9 +75,9 @@ def _palette() -> Tensor:
 
 
 @functools.cache
-def _scenes() -> list[tuple[Tensor, Tensor]]:
+def _scenes(styled: bool) -> list[tuple[Tensor, Tensor]]:
     """Render pictures and main objects, for fitting and for testing."""
-    styles = [procstyle.PHOTO, *procstyle.NAMED_STYLES.values()]
+    styles = [procstyle.PHOTO, *(procstyle.NAMED_STYLES.values() if styled else ())]
     parts = []
     for part, count in zip(("fit", "test"), _OBJECT_SCENES, strict=True):
         scenes = procstyle.draw_scenes([f"probe-object-{part}-{i}" for i in range(count)])

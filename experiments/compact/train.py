@@ -1,6 +1,6 @@
 """Train an encoder of the package on renders, and write its weights.
 
-    python -m experiments.compact.train --encoder compact --batches 6000 --output outputs/compact/first
+    python -m experiments.compact.train --encoder compact --output outputs/compact/final
 
 Continues where an interrupted run stopped. Writes `metrics.csv`, `state.pt` and `<encoder>.safetensors`, whose SHA-256
 is the encoder's name in records.
@@ -11,7 +11,6 @@ import csv
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -39,8 +38,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train an encoder of the package on renders.")
     parser.add_argument("--encoder", choices=list(TAPS), default="compact")
     parser.add_argument("--design", choices=list(DESIGNS), default="all")
-    parser.add_argument("--pictures", choices=list(PLANS), help="by default those of the encoder's first plan")
-    parser.add_argument("--after", type=Path, help="folder of a finished run whose weights are trained on")
     parser.add_argument("--batches", type=int, default=6000)
     parser.add_argument("--rate", type=float, default=_LEARNING_RATE, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
@@ -49,63 +46,28 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.output.mkdir(parents=True, exist_ok=True)
-    settings = Settings(
-        encoder=options.encoder,
-        design=options.design,
-        pictures=options.pictures or options.encoder,
-        after="" if options.after is None else str(options.after),
-        batches=options.batches,
-        rate=options.rate,
-        seed=options.seed,
-    )
-    train(settings, options.output)
+    train(options.encoder, options.design, options.batches, options.rate, options.seed, options.output)
     path = options.output / f"{options.encoder}.safetensors"
     _log.info("%s-%s: %s, %d bytes", options.encoder, file_digest(path)[:8], path, path.stat().st_size)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What decides a run.
-
-    Attributes:
-        encoder: key of `network.TAPS`.
-        design: key of `objectives.DESIGNS`.
-        pictures: key of `pictures.PLANS`, of the same encoder.
-        after: folder of the finished run that this one goes on from, with an optimizer of its own; "" to start anew.
-        batches: length of the run.
-        rate: highest learning rate of the one cycle.
-        seed: of weights and batches.
-    """
-
-    encoder: str
-    design: str
-    pictures: str
-    after: str
-    batches: int
-    rate: float
-    seed: int
-
-
-def train(settings: Settings, output: Path) -> None:
+def train(encoder: str, design: str, batches: int, rate: float, seed: int, output: Path) -> None:
     """Train for a number of batches and write the weights.
 
     Args:
-        settings: of the run.
+        encoder: key of `network.TAPS`.
+        design: key of `objectives.DESIGNS`.
+        batches: length of the run.
+        rate: highest learning rate of the one cycle.
+        seed: of weights and batches.
         output: folder, continued if it holds the state of the same run.
-
-    Raises:
-        ValueError: if the pictures are another encoder's, or the folder holds another run.
     """
-    encoder, batches, rate, seed = settings.encoder, settings.batches, settings.rate, settings.seed
-    if PLANS[settings.pictures].encoder != encoder:
-        raise ValueError(f"the pictures {settings.pictures} are not for {encoder}; choose others")
-    drawn = pictures(PLANS[settings.pictures], output.parent / "pictures")
-    plan = DESIGNS[settings.design]
+    settings = {"encoder": encoder, "design": design, "batches": batches, "rate": rate, "seed": seed}
+    drawn = pictures(PLANS[encoder], output.parent / "pictures")
+    plan = DESIGNS[design]
     torch.manual_seed(seed)
     frozen = blank(encoder, pooling=plan.pooling)
     trainee = Trainee(frozen, TAPS[encoder]).to(memory_format=_MEMORY[encoder])
-    if settings.after:
-        trainee.load_state_dict(read_pickle(Path(settings.after) / "state.pt")["trainee"])
     optimizer = torch.optim.AdamW(trainee.parameters(), lr=rate, weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, batches, pct_start=0.05)
     start = _restore(output / "state.pt", settings, trainee, optimizer, schedule)
@@ -173,14 +135,14 @@ def _write_line(path: Path, batch: int, seconds: float, means: dict[str, float])
 
 def _save(
     path: Path,
-    settings: Settings,
+    settings: dict[str, object],
     batch: int,
     trainee: Trainee,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
 ) -> None:
     state = {
-        "settings": asdict(settings),
+        "settings": settings,
         "batch": batch,
         "trainee": trainee.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -192,7 +154,7 @@ def _save(
 
 def _restore(
     path: Path,
-    settings: Settings,
+    settings: dict[str, object],
     trainee: Trainee,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -205,7 +167,7 @@ def _restore(
     if not path.is_file():
         return 0
     state = read_pickle(path)
-    if state["settings"] != asdict(settings):
+    if state["settings"] != settings:
         raise ValueError(f"{path} is of another run, {state['settings']}; choose another --output")
     trainee.load_state_dict(state["trainee"])
     optimizer.load_state_dict(state["optimizer"])
