@@ -26,7 +26,7 @@ from stylebench.nn.encoders.normalization import Group, calibration_name, fold_m
 
 _LEARNING_RATE, _DECAY = 3e-3, 0.05
 _CLIP = 10.0  # of the gradient's norm
-_QUIET = 0.01  # of a layer's median mean activation
+_QUIET = 0.05  # of a layer's median mean activation
 _EVERY = 100  # batches between two lines of metrics and two checkpoints
 _MEMORY = {"compact": torch.channels_last, "compact_judge": torch.contiguous_format}  # whichever is faster on a CPU
 _log = logging.getLogger("compact")

@@ -14,7 +14,7 @@ from stylebench.nn.encoders.weights import Shipped
 _BLOCKS = (2, 2, 2, 2, 1)  # convolutions of each block
 _CHANNELS = (24, 48, 96, 144, 176)
 SHIPPED = Path(__file__).with_name("compact.safetensors")
-_DIGEST = "a35a4e006846841e0127351bdac05b2a8f2e92f4fb6031d912d329a7caf10fcd"
+_DIGEST = "4a5d639a9f8fc4104c38881d084d1923c5fa65c745450843a4c7d60fa391abf0"
 
 
 class CompactEncoder(VGGShaped):

@@ -17,7 +17,7 @@ from stylebench.nn.encoders.stages import Conv, FrozenConv, Pool, Stage
 from stylebench.nn.encoders.weights import Shipped
 
 SHIPPED = Path(__file__).with_name("compact_judge.safetensors")
-_DIGEST = "718cdeff4b649eea32a5d40c5f25aa9fdb7a3d21cddabea6051a4e833699245a"
+_DIGEST = "fe4de1a23421aff49083b718f57e2fc0bdad342155791f09d50170789dc2aecc"
 _MIXES = (  # squeezed channels; channels seen by a pixel, its neighbors, and neighbors two pixels apart
     ((16, (16, 24, 24)),),
     ((32, (32, 48, 48)), (32, (32, 48, 48))),
