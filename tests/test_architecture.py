@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "stylebench"
 LONGEST_FILE = 400
 LAYERS = {   # a layer may import those with a smaller number, and its own
-    "cores": 0, "files": 0, "help": 0, "messages": 0, "arguments": 1, "functional": 1, "nn": 2, "trusted": 3, "data": 3,
+    "benchmark": 0, "cores": 0, "files": 0, "help": 0, "messages": 0, "arguments": 1, "functional": 1, "nn": 2,
+    "trusted": 3, "data": 3,
     "loading": 4, "metrics": 4, "export": 5, "stylize": 5, "methods": 5, "loggers": 6, "callbacks": 7, "prepare": 8,
     "report": 8, "resume": 8, "profile": 8, "run": 9, "cli": 10, "__main__": 11,
 }  # fmt: skip
@@ -48,6 +50,24 @@ def test_imports_point_down() -> None:
             target = layer(imported)
             if target is not None and target != name and LAYERS[target] >= LAYERS[name]:
                 wrong.append(f"{path.relative_to(ROOT)} imports {imported}")
+    assert not wrong
+
+
+def test_the_wheel_lists_every_package() -> None:
+    folders = {path.parent.relative_to(ROOT) for path in PACKAGE.rglob("*.py")}
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    mapped = {"stylebench.conf", "stylebench.experiments"}
+    assert {".".join(folder.parts) for folder in folders} == set(listed) - mapped
+
+
+def test_statistics_need_no_torch() -> None:
+    hidden = ("torch", "pytorch_lightning", "torchvision", "torchmetrics")
+    wrong = [
+        f"{path.name} imports {name}"
+        for path in (PACKAGE / "benchmark").rglob("*.py")
+        for name in imports(path)
+        if name.split(".")[0] in hidden or (layer(name) or "benchmark") not in ("benchmark", "files")
+    ]
     assert not wrong
 
 

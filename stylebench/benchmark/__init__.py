@@ -1,0 +1,1 @@
+"""Benchmarks: statistics, suites and reports on run folders; numpy and SciPy only."""

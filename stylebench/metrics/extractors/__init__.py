@@ -1,0 +1,1 @@
+"""Feature extractors: the networks that look at images for the metrics."""

@@ -1,0 +1,133 @@
+"""How measured values are named and kept: the long record key, the short dashboard key, the entry under the key."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+PROTOCOL = 1  # raised when a metric's definition changes: values of different protocols do not compare
+RESERVED = ("fid", "kid", "cmmd", "artfid", "lpips")  # words for verified canonical weights alone
+NOT_APPLICABLE = "not_applicable"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One measured number and how it was made.
+
+    Attributes:
+        family: what is measured, such as `fd`, `psnr` or `style_gram`.
+        value: the number; None where it does not apply.
+        extractor: record name of the network, None if there is none.
+        alias: dashboard key without its stage.
+        resize: resize protocol of the extractor.
+        n_ref: images of the reference, None for pair metrics.
+        n_gen: images that were evaluated.
+        variant: what tells values of one family apart, such as `nearest` or a tap.
+        flags: remarks that belong to the key, such as `train-encoder`.
+        interval: 95 % interval of the value, None if none can be given.
+        details: further plain values: floor, excess, design, seed ...
+        missing: inputs for want of which the value does not apply.
+    """
+
+    family: str
+    value: float | None
+    alias: str
+    extractor: str | None = None
+    resize: str | None = None
+    n_ref: int | None = None
+    n_gen: int = 0
+    variant: str = ""
+    flags: tuple[str, ...] = ()
+    interval: tuple[float, float] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The record key: `<family>[/<variant>][/<extractor>/<resize>]/n[<ref>x]<gen>[@<flag>...]`."""
+        parts = [self.family, *([self.variant] if self.variant else [])]
+        if self.extractor is not None:
+            parts += [self.extractor, *([self.resize] if self.resize else [])]
+        counts = f"n{self.n_gen}" if self.n_ref is None else f"n{self.n_ref}x{self.n_gen}"
+        return "/".join([*parts, counts]) + "".join(f"@{flag}" for flag in self.flags)
+
+    def entry(self) -> dict[str, Any]:
+        """Return what stands in a record under the key, as plain JSON values."""
+        entry: dict[str, Any] = {
+            "value": _finite(self.value), "alias": self.alias, "n_ref": self.n_ref, "n_gen": self.n_gen,
+            "interval": None if self.interval is None else [_finite(bound) for bound in self.interval],
+            "protocol": PROTOCOL, **{name: _plain(value) for name, value in self.details.items()},
+        }  # fmt: skip
+        if self.value is None:
+            entry |= {"status": NOT_APPLICABLE, "missing": list(self.missing)}
+        return entry
+
+
+def to_record(values: Sequence[Value], **facts: Any) -> dict[str, dict[str, Any]]:
+    """Return entries by record key, each with facts that hold for all.
+
+    Args:
+        values: what was measured.
+        **facts: plain values for every entry, such as `weights="ema"`.
+
+    Raises:
+        ValueError: if two values claim one key or one dashboard key.
+    """
+    record: dict[str, dict[str, Any]] = {}
+    aliases: dict[str, str] = {}
+    for value in values:
+        if value.key in record:
+            raise ValueError(f"two values claim the record key {value.key}; give one of the metrics another variant")
+        if value.alias in aliases:
+            raise ValueError(f"{value.key} and {aliases[value.alias]} claim the dashboard key {value.alias}")
+        aliases[value.alias] = value.key
+        record[value.key] = {**value.entry(), **facts}
+    return record
+
+
+def dashboard(record: Mapping[str, Mapping[str, Any]], stage: str) -> dict[str, float]:
+    """Return the values of a record by dashboard key: `val/fd_compact_judge`; those that do not apply are left out.
+
+    Args:
+        record: entries by record key.
+        stage: `val` or `test`.
+    """
+    return {
+        f"{stage}/{entry['alias']}": entry["value"]
+        for entry in record.values()
+        if entry["value"] is not None and entry.get("shown", True)
+    }
+
+
+def one_column(keys: Sequence[str]) -> str:
+    """Check that values may stand in one column of a table: their record keys must be the same.
+
+    Args:
+        keys: record keys, counts included.
+
+    Returns:
+        The key.
+
+    Raises:
+        ValueError: if they differ: distances in different feature spaces, or from different numbers of images.
+    """
+    different = sorted(set(keys))
+    if len(different) != 1:
+        raise ValueError(
+            f"one column of a table takes one record key, got {', '.join(different) or 'none'}; evaluate all runs with "
+            "the same extractor, resize protocol and number of images"
+        )
+    return different[0]
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON takes it; NaN and infinity become null."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return _finite(value) if isinstance(value, float) else value
