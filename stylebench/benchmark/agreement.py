@@ -15,10 +15,15 @@ _FLIPS = 100_000
 
 
 def kendall(first: ArrayLike, second: ArrayLike) -> float:
-    """Return Kendall's tau-b of two sequences; NaN if one of them is constant."""
+    """Return Kendall's tau-b of two sequences; NaN if one of them is constant.
+
+    Raises:
+        ValueError: if lengths differ or are below 2, or a value is not finite: it has no place in an order.
+    """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or x.size < 2:
         raise ValueError(f"expected two sequences of one length >= 2, got shapes {x.shape} and {y.shape}")
+    _check_finite(x, y)
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(stats.kendalltau(x, y).statistic)
@@ -33,12 +38,37 @@ def order_agreement(values: ArrayLike, truth: ArrayLike) -> Interval:
 
     Returns:
         The mean tau; a sample on which the metric is constant counts 0: it orders nothing.
+
+    Raises:
+        ValueError: if shapes do not fit, or a value is not finite.
     """
-    grid = np.asarray(values, dtype=np.float64)
-    if grid.ndim != 3:
-        raise ValueError(f"expected (styles, samples, rungs) values, got shape {grid.shape}")
-    taus = np.nan_to_num([[kendall(row, truth) for row in style] for style in grid])
-    return t_interval(taus.mean(1))
+    grid, order = np.asarray(values, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    if grid.ndim != 3 or not grid.size or order.shape != grid.shape[2:]:
+        raise ValueError(
+            f"expected (styles, samples, rungs) values and a truth a rung, got shapes {grid.shape} and {order.shape}"
+        )
+    _check_finite(grid, order)
+    return t_interval(np.nan_to_num(_taus(grid, order)).mean(1))
+
+
+def selectivity(own: ArrayLike, other: ArrayLike) -> float:
+    """Return how much more a metric answers to its own axis than to the other one: mean |tau| less mean |tau|.
+
+    Args:
+        own: taus on ladders of the metric's own axis, one a ladder.
+        other: taus against rung order on ladders of the other axis.
+
+    Returns:
+        In [-1, 1]; 1 for a metric that orders its own ladders and is flat on the others.
+
+    Raises:
+        ValueError: if there is no ladder on an axis, or a tau is not finite.
+    """
+    x, y = np.asarray(own, dtype=np.float64).ravel(), np.asarray(other, dtype=np.float64).ravel()
+    if not x.size or not y.size:
+        raise ValueError(f"expected taus of ladders on both axes, got {x.size} on its own and {y.size} on the other")
+    _check_finite(x, y)
+    return float(np.abs(x).mean() - np.abs(y).mean())
 
 
 def spread(values: ArrayLike, span: float) -> float:
@@ -87,9 +117,19 @@ def resolution(values: ArrayLike, alpha: float = 0.05) -> int | None:
     Args:
         values: (units, rungs); units are styles, or scenes where there is one style.
         alpha: level of the sign-flip test, Holm-corrected over the pairs.
+
+    Raises:
+        ValueError: if there are too few units for any result to pass: n of them give no p below 2 / 2^n.
     """
     grid = np.asarray(values, dtype=np.float64)
-    ps = [sign_flip_test(grid[:, rung + 1] - grid[:, rung]) for rung in range(grid.shape[1] - 1)]
+    pairs = grid.shape[1] - 1
+    if pairs * 2.0 ** (1 - len(grid)) >= alpha:
+        fewest = math.floor(math.log2(pairs / alpha)) + 2
+        raise ValueError(
+            f"{len(grid)} units can't separate any of {pairs} adjacent pairs of rungs at p < {alpha:g}; take at least "
+            f"{fewest} styles (or scenes), or fewer rungs"
+        )
+    ps = [sign_flip_test(grid[:, rung + 1] - grid[:, rung]) for rung in range(pairs)]
     found = [rung for rung, p in enumerate(holm(ps)) if p < alpha]
     return found[0] if found else None
 
@@ -109,12 +149,13 @@ def images_needed(
     Returns:
         The least of 1, 2, 4, ... images; None if all of them are not enough.
     """
-    grid = np.asarray(values, dtype=np.float64)
+    grid, order = np.asarray(values, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    _check_finite(grid, order)
     generator = np.random.Generator(np.random.PCG64(seed))
     size = 1
     while size <= len(grid):
-        means = [grid[generator.choice(len(grid), size, replace=False)].mean(0) for _ in range(draws)]
-        if float(np.mean(np.nan_to_num([kendall(mean, truth) for mean in means]))) >= wanted:
+        means = np.stack([grid[generator.choice(len(grid), size, replace=False)].mean(0) for _ in range(draws)])
+        if float(np.nan_to_num(_taus(means, order)).mean()) >= wanted:
             return size
         size *= 2
     return None
@@ -144,11 +185,29 @@ def grade_agreement(first: Sequence[float], second: Sequence[float], seed: int =
         second: of the same metrics in another world.
         seed: of the bootstrap.
         draws: of the bootstrap; those in which a world's grades are all equal are left out.
+
+    Raises:
+        ValueError: if counts differ, or a world gives all metrics one grade.
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     tau = kendall(x, y)
+    if math.isnan(tau):
+        raise ValueError("expected grades that differ between metrics in both worlds; equal ones have no order")
     generator = np.random.Generator(np.random.PCG64(seed))
     chosen = generator.integers(x.size, size=(draws, x.size))
-    taus: Floats = np.array([kendall(x[rows], y[rows]) for rows in chosen])
-    low, high = np.nanpercentile(taus, [2.5, 97.5])
+    low, high = np.nanpercentile(_taus(x[chosen], y[chosen]), [2.5, 97.5])
     return Interval(tau, float(low), float(high), f"{x.size} metrics, bootstrap")
+
+
+def _taus(first: Floats, second: Floats) -> Floats:
+    """Return tau-b along the last axis for arrays that broadcast; NaN where a sequence is constant."""
+    x, y = (np.sign(part[..., :, None] - part[..., None, :]) for part in (first, second))
+    agreeing = (x * y).sum((-2, -1))
+    untied = np.sqrt((x**2).sum((-2, -1)) * (y**2).sum((-2, -1)))
+    taus: Floats = np.divide(agreeing, untied, out=np.full_like(agreeing, np.nan), where=untied > 0)
+    return taus
+
+
+def _check_finite(*arrays: Floats) -> None:
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("expected finite values only, found NaN or infinity; look at what the metric was given there")

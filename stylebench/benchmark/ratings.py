@@ -2,7 +2,8 @@
 
 One row a rating, with the columns `content, style, output, rater` and either `score` (a number, more is better), or
 `pair_id` and `winner` (the two rows of one comparison share `pair_id`; `winner` is 1 on the chosen output, 0 on the
-other). Paths are relative to the file.
+other). Paths are relative to the file. `experiments/metrics/ratings.md` tells how to convert other tables, among them
+the two public sets.
 """
 
 import csv
@@ -47,7 +48,7 @@ def read_ratings(path: Path) -> list[Rating]:
     """Read a file of ratings.
 
     Args:
-        path: the CSV file; UTF-8.
+        path: the CSV file; UTF-8, with or without a byte order mark.
 
     Returns:
         The ratings, in the order of the file.
@@ -58,7 +59,7 @@ def read_ratings(path: Path) -> list[Rating]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file of ratings at {path}; expected a CSV file with {', '.join(COLUMNS)}")
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         names = set(reader.fieldnames or ())
         scored, compared = "score" in names, {"pair_id", "winner"} <= names
@@ -120,6 +121,12 @@ def _check_pairs(path: Path, ratings: list[Rating]) -> None:
                 f"{path}: the comparison {pair} has {len(both)} rows with {sum(bool(r.winner) for r in both)} winners; "
                 "expected two rows, one of them chosen"
             )
+        one, other = both
+        if (one.content, one.style, one.rater) != (other.content, other.style, other.rater):
+            raise ValueError(
+                f"{path}: the two rows of comparison {pair} differ in content, style or rater; expected one person's "
+                "choice between two outputs for one content and style"
+            )
 
 
 def score_agreement(ratings: list[Rating], metric: Mapping[Path, float], larger_is_better: bool) -> Interval:
@@ -156,10 +163,8 @@ def choice_agreement(ratings: list[Rating], metric: Mapping[Path, float], larger
     Pairs on which people are split evenly over raters, or on which the metric is equal, are undecided and left out.
     """
     votes: dict[tuple[Path, Path], int] = defaultdict(int)
-    for pair in _pairs(ratings).values():
-        won, lost = sorted(pair, key=lambda rating: not rating.winner)
-        first, second = sorted((won.output, lost.output))
-        votes[first, second] += 1 if won.output == first else -1
+    for outputs, _, vote in _votes(ratings):
+        votes[outputs] += vote
     sign = 1.0 if larger_is_better else -1.0
     decided = right = 0
     for (first, second), majority in votes.items():
@@ -203,11 +208,52 @@ def rater_agreement(ratings: list[Rating], seed: int = 0, splits: int = 100) -> 
     return float(np.mean(found))
 
 
+def chooser_agreement(ratings: list[Rating], seed: int = 0, splits: int = 100) -> float:
+    """Return how far raters agree on choices: the share of pairs on which the majorities of random halves are one.
+
+    Args:
+        ratings: comparisons, some pairs of outputs judged by at least two raters.
+        seed: of the halves.
+        splits: random halves to average over.
+
+    Raises:
+        ValueError: if no pair of outputs has a majority in both halves of its raters.
+    """
+    votes: dict[tuple[Path, Path], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for (first, second), rater, vote in _votes(ratings):
+        votes[first, second][rater] += vote
+    generator = np.random.Generator(np.random.PCG64(seed))
+    shared = [np.array(list(by_rater.values())) for by_rater in votes.values() if len(by_rater) > 1]
+    alike = decided = 0
+    for _ in range(splits):
+        for counts in shared:
+            shuffled = generator.permutation(counts)
+            half = len(shuffled) // 2
+            both = np.sign([shuffled[:half].sum(), shuffled[half:].sum()])
+            decided += bool(both.all())
+            alike += bool(both.all() and both[0] == both[1])
+    if not decided:
+        raise ValueError("no pair of outputs was decided by two raters or more, so their agreement is not known")
+    return alike / decided
+
+
+def _votes(ratings: list[Rating]) -> list[tuple[tuple[Path, Path], str, int]]:
+    """Return each comparison as (outputs in order of their names), rater, 1 if the first was chosen, else -1."""
+    votes = []
+    for pair in _pairs(ratings).values():
+        won, lost = sorted(pair, key=lambda rating: not rating.winner)
+        first, second = sorted((won.output, lost.output))
+        votes.append(((first, second), won.rater, 1 if won.output == first else -1))
+    return votes
+
+
 def _mean_marks(ratings: list[Rating]) -> dict[Path, float]:
     marks: dict[Path, list[float]] = defaultdict(list)
     for rating in ratings:
         if rating.score is None:
-            raise ValueError("expected marks (a score column), got comparisons; use choice_agreement")
+            raise ValueError(
+                "expected marks (a score column), got comparisons; use choice_agreement and chooser_agreement"
+            )
         marks[rating.output].append(rating.score)
     return {output: float(np.mean(values)) for output, values in marks.items()}
 
@@ -223,7 +269,9 @@ def _pairs(ratings: list[Rating]) -> dict[str, list[Rating]]:
     pairs: dict[str, list[Rating]] = defaultdict(list)
     for rating in ratings:
         if rating.pair_id is None:
-            raise ValueError("expected comparisons (pair_id and winner columns), got marks; use score_agreement")
+            raise ValueError(
+                "expected comparisons (pair_id and winner), got marks; use score_agreement and rater_agreement"
+            )
         pairs[rating.pair_id].append(rating)
     return pairs
 

@@ -12,6 +12,7 @@ from stylebench.benchmark.agreement import (
     kendall,
     order_agreement,
     resolution,
+    selectivity,
     sign_flip_test,
     spread,
 )
@@ -34,6 +35,29 @@ def test_order_agreement_takes_styles_as_units() -> None:
     found = order_agreement(values, rungs)
     assert found.mean == pytest.approx((1 + 0 + 0) / 3)
     assert found.design == "n=3"
+
+
+def test_order_agreement_is_scipys_on_every_sample() -> None:
+    values = np.random.default_rng(4).integers(0, 4, size=(3, 2, 6)).astype(float)
+    rungs = np.array([0.0, 1.0, 1.0, 2.0, 3.0, 4.0])
+    taus = [[float(stats.kendalltau(row, rungs).statistic) for row in style] for style in values]
+    assert order_agreement(values, rungs).mean == pytest.approx(float(np.mean(taus)))
+
+
+def test_a_value_without_a_place_is_no_order() -> None:
+    with pytest.raises(ValueError, match="finite values only"):
+        kendall([1.0, math.nan, 2.0], [1, 2, 3])
+    with pytest.raises(ValueError, match="finite values only"):
+        order_agreement(np.full((2, 1, 3), math.nan), [1, 2, 3])
+    with pytest.raises(ValueError, match="a truth a rung"):
+        order_agreement(np.zeros((2, 1, 3)), [1, 2])
+
+
+def test_selectivity_is_the_difference_of_absolute_taus() -> None:
+    # (1 + .8) / 2 - (.2 + .4) / 2
+    assert selectivity([1.0, -0.8], [-0.2, 0.4]) == pytest.approx(0.6)
+    with pytest.raises(ValueError, match="both axes"):
+        selectivity([1.0], [])
 
 
 def test_spread_is_relative_to_the_range() -> None:
@@ -64,6 +88,14 @@ def test_resolution_finds_the_first_step() -> None:
     assert resolution(generator.normal(size=(12, 4))) is None
 
 
+def test_resolution_needs_units_that_can_show_it() -> None:
+    # eight styles: the least p is 2 / 2^8, eight pairs make it 8 x 2 / 256 = .0625; nine styles make .03125
+    values = np.arange(9.0) + 0.01 * np.random.default_rng(5).normal(size=(9, 9))
+    with pytest.raises(ValueError, match="at least 9 styles"):
+        resolution(values[:8])
+    assert resolution(values) == 0
+
+
 def test_images_needed_grows_with_noise() -> None:
     truth = np.arange(6.0)
     generator = np.random.default_rng(3)
@@ -87,3 +119,5 @@ def test_grade_agreement() -> None:
     mixed = grade_agreement([0.1, 0.5, 0.7, 0.9, 0.95], [0.4, 0.2, 0.6, 0.9, 0.8])
     low, high = mixed.bounds or (1, 0)
     assert low < mixed.mean <= high
+    with pytest.raises(ValueError, match="equal ones have no order"):
+        grade_agreement([0.5, 0.5, 0.5], [0.1, 0.2, 0.3])

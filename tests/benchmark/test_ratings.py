@@ -2,7 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.benchmark.ratings import choice_agreement, rater_agreement, read_ratings, score_agreement
+from stylebench.benchmark.ratings import (
+    choice_agreement,
+    chooser_agreement,
+    rater_agreement,
+    read_ratings,
+    score_agreement,
+)
 
 
 def write(folder: Path, header: str, *rows: str) -> Path:
@@ -41,6 +47,35 @@ def test_raters_that_agree_and_that_do_not(tmp_path: Path) -> None:
     assert rater_agreement(alike) == 1
     apart = read_ratings(scores(tmp_path, o1=(1, 3), o2=(2, 2), o3=(3, 1)))
     assert rater_agreement(apart) == -1
+
+
+def choices(folder: Path, *winners: tuple[str, str]) -> Path:
+    """One comparison a rater between o1 and o2: who judged, and what won."""
+    rows = [
+        f"c.png,s.png,{output}.png,{rater},p{number},{int(output == won)}"
+        for number, (rater, won) in enumerate(winners)
+        for output in ("o1", "o2")
+    ]
+    return write(folder, "content,style,output,rater,pair_id,winner", *rows)
+
+
+def test_choosers_that_agree_and_that_do_not(tmp_path: Path) -> None:
+    assert chooser_agreement(read_ratings(choices(tmp_path, ("a", "o1"), ("b", "o1"), ("c", "o1")))) == 1
+    assert chooser_agreement(read_ratings(choices(tmp_path, ("a", "o1"), ("b", "o2")))) == 0
+    with pytest.raises(ValueError, match="two raters or more"):
+        chooser_agreement(read_ratings(choices(tmp_path, ("a", "o1"))))
+
+
+def test_a_comparison_is_one_persons_choice_for_one_content(tmp_path: Path) -> None:
+    rows = ["c.png,s.png,o1.png,a,p,1", "c.png,s.png,o2.png,b,p,0"]
+    with pytest.raises(ValueError, match="comparison p differ in content, style or rater"):
+        read_ratings(write(tmp_path, "content,style,output,rater,pair_id,winner", *rows))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    path = scores(tmp_path, o1=(1,), o2=(2,))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read_ratings(path)) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Grading the metrics: what each of them can and cannot tell."""
