@@ -185,12 +185,13 @@ def profile(arguments: list[str]) -> None:
 def prepare(arguments: list[str]) -> None:
     """Get a data set where it can be had, check and pack it, and draw a contact sheet."""
     config = compose("prepare", arguments, allow_missing=True)
-    from stylebench import prepare, run
+    from stylebench import prepare
+    from stylebench.build import build
 
     settings = config["dataset"]
     if settings["release"] is not None:
-        run.build(settings["release"]).prepare(Path(settings["root"]))
-    store = run.build(settings["store"])
+        build(settings["release"]).prepare(Path(settings["root"]))
+    store = build(settings["store"])
     domains = prepare.open_domains(store, settings)
     for role, domain in domains.items():
         facts = domain.describe()
@@ -204,6 +205,22 @@ def prepare(arguments: list[str]) -> None:
     if config["sheet"]:
         prepare.write_sheet(store, domains, Path(config["sheet"]))
         print(f"contact sheet  {config['sheet']}")
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Measure a finished run, or folders of images, and print the values."""
+    config = compose("evaluate", arguments)
+    _check_switch(config, "save_images")
+    from stylebench import run
+    from stylebench.evaluate import evaluate as measure
+    from stylebench.evaluate import table
+
+    run.quieten()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    evaluated = measure(config)
+    print(table(evaluated.record))
+    for path in evaluated.written:
+        print(f"written  {os.path.relpath(path)}")
 
 
 def list_kind(arguments: list[str]) -> None:
@@ -232,7 +249,8 @@ def list_kind(arguments: list[str]) -> None:
 
 
 HANDLERS: dict[str, Callable[[list[str]], None]] = {
-    "train": train, "stylize": stylize, "export": export, "profile": profile, "prepare": prepare, "list": list_kind,
+    "train": train, "stylize": stylize, "export": export, "profile": profile, "prepare": prepare, "evaluate": evaluate,
+    "list": list_kind,
 }  # fmt: skip
 
 

@@ -10,7 +10,8 @@ COMMANDS = {
     "export": "write a trained model as safetensors and JSON",
     "profile": "images/s, where the time of a step goes, memory, and the frame's cost over a bare loop",
     "prepare": "get a dataset where it can be had, check and pack it once, show what is in it",
-    "list": "what there is: models, networks, datasets, encoders, trainers, loggers, experiments, controls",
+    "evaluate": "metrics of a finished run, or of anybody's images beside a reference",
+    "list": "what there is: models, networks, datasets, encoders, metrics, trainers, loggers, experiments, controls",
 }
 EXAMPLES = {
     "train": [
@@ -32,11 +33,15 @@ EXAMPLES = {
         "stylebench prepare dataset=monet2photo",
         "stylebench prepare dataset.content=photos/ dataset.style=painting.jpg",
     ],
+    "evaluate": [
+        "stylebench evaluate run=outputs/fast_transfer/2026-11-20_10-00-00",
+        "stylebench evaluate generated=theirs/ reference=paintings/ content=photos/ style=painting.jpg",
+    ],
     "list": ["stylebench list models", "stylebench list controls run=outputs/fast_transfer/2026-11-20_10-00-00"],
 }
 KINDS = {
     "models": "model", "networks": "model/network", "datasets": "dataset", "encoders": "encoder",
-    "trainers": "trainer", "loggers": "logger",
+    "trainers": "trainer", "loggers": "logger", "metrics": "metrics",
 }  # fmt: skip
 
 

@@ -40,6 +40,7 @@ class TrainedModel:
         state: its tensors.
         weights: `ema` or `raw`: which weights they are.
         trained: plain facts about the training.
+        config: the run's config, untrusted; empty for an export.
     """
 
     origin: Path
@@ -47,6 +48,7 @@ class TrainedModel:
     state: dict[str, Tensor]
     weights: str
     trained: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
 
     def build(self) -> Translator:
         """Return the translator with its weights, in evaluation mode, on the CPU.
@@ -183,8 +185,8 @@ def _from_checkpoint(path: Path, checkpoint: Mapping[str, Any], weights: str) ->
         raise ValueError(f"{path} does not describe a translator (its config has no model.{NETWORK})")
     trained = {"version": entry.get("version"), "batches": entry.get("batches"), "record": entry.get("record") or {}}
     if averaged is None or weights == "raw":
-        return TrainedModel(path, node, raw, "raw", trained)
-    return TrainedModel(path, node, averaged, "ema", trained)
+        return TrainedModel(path, node, raw, "raw", trained, entry["config"])
+    return TrainedModel(path, node, averaged, "ema", trained, entry["config"])
 
 
 def _read_export(folder: Path, weights: str) -> TrainedModel:

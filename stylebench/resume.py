@@ -19,7 +19,8 @@ RUN_FILES = ("record.json", "config.yaml", "metrics.csv", "samples", CHECKPOINTS
 
 # What may differ between a run and its continuation: where it is written, how long it is, how it is watched, on what.
 FREE_KEYS = (
-    "run", "name", "resume", "report", "logger", "objective", "compile", "channels_last", "checkpoint", "samples",
+    "run", "name", "resume", "report", "logger", "objective", "metrics", "compile", "channels_last", "checkpoint",
+    "samples",
     "budget.batches", "dataset.num_workers", "dataset.store.cache", "dataset.store.packed", "dataset.tasks",
     "dataset.release",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic",

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -13,42 +12,54 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from hydra.errors import InstantiationException
-from hydra.utils import get_class, get_object, instantiate
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 from pytorch_lightning.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from stylebench import __version__
+from stylebench.build import (
+    Config,
+    build,
+    build_data,
+    build_evaluator,
+    build_method,
+    evaluation_inputs,
+    method_class,
+    reference_cache,
+)
 from stylebench.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from stylebench.callbacks.ema import EMA
+from stylebench.callbacks.evaluation import Evaluation
+from stylebench.callbacks.health import Health
 from stylebench.callbacks.metric_log import MetricLog
 from stylebench.callbacks.progress import Progress
 from stylebench.callbacks.run_record import RECORD, RunRecord
 from stylebench.callbacks.sample_grid import SampleGrid
 from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import device_batch_size
-from stylebench.data.worlds import HIDDEN, World
+from stylebench.data.worlds import World
 from stylebench.files import atomic_write, write_json
 from stylebench.loading import load
 from stylebench.loggers.csv_log import CSVLog
 from stylebench.methods.base import Method, refuse_judges
-from stylebench.prepare import check_report, check_serves
+from stylebench.prepare import check_report
 from stylebench.profile import Figures, Rounds, summarize
 from stylebench.resume import CHECKPOINTS, Start, check_inputs, find_start, fingerprint, flatten
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
-Config = dict[str, Any]
 WHOLE_NUMBERS = {   # key -> smallest value
     "seed": 0, "samples": 1, "budget.batches": 1, "budget.evaluate_every": 1, "budget.validation_images": 1,
     "checkpoint.every_n_batches": 1, "checkpoint.keep": 1, "logger.every_n_batches": 1, "dataset.size_px": 1,
-    "dataset.batch_size": 1, "dataset.num_workers": 0,
+    "dataset.batch_size": 1, "dataset.num_workers": 0, "metrics.num_images": 0, "metrics.batch_size": 1,
+    "metrics.scenes": 0, "metrics.truth_draws": 1,
 }  # fmt: skip
+HEALTH_IMAGES = 16  # on which silent failures are looked for
+HEALTH_FROM = 200  # batches before which a network may still make gray pictures
 RENDER_SECONDS = 5.0  # how long a profile measures a rendered world
-SWITCHES = ("compile", "channels_last", "report", "dataset.flip")
+SWITCHES = ("compile", "channels_last", "report", "dataset.flip", "metrics.allow_same_encoder")
 
 
 @dataclass(frozen=True)
@@ -58,76 +69,6 @@ class Result:
     folder: Path
     metrics: dict[str, float]
     batches: int
-
-
-def build(node: Mapping[str, Any], **extra: Any) -> Any:
-    """Build the object that a config node describes; errors of its constructor keep their own type."""
-    try:
-        return instantiate(OmegaConf.create(dict(node)), _convert_="all", **extra)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, TypeError):  # a key that is not taken, or text where a number belongs
-            target = re.search(r"target '([\w.]+)'", str(error))
-            raise ValueError(
-                f"{target[1] if target else node.get('_target_')} cannot be built from its settings: {cause}"
-            ) from cause
-        if cause is not None:
-            raise cause from None
-        raise
-
-
-def build_data(config: Config, method: type[Method]) -> DomainData:
-    """Open the domains that the method's task names, and set up the stream of batches."""
-    settings = config["dataset"]
-    check_serves(settings, method.task)
-    try:
-        domains = method.task.open(build(settings["store"]), settings)
-    except FileNotFoundError as error:
-        if settings["release"] is None:
-            raise
-        raise FileNotFoundError(
-            f"{error}. If the data set is not here yet: stylebench prepare dataset={settings['release']['name']}"
-        ) from error
-    task = method.task(
-        domains,
-        seed=config["seed"],
-        draws=method.draws,
-        **{key: settings[key] for key in ("size_px", "resize_px", "flip", "batch_size", "on_small")},
-    )
-    task.check_trainable()
-    hidden = [domain.path for domain in domains.values() if domain.name.startswith(HIDDEN)]
-    if hidden:
-        log.warning(
-            "%s: hidden styles are for tests; a model that trained on one says nothing there", ", ".join(hidden)
-        )
-    budget = config["budget"]
-    return DomainData(
-        task,
-        num_workers=settings["num_workers"],
-        evaluate_every=budget["evaluate_every"],
-        batches=budget["batches"],
-        validation_images=budget["validation_images"],
-    )
-
-
-def build_method(config: Config, data: DomainData) -> Method:
-    """Build the method, show it the data, and apply the switches of the config."""
-    # `model.network` only names the part that `model.translator` interpolates, so that it can be chosen by one word.
-    method: Method = build({key: node for key, node in config["model"].items() if key != "network"})
-    method.prepare(data.task)
-    data.position = lambda: method.batches_done
-    if config["channels_last"]:
-        method.to(memory_format=torch.channels_last)
-    if config["compile"]:
-        for name in method.compiled_networks:
-            method.get_submodule(name).compile()
-    return method
-
-
-def method_class(config: Config) -> type[Method]:
-    """Return the class that `model._target_` names, without building it: its task says which domains to open."""
-    target: type[Method] = get_class(config["model"]["_target_"])
-    return target
 
 
 def train(config: Config, folder: Path, overrides: list[str]) -> Result:
@@ -202,7 +143,7 @@ def report(config: Config, folder: Path, command: str) -> Path:
 def _close_record(folder: Path, start: Start, csv: CSVLog) -> None:
     """Write the end of a run that was killed between its last checkpoint and its record."""
     if start.record is not None and start.record["status"] != "finished":
-        ended = {"status": "finished", "error": None, "batches": start.batches, "metrics": csv.last_values()}
+        ended = {"status": "finished", "error": None, "batches": start.batches, "final": csv.last_values()}
         write_json(folder / RECORD, {**start.record, **ended})
 
 
@@ -260,7 +201,7 @@ def _fit(trainer: pl.Trainer, method: Method, data: DomainData, record: RunRecor
         raise
     finally:
         if trainer.is_global_zero:
-            record.write(status=status, error=error, metrics=csv.last_values())
+            record.write(status=status, error=error, final=csv.last_values())
         for logger in trainer.loggers:
             logger.finalize("success" if status == "finished" else "failed")
         _finish_wandb(failed=status != "finished")
@@ -283,8 +224,35 @@ def _callbacks(
         header=header,
     )
     average = [EMA(config["ema"]["decay"])] if config["ema"] else []
+    evaluation = [*_health(config, data, record), *_evaluation(config, data, method, record)]
     progress = Progress(budget["batches"], config["dataset"]["batch_size"], metric_log)
-    return [metric_log, SampleGrid(folder / "samples", samples), *average, record, checkpoints, progress]
+    return [
+        metric_log, SampleGrid(folder / "samples", samples), *average, *evaluation, record, checkpoints, progress,
+    ]  # fmt: skip
+
+
+def _health(config: Config, data: DomainData, record: RunRecord) -> list[Health]:
+    """Return the callback that looks for silent failures, none for a task whose results nothing is known of."""
+    if not data.task.evaluated:
+        return []
+    few = {**config, "metrics": {**config["metrics"], "num_images": HEALTH_IMAGES, "scenes": 0}}
+    return [Health(evaluation_inputs(few, data.task, "val"), record, HEALTH_FROM)]
+
+
+def _evaluation(config: Config, data: DomainData, method: Method, record: RunRecord) -> list[Evaluation]:
+    """Return the callback that measures, none if there is nothing to measure on or with."""
+    settings = config["metrics"]
+    if not settings["items"] or not settings["num_images"] or not data.task.evaluated:
+        return []
+    inputs = evaluation_inputs(config, data.task, "val")
+    evaluator = build_evaluator(settings, train_encoder(method))
+    return [Evaluation(evaluator, inputs, reference_cache(settings), record, settings["batch_size"])]
+
+
+def train_encoder(method: Method) -> str | None:
+    """Return the record name of the encoder whose features trained a method, with its digest; None if there is none."""
+    encoder = getattr(method, "encoder", None)
+    return None if encoder is None else f"{encoder.name.removesuffix('-' + encoder.digest[:8])}-{encoder.digest[:8]}"
 
 
 def _trainer(config: Config, folder: Path, csv: CSVLog, callbacks: list[pl.Callback], **settings: Any) -> pl.Trainer:

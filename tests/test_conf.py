@@ -75,7 +75,7 @@ def test_every_experiment_composes(name: str) -> None:
 def test_betas_reach_the_optimizer_as_a_plain_list() -> None:
     from torch import nn
 
-    from stylebench.run import build
+    from stylebench.build import build
 
     config = compose("train", [*GIVEN, "+model.optimizer.betas=[0.5,0.999]"])
     optimizer = build(config["model"]["optimizer"])(nn.Linear(1, 1).parameters())

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylebench.build import build
 from stylebench.cli import compose
 from stylebench.data.tasks import TASKS
 from stylebench.help import dataset_tasks
 from stylebench.prepare import check_serves, open_domains
-from stylebench.run import build, train
+from stylebench.run import train
 from tests.dummy_methods import TARGETS
 
 SIZES = [
@@ -71,7 +72,7 @@ def test_every_pair_trains_or_is_refused(dataset: str, task: str, tmp_path: Path
     if task in dataset_tasks()[dataset]:
         record = run_on(config, task, tmp_path / "run")
         assert record["status"] == "finished"
-        assert record["metrics"]["val/loss/fit"] > 0
+        assert record["final"]["val/loss/fit"] > 0
         assert len(record["data"]) >= 2
         assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
     else:

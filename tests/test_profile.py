@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from stylebench.build import build_data, build_method, method_class
 from stylebench.cli import compose
 from stylebench.profile import PARTS, BareStep, Figures, _weighted_sum, report, summarize, to_json
-from stylebench.run import build_data, build_method, method_class, profile
+from stylebench.run import profile
 from tests.conftest import TINY
 
 Make = Callable[..., dict[str, Any]]

@@ -107,7 +107,7 @@ def test_record_says_what_ran(finished: Path) -> None:
     assert facts["data"]["content"]["count"] == 12
     assert facts["flops_per_batch"] > 0
     assert facts["parameters"] == 28_467  # johnson_modern of width 4
-    assert math.isfinite(facts["metrics"]["val/loss/total"])
+    assert math.isfinite(facts["final"]["val/loss/total"])
 
 
 def test_encoder_is_in_no_checkpoint(finished: Path) -> None:
@@ -168,11 +168,11 @@ def test_a_stop_during_the_last_evaluation_redoes_it(
 
 def test_a_kill_between_the_last_checkpoint_and_the_record_is_made_good(tmp_path: Path, tiny_config: Make) -> None:
     train(tiny_config("budget.batches=3"), tmp_path, [])
-    unfinished = {**record(tmp_path), "status": "running", "metrics": {}}
+    unfinished = {**record(tmp_path), "status": "running", "final": {}}
     (tmp_path / "record.json").write_text(json.dumps(unfinished))
     train(tiny_config("budget.batches=3"), tmp_path, [])
     assert record(tmp_path)["status"] == "finished"
-    assert record(tmp_path)["metrics"]["val/loss/total"] == float(rows(tmp_path)[-1]["val/loss/total"])
+    assert record(tmp_path)["final"]["val/loss/total"] == float(rows(tmp_path)[-1]["val/loss/total"])
 
 
 def test_other_data_under_the_same_name_is_not_continued_on(tmp_path: Path, tiny_config: Make) -> None:

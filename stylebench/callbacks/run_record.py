@@ -20,7 +20,7 @@ from stylebench.files import write_json
 from stylebench.methods.base import Method
 
 RECORD = "record.json"
-FORMAT = 1
+FORMAT = 2
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
 
@@ -65,7 +65,9 @@ class RunRecord(pl.Callback):
             "parameters": before.get("parameters"),
             "peak_memory_bytes": before.get("peak_memory_bytes", 0),
             "sessions": [*before.get("sessions", []), {"started": _now(), "from_batch": before.get("batches", 0)}],
+            "final": before.get("final", {}),
             "metrics": before.get("metrics", {}),
+            "health_failures": before.get("health_failures", {}),
         }
         self._train_seconds_before = float(self.record["train_seconds"])
         self._counter: FlopCounterMode | None = None

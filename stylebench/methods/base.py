@@ -88,7 +88,12 @@ class Method(pl.LightningModule):
         Returns:
             (B, 3, H, W) images in [0, 1].
         """
-        return self.translator.translate(batch.content, **controls)
+        return self.translate_with(self.translator, batch, **controls)
+
+    @classmethod
+    def translate_with(cls, translator: Translator, batch: Any, **controls: float) -> Tensor:
+        """Do what `translate` does with a translator that was loaded alone, without the method's losses and encoder."""
+        return translator.translate(getattr(batch, cls.task.evaluated.get("content", "content")), **controls)
 
     def sample_rows(self, batch: Any) -> list[Tensor]:
         """Return the rows of a sample grid: (B, 3, H, W) images in [0, 1] each, inputs first."""

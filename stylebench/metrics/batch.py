@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stylebench.data.worlds import World
 from stylebench.metrics.extractors.base import Extractor
 
-ROLES = ("image", "content", "style", "target")  # the fields that hold pictures
+ROLES = ("image", "content", "style", "target", "alternatives")  # the fields that hold pictures
+_SETS = ("target", "alternatives")  # those that hold several an image
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,10 @@ class EvaluationBatch:
         content: (B, 3, H, W) uint8, what the images were made from.
         style: (B, 3, h, w) uint8, or (1, 3, h, w) where all share one: the style that was asked for.
         target: (B, K, 3, H, W) uint8, the set of right answers, K >= 1; a pair distance is taken to the nearest.
+        alternatives: (B, K, 3, H, W) uint8, K >= 2 results for one content, by other latents or references.
         style_id: names of the styles, one an image.
         content_id: names of the contents, one an image.
+        world: the rendered world that knows the exact answers to these styles and contents.
     """
 
     image: Tensor
@@ -30,8 +34,10 @@ class EvaluationBatch:
     content: Tensor | None = None
     style: Tensor | None = None
     target: Tensor | None = None
+    alternatives: Tensor | None = None
     style_id: Sequence[str] | None = None
     content_id: Sequence[str] | None = None
+    world: World | None = None
 
     def check(self) -> None:
         """Check that the pictures are what every metric expects.
@@ -41,11 +47,10 @@ class EvaluationBatch:
             ValueError: if a shape or a count does not fit.
         """
         count = len(self.image)
-        shapes = {"image": (count,), "content": (count,), "style": (count,), "target": (count, None)}
         for role in ROLES:
             pictures = getattr(self, role)
             if pictures is not None:
-                _check_pictures(role, pictures, len(shapes[role]), count)
+                _check_pictures(role, pictures, 2 if role in _SETS else 1, count)
         if self.index.shape != (count,):
             raise ValueError(f"expected an index for each of {count} images, got shape {tuple(self.index.shape)}")
         for name in ("style_id", "content_id"):
@@ -66,6 +71,11 @@ def _check_pictures(role: str, pictures: Tensor, leading: int, count: int) -> No
         raise ValueError(f"expected {wanted} pictures as {role} with B = {count}, got shape {tuple(pictures.shape)}")
 
 
+def by_image(tensor: Tensor, count: int) -> Tensor:
+    """Split what lies one behind the other for each of `count` images, (count * K, ...), into (count, K, ...)."""
+    return tensor.reshape(count, -1, *tensor.shape[1:])
+
+
 class Views:
     """How networks see a batch: feature maps and features, each computed when first asked for, and only then.
 
@@ -81,7 +91,7 @@ class Views:
         self._features: dict[tuple[str, str], Tensor] = {}
 
     def pictures(self, role: str) -> Tensor:
-        """Return the pictures of a role; a right answer stands for itself only where there is one an image.
+        """Return the pictures of a role, (B, 3, H, W); right answers one behind the other, (B K, 3, H, W).
 
         Raises:
             ValueError: if the batch does not hold the role.
@@ -89,9 +99,12 @@ class Views:
         pictures: Tensor | None = getattr(self.batch, role)
         if pictures is None:
             raise ValueError(f"this batch has no {role}; there are {', '.join(self.roles())}")
-        if role == "target":
-            return pictures.flatten(0, 1)  # (B * K, 3, H, W)
-        return pictures
+        return pictures.flatten(0, 1) if role in _SETS else pictures  # (B * K, 3, H, W) or (B, 3, H, W)
+
+    def others(self, role: str) -> Tensor:
+        """Return what images are compared with, (B or 1, K, 3, h, w): K right answers as target, else one picture."""
+        pictures = self.pictures(role)
+        return by_image(pictures, len(self.batch.image)) if role in _SETS else pictures[:, None]
 
     def roles(self) -> list[str]:
         """List the roles that the batch holds."""

@@ -125,13 +125,17 @@ class FeatureAccumulator:
         self._sum += rows.sum(0)
         self._products.addmm_(rows.mT, rows)
 
-    def compute(self) -> FeatureSet | None:
-        """Return the set of all processes' images, the same on each; None if there are none.
+    def compute(self, everywhere: bool = True) -> FeatureSet | None:
+        """Return the set of all images, the same on every process; None if there are none.
+
+        Args:
+            everywhere: take in what the other processes saw, which all must ask for; else this one's images alone.
 
         Raises:
             ValueError: if sums were kept and two processes saw the same image.
         """
-        parts = gather_objects((self._indices, torch.cat(self._rows) if self._rows else None, self._moments()))
+        mine = (self._indices, torch.cat(self._rows) if self._rows else None, self._moments())
+        parts = gather_objects(mine) if everywhere else [mine]
         if self.keep:
             places = [place for indices, _, _ in parts for place in indices]
             tensors = [rows for _, rows, _ in parts if rows is not None]

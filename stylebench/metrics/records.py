@@ -7,6 +7,7 @@ from typing import Any
 
 PROTOCOL = 1  # raised when a metric's definition changes: values of different protocols do not compare
 RESERVED = ("fid", "kid", "cmmd", "artfid", "lpips")  # words for verified canonical weights alone
+SHOWN = ("dashboard", "table", "record")  # everywhere, not on dashboards, not even in tables
 NOT_APPLICABLE = "not_applicable"
 
 
@@ -27,6 +28,7 @@ class Value:
         interval: 95 % interval of the value, None if none can be given.
         details: further plain values: floor, excess, design, seed ...
         missing: inputs for want of which the value does not apply.
+        shown: how far it is shown, one of `SHOWN`.
     """
 
     family: str
@@ -41,6 +43,7 @@ class Value:
     interval: tuple[float, float] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    shown: str = SHOWN[0]
 
     @property
     def key(self) -> str:
@@ -56,9 +59,9 @@ class Value:
         entry: dict[str, Any] = {
             "value": _finite(self.value), "alias": self.alias, "n_ref": self.n_ref, "n_gen": self.n_gen,
             "interval": None if self.interval is None else [_finite(bound) for bound in self.interval],
-            "protocol": PROTOCOL, **{name: _plain(value) for name, value in self.details.items()},
+            "protocol": PROTOCOL, "shown": self.shown, **{name: _plain(value) for name, value in self.details.items()},
         }  # fmt: skip
-        if self.value is None:
+        if entry["value"] is None:
             entry |= {"status": NOT_APPLICABLE, "missing": list(self.missing)}
         return entry
 
@@ -95,7 +98,7 @@ def dashboard(record: Mapping[str, Mapping[str, Any]], stage: str) -> dict[str, 
     return {
         f"{stage}/{entry['alias']}": entry["value"]
         for entry in record.values()
-        if entry["value"] is not None and entry.get("shown", True)
+        if entry["value"] is not None and entry["shown"] == SHOWN[0]
     }
 
 

@@ -73,14 +73,14 @@ def read(folder: Path) -> dict[str, Any]:
 def test_the_record_tells_what_happened(tmp_path: Path) -> None:
     run = lived(tmp_path)
     run.train(0, 5)
-    run.record.write(status="finished", metrics={"val/loss/total": 1.5})
+    run.record.write(status="finished", final={"val/loss/total": 1.5})
     facts = read(tmp_path)
     assert (facts["status"], facts["seed"], facts["batches"]) == ("finished", 7, 5)
     assert facts["parameters"] == 8  # 3 x 2 weights and 2 biases, counted once though two optimizers hold them
     assert facts["flops_per_batch"] == 48
     assert facts["peak_memory_bytes"] > 10 * 2**20
     assert facts["images_per_second"] > 0
-    assert facts["metrics"] == {"val/loss/total": 1.5}
+    assert facts["final"] == {"val/loss/total": 1.5}
     assert facts["devices"] == {"count": 1, "kind": "cpu"}
     assert facts["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
 

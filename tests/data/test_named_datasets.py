@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from torchvision.datasets import MNIST, SVHN, USPS, CelebA
 
+from stylebench.build import build
 from stylebench.cli import compose
 from stylebench.data.release import Release, ReleaseFile
 from stylebench.data.tasks import TASKS
 from stylebench.help import options
-from stylebench.run import build
 
 Config = dict[str, Any]
 NAMED = sorted(name for name, text in options("dataset").items() if re.search(r"^release:\s*$", text, re.MULTILINE))

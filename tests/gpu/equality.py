@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor, nn
 
+from stylebench.build import build_data, build_method, method_class
 from stylebench.cli import compose
 from stylebench.data.augmentation import RawImages, finish_images
 from stylebench.data.tasks import StyleBatch
@@ -19,7 +20,6 @@ from stylebench.nn.encoders import CompactEncoder, JudgeEncoder, SqueezeNetEncod
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.johnson import JohnsonModern, JohnsonPaper
 from stylebench.nn.layers import InstanceNorm, UpsampleConv
-from stylebench.run import build_data, build_method, method_class
 from tests.gpu.base import Outcome, Setting, exact_float32, gap, within
 
 VALUE_BANDS = {torch.float32: 1e-4, torch.float64: 1e-10}

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from stylebench.build import build_data, build_method, method_class
 from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import StyleBatch
 from stylebench.functional.gram import GRAM_NORMS, gram_loss, gram_matrix
 from stylebench.methods.fast_transfer import FastTransfer
 from stylebench.nn.encoders import Encoder, JudgeEncoder
-from stylebench.run import build_data, build_method, method_class
 
 Make = Callable[..., dict[str, Any]]
 Built = tuple[FastTransfer, DomainData, StyleBatch]

@@ -44,6 +44,8 @@ class Task(ABC):
         keys: the keys under `dataset` that name domains.
         fewest: images that every drawn domain needs for training.
         shared_evaluation: whether the domains of a rendered world show the same contents in val and test.
+        evaluated: which role results are compared with as `content`, `style` and `target`.
+        reference: the role whose images a set of results should look like; None if there is no such one.
     """
 
     name: ClassVar[str]
@@ -51,6 +53,8 @@ class Task(ABC):
     fewest: ClassVar[int] = 1
     shared_evaluation: ClassVar[bool] = True
     batch_type: ClassVar[type[Any]]
+    evaluated: ClassVar[Mapping[str, str]] = {}
+    reference: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -215,8 +219,25 @@ class Task(ABC):
 
     def central_images(self, role: str, split: str, places: Positions) -> RawImages:
         """Cut a role's central crops at places of its hash order; behind the end it starts over."""
-        order = mixed(self.domains[role], self.indices(role, split))
-        return cut(self.domains[role], order[places % len(order)], central(len(places)), self.crop)
+        chosen = self.central_indices(role, split, places)
+        return cut(self.domains[role], chosen, central(len(places)), self.crop)
+
+    def central_indices(self, role: str, split: str, places: Positions) -> Indices:
+        """Return which images of a role `fixed` shows at places of a split; a role that is not drawn has no crops.
+
+        Args:
+            role: any role of the task.
+            split: where to take them from; a domain of a single picture has it in every split.
+            places: (B,) int64 >= 0.
+        """
+        domain = self.domains[role]
+        indices = self.indices(role, split) if role in self.draws else domain.split(split)
+        order = mixed(domain, indices if len(indices) else domain.split("all"))
+        return order[places % len(order)]
+
+    def crops(self, domain: Domain, chosen: Indices) -> Tensor:
+        """Cut the central crops of any domain as this task's own are cut: (B, 3, size_px, size_px) in [0, 1]."""
+        return finish_images(cut(domain, chosen, central(len(chosen)), self.crop), self.size_px)
 
     def check_trainable(self) -> None:
         """Check that every drawn domain has enough training images; a set for testing alone has none.

@@ -41,6 +41,8 @@ class PairedTask(Task):
 
     name = "paired"
     keys = ("input", "target")
+    evaluated: ClassVar[Mapping[str, str]] = {"content": "input", "target": "target"}
+    reference: ClassVar[str | None] = "target"
     batch_type: ClassVar[type[PairedBatch]] = PairedBatch
 
     def __init__(self, domains: Mapping[str, Domain], **settings: Any) -> None:
@@ -75,6 +77,11 @@ class PairedTask(Task):
         """Take the central crops of pairs in the hash order of the inputs."""
         order = mixed(self.domains["input"], self.indices("input", split))
         return self._cut(order[start : start + count], central(count))
+
+    def central_indices(self, role: str, split: str, places: Positions) -> Indices:
+        """Return the pairs at places of a split: a target is its input's partner."""
+        chosen = super().central_indices("input", split, places)
+        return chosen if role == "input" else self._partners[chosen]
 
     def size(self, split: str) -> int:
         """Return how many pairs a split holds."""

@@ -35,6 +35,8 @@ class StyleTask(Task):
     keys = ("content", "style")
     shared_evaluation = False
     batch_type: ClassVar[type[StyleBatch]] = StyleBatch
+    evaluated: ClassVar[Mapping[str, str]] = {"content": "content", "style": "style"}
+    reference: ClassVar[str | None] = "style"
 
     @classmethod
     def open(cls, store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:

@@ -32,6 +32,8 @@ class UnpairedTask(Task):
 
     name = "unpaired"
     keys = ("a", "b")
+    evaluated: ClassVar[Mapping[str, str]] = {"content": "a"}
+    reference: ClassVar[str | None] = "b"
     fewest = 2
     batch_type: ClassVar[type[UnpairedBatch]] = UnpairedBatch
 

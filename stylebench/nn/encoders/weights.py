@@ -126,7 +126,7 @@ def resolve_weights(weights: str, known: Mapping[str, Source | Shipped], key: st
         return _check_shipped(source, key)
     path = Path(torch.hub.get_dir()) / "checkpoints" / source.file_name
     if not path.is_file():
-        _fetch(source, path, key)
+        fetch(source, path, key)
     digest = file_digest(path)
     if not digest.startswith(source.digest):
         raise DamagedFileError(
@@ -150,8 +150,17 @@ def _check_shipped(source: Shipped, key: str) -> WeightFile:
     return WeightFile(source.path, digest)
 
 
-def _fetch(source: Source, path: Path, key: str) -> None:
-    """Download into the cache, one process at a time; a failure leaves nothing behind but its message."""
+def fetch(source: Source, path: Path, key: str = "encoder.weights") -> None:
+    """Download a published file unless it is there, one process at a time; a failure leaves nothing behind.
+
+    Args:
+        source: what to download; its digest is checked while it comes.
+        path: where it goes.
+        key: the configuration key that could name another copy, for messages.
+
+    Raises:
+        RuntimeError: if the download fails, or brings another file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):

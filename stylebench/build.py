@@ -1,0 +1,165 @@
+"""Objects from config nodes: data, method and evaluator, each by the classes that the config names."""
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import OmegaConf
+
+from stylebench.data.datamodule import DomainData
+from stylebench.data.tasks import Task
+from stylebench.data.worlds import HIDDEN
+from stylebench.files import cache_dir
+from stylebench.methods.base import Method
+from stylebench.metrics.cache import ReferenceCache
+from stylebench.metrics.evaluator import Evaluator, Metric
+from stylebench.metrics.extractors import Extractor
+from stylebench.metrics.inputs import EvaluationInputs
+from stylebench.metrics.weights import MissingWeightsError
+from stylebench.prepare import check_serves
+
+log = logging.getLogger(__name__)
+Config = dict[str, Any]
+
+
+def build(node: Mapping[str, Any], **extra: Any) -> Any:
+    """Build the object that a config node describes; errors of its constructor keep their own type."""
+    try:
+        return instantiate(OmegaConf.create(dict(node)), _convert_="all", **extra)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, TypeError):  # a key that is not taken, or text where a number belongs
+            target = re.search(r"target '([\w.]+)'", str(error))
+            raise ValueError(
+                f"{target[1] if target else node.get('_target_')} cannot be built from its settings: {cause}"
+            ) from cause
+        if cause is not None:
+            raise cause from None
+        raise
+
+
+def build_data(config: Config, method: type[Method]) -> DomainData:
+    """Open the domains that the method's task names, and set up the stream of batches."""
+    settings = config["dataset"]
+    check_serves(settings, method.task)
+    try:
+        domains = method.task.open(build(settings["store"]), settings)
+    except FileNotFoundError as error:
+        if settings["release"] is None:
+            raise
+        raise FileNotFoundError(
+            f"{error}. If the data set is not here yet: stylebench prepare dataset={settings['release']['name']}"
+        ) from error
+    task = method.task(
+        domains,
+        seed=config["seed"],
+        draws=method.draws,
+        **{key: settings[key] for key in ("size_px", "resize_px", "flip", "batch_size", "on_small")},
+    )
+    task.check_trainable()
+    hidden = [domain.path for domain in domains.values() if domain.name.startswith(HIDDEN)]
+    if hidden:
+        log.warning(
+            "%s: hidden styles are for tests; a model that trained on one says nothing there", ", ".join(hidden)
+        )
+    budget = config["budget"]
+    return DomainData(
+        task,
+        num_workers=settings["num_workers"],
+        evaluate_every=budget["evaluate_every"],
+        batches=budget["batches"],
+        validation_images=budget["validation_images"],
+    )
+
+
+def build_method(config: Config, data: DomainData) -> Method:
+    """Build the method, show it the data, and apply the switches of the config."""
+    # `model.network` only names the part that `model.translator` interpolates, so that it can be chosen by one word.
+    method: Method = build({key: node for key, node in config["model"].items() if key != "network"})
+    method.prepare(data.task)
+    data.position = lambda: method.batches_done
+    if config["channels_last"]:
+        method.to(memory_format=torch.channels_last)
+    if config["compile"]:
+        for name in method.compiled_networks:
+            method.get_submodule(name).compile()
+    return method
+
+
+def method_class(config: Config) -> type[Method]:
+    """Return the class that `model._target_` names, without building it: its task says which domains to open."""
+    target: type[Method] = get_class(config["model"]["_target_"])
+    return target
+
+
+def build_evaluator(
+    config: Mapping[str, Any], train_encoder: str | None = None, images: int | None = None
+) -> Evaluator:
+    """Build the extractors and metrics of a `metrics` node.
+
+    One whose weights are not on this machine stands as not applicable in the record, unless `required` names it.
+
+    Args:
+        config: the resolved node.
+        train_encoder: record name of the encoder that trained the method.
+        images: of the larger set; None for `num_images`.
+
+    Raises:
+        MissingWeightsError: if a required metric lacks its weights.
+        ValueError: if a setting cannot work.
+    """
+    unknown = sorted({*config["required"], *config["hidden"]} - set(config["items"]))
+    if unknown:
+        raise ValueError(
+            f"metrics.required and metrics.hidden name {', '.join(unknown)}; metrics.items has "
+            f"{', '.join(config['items']) or 'none'}"
+        )
+    needed = {config["items"][name].get("extractor") for name in config["required"]}
+    extractors: dict[str, Extractor | MissingWeightsError] = {
+        name: _or_missing(node, name in needed) for name, node in config["extractors"].items()
+    }
+    items: dict[str, Metric | MissingWeightsError] = {
+        name: _or_missing(node, name in config["required"]) for name, node in config["items"].items()
+    }
+    return Evaluator(
+        extractors,
+        items,
+        train_encoder=train_encoder,
+        allow_same_encoder=config["allow_same_encoder"],
+        expected=config["num_images"] if images is None else images,
+        hidden=config["hidden"],
+        required=config["required"],
+    )
+
+
+def evaluation_inputs(config: Config, task: Task, split: str) -> EvaluationInputs:
+    """Return what a method of this config is evaluated on."""
+    settings = config["metrics"]
+    return EvaluationInputs(
+        task,
+        build(config["dataset"]["store"]),
+        config["dataset"],
+        split=split,
+        count=settings["num_images"],
+        scenes=settings["scenes"],
+        draws=settings["truth_draws"],
+    )
+
+
+def reference_cache(config: Mapping[str, Any]) -> ReferenceCache:
+    """Return where a `metrics` node has features of references kept."""
+    return ReferenceCache(Path(config["cache"]) if config["cache"] else cache_dir() / "features")
+
+
+def _or_missing(node: Mapping[str, Any], required: bool) -> Any:
+    try:
+        return build(node)
+    except MissingWeightsError as error:
+        if required:
+            raise
+        return error

@@ -1,0 +1,74 @@
+"""Evaluation while training: the metrics of the config on fixed images, and signs of silent failure, at every epoch."""
+
+import logging
+import time
+from typing import Any, cast
+
+import pytorch_lightning as pl
+
+from stylebench.callbacks.ema import EMA
+from stylebench.callbacks.run_record import RunRecord
+from stylebench.loggers.csv_log import BATCHES
+from stylebench.methods.base import Method
+from stylebench.metrics.cache import ReferenceCache
+from stylebench.metrics.evaluator import Evaluator
+from stylebench.metrics.inputs import EvaluationInputs
+from stylebench.metrics.measuring import measure_method, tell_missing
+from stylebench.metrics.records import dashboard, to_record
+
+log = logging.getLogger(__name__)
+
+
+class Evaluation(pl.Callback):
+    """Evaluate the weights that validation sees, on all processes together, and write values to loggers and record.
+
+    Networks and metrics live in this object, outside the method: no checkpoint, optimizer or average holds them.
+
+    Args:
+        evaluator: what to measure.
+        inputs: what to measure it on.
+        cache: of the reference's features.
+        record: the run's record.
+        size: images at a time.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, inputs: EvaluationInputs, cache: ReferenceCache, record: RunRecord, size: int
+    ) -> None:
+        self.evaluator = evaluator
+        self.inputs = inputs
+        self.cache = cache
+        self.record = record
+        self.size = size
+        self.seconds: list[float] = []
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say what cannot be measured for want of weights."""
+        if trainer.is_global_zero:
+            tell_missing(self.evaluator)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Evaluate."""
+        method = cast(Method, pl_module)
+        method.check_weights_finite()
+        start = time.perf_counter()
+        values = measure_method(
+            self.evaluator,
+            self.inputs,
+            method.translate,
+            cache=self.cache,
+            size=self.size,
+            device=method.device,
+            rank=trainer.global_rank,
+            processes=trainer.world_size,
+        )
+        self.seconds.append(time.perf_counter() - start)
+        averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        found = to_record(
+            values, weights="ema" if averaged else "raw", split=self.inputs.split, batches=method.batches_done
+        )
+        self.record.record["metrics"] = found
+        self.record.record["evaluation_seconds"] = round(self.seconds[-1], 3)
+        shown: dict[str, Any] = {**dashboard(found, "val"), BATCHES: method.batches_done}
+        for logger in trainer.loggers:
+            logger.log_metrics(shown, step=method.batches_done)

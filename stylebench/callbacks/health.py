@@ -1,0 +1,75 @@
+"""Signs of silent failure while training: gray outputs, inverted colors, contents that come back unchanged ..."""
+
+import logging
+import math
+from typing import cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from stylebench.callbacks.run_record import RunRecord
+from stylebench.functional.health import CHECKS, measure_health, wrong_preprocessing
+from stylebench.functional.pixels import quantize
+from stylebench.loggers.csv_log import BATCHES
+from stylebench.methods.base import Method
+from stylebench.metrics.inputs import EvaluationInputs
+from stylebench.nn.encoders.base import Encoder
+
+log = logging.getLogger(__name__)
+
+
+class Health(pl.Callback):
+    """Compute the figures of `functional.health` at every evaluation; warn once of each that is beyond its bound.
+
+    Values go to loggers as `val/health/<name>` and, with the batch at which a figure first failed, into the record.
+
+    Args:
+        inputs: a few fixed images.
+        record: the run's record.
+        from_batch: batches before which no warning is given: a network that has just begun makes gray pictures.
+    """
+
+    def __init__(self, inputs: EvaluationInputs, record: RunRecord, from_batch: int) -> None:
+        self.inputs = inputs
+        self.record = record
+        self.from_batch = from_batch
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure on the first process; every process has the same weights."""
+        method = cast(Method, pl_module)
+        method.check_weights_finite()
+        if not trainer.is_global_zero:
+            return
+        figures = self._figures(method)
+        known = {name: value for name, value in figures.items() if math.isfinite(value)}
+        for logger in trainer.loggers:
+            values = {f"val/health/{name}": value for name, value in known.items()}
+            logger.log_metrics({**values, BATCHES: method.batches_done}, step=method.batches_done)
+        self.record.record["health"] = known
+        self._warn(known, method.batches_done)
+
+    @torch.no_grad()
+    def _figures(self, method: Method) -> dict[str, float]:
+        piece = next(self.inputs.pieces(len(self.inputs), 0, 1, method.device))
+        contents: Tensor | None = piece.known.get("content")
+        if contents is None:
+            return {}
+        outputs = quantize(method.translate(piece.batch))
+        figures = measure_health(outputs, contents, piece.known.get("style"))
+        encoder = getattr(method, "encoder", None)
+        if isinstance(encoder, Encoder) and encoder.calibration is not None:
+            figures["wrong_preprocessing"] = wrong_preprocessing(
+                encoder(contents.float() / 255, [group.tap for group in encoder.groups()])
+            )
+        return figures
+
+    def _warn(self, figures: dict[str, float], batches: int) -> None:
+        failed = self.record.record.setdefault("health_failures", {})
+        for check in CHECKS:
+            value = figures.get(check.name, math.nan)
+            if batches >= self.from_batch and check.fails(value) and check.name not in failed:
+                failed[check.name] = {"batches": batches, "value": value, "bound": check.bound}
+                log.warning(
+                    "%s at batch %d (%.3g, bound %.3g): %s", check.name, batches, value, check.bound, check.advice
+                )

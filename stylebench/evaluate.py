@@ -1,0 +1,258 @@
+"""Evaluation after training: a finished run, or anybody's folders of images; the values as a table."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylebench.build import (
+    Config,
+    build_data,
+    build_evaluator,
+    evaluation_inputs,
+    method_class,
+    reference_cache,
+)
+from stylebench.callbacks.run_record import RECORD
+from stylebench.data.images import write_png
+from stylebench.files import write_json
+from stylebench.loading import load, read_model
+from stylebench.messages import UsageError
+from stylebench.metrics.batch import EvaluationBatch
+from stylebench.metrics.cache import ReferenceCache
+from stylebench.metrics.evaluator import Evaluator
+from stylebench.metrics.folders import ImageFolder
+from stylebench.metrics.measuring import measure_method, reference_sets, tell_missing
+from stylebench.metrics.records import NOT_APPLICABLE, to_record
+from stylebench.stylize import choose_device
+from stylebench.trusted import check_targets
+
+PAIRED = ("content", "style", "target")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Values by record key, and the files that hold them."""
+
+    record: dict[str, dict[str, Any]]
+    written: list[Path]
+
+
+def evaluate(config: Config) -> Evaluated:
+    """Evaluate a finished run, or folders of images.
+
+    Args:
+        config: the resolved config of the command.
+
+    Returns:
+        The values by record key, and where they were written.
+
+    Raises:
+        UsageError: if it is not said what to evaluate.
+        FileNotFoundError: if the run, a folder, or the weights of a required metric are missing.
+        ValueError: if images do not fit each other, or a metric cannot take them.
+    """
+    if (config["run"] is None) == (config["generated"] is None):
+        raise UsageError("name what to evaluate: run=<run folder>, or generated=<folder of images>, one of them")
+    device = choose_device(config["device"])
+    settings = config["metrics"]
+    if config["run"] is None:
+        folders = open_folders(config)
+        images = max(len(folders.generated), len(folders.reference or ()))
+        evaluator = build_evaluator(settings, images=images)
+        found = evaluate_folders(
+            evaluator, folders, reference_cache(settings), size=settings["batch_size"], limit=settings["num_images"],
+            device=device,
+        )  # fmt: skip
+        written: list[Path] = []
+    else:
+        found, written = _evaluate_run(config, Path(config["run"]), device)
+    if config["output"] is not None:
+        write_json(Path(config["output"]), found)
+        written.append(Path(config["output"]))
+    return Evaluated(found, written)
+
+
+def _evaluate_run(config: Config, folder: Path, device: torch.device) -> tuple[dict[str, Any], list[Path]]:
+    """Evaluate a run on its own data set, and put the values into its record."""
+    model = read_model(folder, config["weights"])
+    if not model.config:
+        raise ValueError(f"{folder} does not say what it was trained on (an export?); name the run folder itself")
+    check_targets(model.config)
+    trained = {**model.config, "metrics": config["metrics"]}
+    method = method_class(trained)
+    data = build_data(trained, method)
+    inputs = evaluation_inputs(trained, data.task, config["split"])
+    encoder = model.trained["record"].get("encoder")
+    name = f"{encoder['name']}-{encoder['digest'][:8]}" if encoder else None
+    evaluator = build_evaluator(config["metrics"], name)
+    tell_missing(evaluator)
+    translator = load(folder, config["weights"], device)
+    pictures = folder / "evaluation" / f"{config['split']}-{model.weights}" if config["save_images"] else None
+    values = measure_method(
+        evaluator,
+        inputs,
+        lambda batch: method.translate_with(translator, batch),
+        cache=reference_cache(config["metrics"]),
+        size=config["metrics"]["batch_size"],
+        device=device,
+        watch=None if pictures is None else image_writer(pictures),
+    )
+    facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
+    found = to_record(values, **facts)
+    written = [] if pictures is None else [pictures]
+    path = folder / RECORD
+    if path.is_file():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, {**record, "metrics": {**record.get("metrics", {}), **found}})
+        written.append(path)
+    return found, written
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The image folders of an evaluation.
+
+    Attributes:
+        generated: what a method made.
+        reference: what it should look like as a set, None for no set metrics.
+        others: `content`, `style` and `target`, those that are given.
+    """
+
+    generated: ImageFolder
+    reference: ImageFolder | None
+    others: Mapping[str, ImageFolder]
+
+
+def open_folders(config: Mapping[str, Any]) -> Folders:
+    """Open the folders that the command names, and match those that go in pairs.
+
+    Raises:
+        UsageError: if there is nothing to compare with.
+        FileNotFoundError: if a folder or its images are missing.
+        ValueError: if an image has no partner.
+    """
+    if config["reference"] is None and all(config[role] is None for role in PAIRED):
+        raise UsageError(
+            "name what the images are compared with: reference=<folder> as a set, or content=, style=, target= pair by "
+            "pair"
+        )
+    generated = ImageFolder(Path(config["generated"]), "generated")
+    reference = None if config["reference"] is None else ImageFolder(Path(config["reference"]), "reference")
+    others = {role: ImageFolder(Path(config[role]), role) for role in PAIRED if config[role] is not None}
+    for folder in others.values():
+        folder.partners(generated.ids)
+    return Folders(generated, reference, others)
+
+
+def evaluate_folders(
+    evaluator: Evaluator, folders: Folders, cache: ReferenceCache, *, size: int, limit: int, device: torch.device
+) -> dict[str, dict[str, Any]]:
+    """Evaluate folders of images.
+
+    Args:
+        evaluator: what to measure.
+        folders: the images.
+        cache: of the reference's features.
+        size: images at a time.
+        limit: generated images that are looked at, at most.
+        device: for the networks.
+
+    Returns:
+        The record's entries, by record key.
+
+    Raises:
+        ValueError: if sizes do not fit.
+    """
+    tell_missing(evaluator)
+    evaluator.check_required({*folders.others, *(["reference"] if folders.reference is not None else [])})
+    evaluator.to(device).reset()
+    generated = folders.generated
+    partners = {role: folder.partners(generated.ids) for role, folder in folders.others.items()}
+    for images, numbers in generated.batches(size):
+        chosen = numbers[numbers < limit].tolist()
+        if not chosen:
+            break
+        known: dict[str, Any] = {"content_id": [generated.ids[number] for number in chosen]}
+        for role, folder in folders.others.items():
+            known |= _partners(role, folder, [partners[role][number] for number in chosen], device)
+        evaluator.update(
+            EvaluationBatch(
+                image=images[: len(chosen)].to(device),
+                index=torch.tensor(chosen),
+                **known,
+            )
+        )
+    reference = _reference(evaluator, folders, cache, size)
+    facts = {"source_codec": generated.codec()}
+    if folders.reference is not None:
+        facts["reference_codec"] = folders.reference.codec()
+    return to_record(evaluator.compute(reference), **facts)
+
+
+def _partners(role: str, folder: ImageFolder, places: list[int], device: torch.device) -> dict[str, Any]:
+    """Return a role's pictures of some images, as fields of a batch, with their names."""
+    if folder.single and role == "style":
+        return {"style": folder.image(0)[None].to(device), "style_id": [folder.ids[0]] * len(places)}
+    pictures: Tensor = torch.stack([folder.image(place) for place in places]).to(device)  # (B, 3, H, W)
+    if role == "target":
+        return {"target": pictures[:, None]}
+    return {role: pictures, f"{role}_id": [folder.ids[place] for place in places]}
+
+
+def _reference(evaluator: Evaluator, folders: Folders, cache: ReferenceCache, size: int) -> dict[str, Any]:
+    reference = folders.reference
+    if reference is None or len(reference) < 2:
+        return {}
+    first = tuple(reference.image(0).shape[1:])
+    own = [name for name in evaluator.set_extractors() if evaluator.extractors[name].size_px is None]
+    if own and first != folders.generated.size:
+        height, width = folders.generated.size or (0, 0)
+        raise ValueError(
+            f"generated images are {width} x {height}, reference images {first[1]} x {first[0]} (width x height), and "
+            f"{', '.join(own)} look at images at their own size, where scale counts as style; resize one set first"
+        )
+    facts = {"data": reference.digest(), "codec": reference.codec()}
+    return reference_sets(evaluator, cache, facts, lambda: reference.batches(size))
+
+
+def image_writer(folder: Path, names: list[str] | None = None) -> Callable[[EvaluationBatch], None]:
+    """Return what writes every batch's images as PNG, by their index.
+
+    Args:
+        folder: where they go.
+        names: file names by index, without suffix; None for six digits.
+    """
+
+    def write(batch: EvaluationBatch) -> None:
+        for place, image in zip(batch.index.tolist(), batch.image.cpu(), strict=True):
+            name = f"{place:06d}" if names is None else names[place]
+            write_png(image.permute(1, 2, 0).contiguous().numpy(), folder / f"{name}.png")
+
+    return write
+
+
+def table(record: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return entries as a text table: dashboard key, value, interval, how it was made; then what does not apply."""
+    rows = [("metric", "value", "95 % interval", "record key")]
+    absent = []
+    for key, entry in record.items():
+        if entry["shown"] == "record":
+            continue
+        if entry.get("status") == NOT_APPLICABLE:
+            absent.append(f"  {entry['alias']}: needs {', '.join(entry['missing'])}")
+            continue
+        bounds = entry["interval"]
+        interval = "" if bounds is None else f"{bounds[0]:.4g} .. {bounds[1]:.4g}"
+        if entry.get("floor") is not None:
+            interval = f"{interval} floor {entry['floor']:.4g}".strip()
+        rows.append((entry["alias"], f"{entry['value']:.5g}", interval, key))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
+    ]
+    return "\n".join(lines + (["not measured:", *absent] if absent else []))

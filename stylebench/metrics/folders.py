@@ -1,0 +1,106 @@
+"""Folders of images under evaluation: anybody's results, what they were made from, and what they should look like."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import torch
+from torch import Tensor
+
+from stylebench.data.images import IMAGE_SUFFIXES, decode_image
+from stylebench.files import file_digest
+
+_MAX_PIXELS = 178_956_970  # of one picture; Pillow's own bound
+_LISTED = 10
+_LOSSY = (".jpg", ".jpeg", ".webp")
+
+
+class ImageFolder:
+    """The images of a folder in the order of their paths, all of one size; or a single file.
+
+    Args:
+        path: the folder, searched to any depth, or one picture.
+        role: what it is for, for messages: the key on the command line.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or no image in it.
+        ValueError: if two images have one path without their suffix.
+    """
+
+    def __init__(self, path: Path, role: str) -> None:
+        if not path.exists():
+            raise FileNotFoundError(f"there is nothing at {role}={path}; expected a folder of images, or one image")
+        self.path, self.role = path, role
+        self.single = path.is_file()
+        found = [path] if self.single else sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        self.files = [file for file in found if file.is_file()]
+        if not self.files:
+            raise FileNotFoundError(
+                f"no images ({', '.join(IMAGE_SUFFIXES)}) under {role}={path}; name a folder that holds some"
+            )
+        self.ids = [self._id(file) for file in self.files]
+        if len(set(self.ids)) != len(self.ids):
+            twice = sorted({id_ for id_ in self.ids if self.ids.count(id_) > 1})
+            raise ValueError(
+                f"{role}={path} holds several images called {twice[0]} but for their suffix; rename or remove one"
+            )
+        self.size: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def _id(self, file: Path) -> str:
+        return file.stem if self.single else str(PurePosixPath(file.relative_to(self.path).with_suffix("")))
+
+    def image(self, number: int) -> Tensor:
+        """Return an image, (3, H, W) uint8.
+
+        Raises:
+            ImageError: if it cannot be read.
+            ValueError: if it has another size than those before it.
+        """
+        pixels = torch.from_numpy(decode_image(self.files[number], _MAX_PIXELS)).permute(2, 0, 1)
+        size = (int(pixels.shape[1]), int(pixels.shape[2]))
+        if self.size is not None and size != self.size:
+            raise ValueError(
+                f"the images of {self.role}={self.path} have different sizes: {self.files[number]} is {size[1]} x "
+                f"{size[0]}, others are {self.size[1]} x {self.size[0]} (width x height); resize them to one size first"
+            )
+        self.size = size
+        return pixels
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (B, 3, H, W) uint8 images and their (B,) numbers."""
+        for start in range(0, len(self), size):
+            numbers = range(start, min(start + size, len(self)))
+            yield torch.stack([self.image(number) for number in numbers]), torch.tensor(list(numbers))
+
+    def partners(self, ids: list[str]) -> list[int]:
+        """Return where the images of the same paths are; a single picture is everybody's.
+
+        Raises:
+            ValueError: listing paths without a partner.
+        """
+        if self.single:
+            return [0] * len(ids)
+        places = {id_: place for place, id_ in enumerate(self.ids)}
+        alone = [id_ for id_ in ids if id_ not in places]
+        if alone:
+            more = f", and {len(alone) - _LISTED} more" if len(alone) > _LISTED else ""
+            raise ValueError(
+                f"{len(alone)} of {len(ids)} generated images have no partner of the same path (without suffix) in "
+                f"{self.role}={self.path} ({len(self)} images): {', '.join(alone[:_LISTED])}{more}. Name partners alike"
+            )
+        return [places[id_] for id_ in ids]
+
+    def codec(self) -> str:
+        """Return `lossy`, `lossless` or `mixed`, by the files' suffixes."""
+        lossy = {file.suffix.lower() in _LOSSY for file in self.files}
+        return "mixed" if len(lossy) == 2 else ("lossy" if lossy == {True} else "lossless")
+
+    def digest(self) -> str:
+        """Return a digest of all paths and contents."""
+        digest = hashlib.sha256()
+        for id_, file in zip(self.ids, self.files, strict=True):
+            digest.update(f"{id_}\0{file_digest(file)}\0".encode())
+        return digest.hexdigest()

@@ -1,0 +1,196 @@
+"""`stylebench evaluate` on folders: known answers end to end, and every kind of bad input."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylebench.cli import compose
+from stylebench.data.images import ImageError
+from stylebench.evaluate import Evaluated, evaluate, table
+from stylebench.messages import UsageError
+from stylebench.metrics.weights import MissingWeightsError
+
+RANDOM = np.random.default_rng(0)
+ITEMS = {
+    "psnr": "stylebench.metrics.pairs.PSNR",
+    "ssim": "stylebench.metrics.pairs.SSIM",
+    "edge_ssim": "stylebench.metrics.pairs.EdgeSSIM",
+    "color": "stylebench.metrics.pairs.RGBUV",
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
+
+
+def folder(path: Path, *pictures: Any, suffix: str = ".png", size: int = 32) -> str:
+    """Write pictures: arrays, gray levels, or None for noise."""
+    path.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(pictures):
+        if picture is None:
+            picture = RANDOM.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        elif isinstance(picture, int):
+            picture = np.full((size, size, 3), picture, dtype=np.uint8)
+        Image.fromarray(picture).save(path / f"{number:03d}{suffix}")
+    return str(path)
+
+
+def measured(*overrides: str, metrics: str = "smoke") -> Evaluated:
+    return evaluate(compose("evaluate", [f"metrics={metrics}", "device=cpu", *overrides]))
+
+
+def values(evaluated: Evaluated) -> dict[str, float | None]:
+    return {entry["alias"]: entry["value"] for entry in evaluated.record.values()}
+
+
+def test_pair_metrics_of_known_pictures(tmp_path: Path) -> None:
+    generated = folder(tmp_path / "g", 51, 51)
+    target = folder(tmp_path / "t", 204, 51)
+    extra = [f"+metrics.items.{name}._target_={path}" for name, path in ITEMS.items() if name not in ("psnr", "ssim")]
+    found = values(measured(f"generated={generated}", f"target={target}", f"content={generated}", *extra))
+    # 20 log10(255 / 153) = 4.437 dB, and equal pictures count 100 dB
+    assert found["psnr"] == pytest.approx((20 * math.log10(255 / 153) + 100) / 2)
+    # (2 a b + C1) / (a^2 + b^2 + C1) = .47067 for .2 and .8, and 1
+    assert found["ssim"] == pytest.approx((0.47067 + 1) / 2, abs=1e-4)
+    assert found["edge_ssim"] == pytest.approx(1)
+    assert found["color"] is None
+
+
+def test_set_metrics_of_known_pictures(tmp_path: Path) -> None:
+    generated, reference = folder(tmp_path / "g", *[None] * 12), folder(tmp_path / "r", *[None] * 14)
+    other = folder(tmp_path / "o", *range(0, 140, 10))
+    found = measured(f"generated={generated}", f"reference={reference}").record
+    key = "fd/rand-ms-s3/none/n14x12"
+    same = measured(f"generated={generated}", f"reference={generated}").record["fd/rand-ms-s3/none/n12x12"]
+    far = measured(f"generated={generated}", f"reference={other}").record[key]
+    assert same["value"] == pytest.approx(0, abs=1e-8)
+    assert found[key]["value"] < 3 * found[key]["floor"] < far["value"]
+    assert {entry["alias"] for entry in found.values()} == {"psnr", "ssim", "fd_rand_ms"}
+
+
+def test_the_reference_is_cached_and_a_changed_pixel_is_seen(tmp_path: Path) -> None:
+    generated, reference = folder(tmp_path / "g", *[None] * 8), folder(tmp_path / "r", *[None] * 8)
+    first = measured(f"generated={generated}", f"reference={reference}")
+    kept = list((tmp_path / "cache" / "features").glob("*.npz"))
+    assert len(kept) == 1
+    assert measured(f"generated={generated}", f"reference={reference}") == first
+    picture = np.array(Image.open(tmp_path / "r" / "003.png"))
+    picture[0, 0, 0] ^= 255
+    Image.fromarray(picture).save(tmp_path / "r" / "003.png")
+    assert measured(f"generated={generated}", f"reference={reference}") != first
+    assert len(list((tmp_path / "cache" / "features").glob("*.npz"))) == 2
+
+
+def test_one_style_picture_serves_all_and_suffixes_do_not_matter(tmp_path: Path) -> None:
+    generated = folder(tmp_path / "g", None, None, None)
+    style = folder(tmp_path / "s", None, size=48)
+    content = folder(tmp_path / "c", None, None, None, suffix=".bmp")
+    found = values(measured(
+        f"generated={generated}", f"style={style}/000.png", f"content={content}", metrics="track"
+    ))  # fmt: skip
+    for name in ("style_compact_judge", "content_compact_judge", "edge_ssim", "color"):
+        assert found[name] is not None, name
+    assert found["strength"] is None
+    assert found["fd_compact_judge"] is None
+
+
+def test_values_are_written_and_shown(tmp_path: Path) -> None:
+    generated, target = folder(tmp_path / "g", 10, 20), folder(tmp_path / "t", 30, 40)
+    evaluated = measured(f"generated={generated}", f"target={target}", f"output={tmp_path}/out/values.json")
+    assert json.loads((tmp_path / "out" / "values.json").read_text()) == evaluated.record
+    shown = table(evaluated.record)
+    assert "psnr    22.11" in shown
+    assert "fd_rand_ms: needs 2 reference images" in shown
+    assert evaluated.record["psnr/n2"]["source_codec"] == "lossless"
+
+
+def test_lossy_files_are_told_apart(tmp_path: Path) -> None:
+    generated = folder(tmp_path / "g", *[None] * 4)
+    reference = folder(tmp_path / "r", *[None] * 4, suffix=".jpg")
+    entry = next(iter(measured(f"generated={generated}", f"reference={reference}").record.values()))
+    assert (entry["source_codec"], entry["reference_codec"]) == ("lossless", "lossy")
+
+
+def test_report_without_weights_uses_no_reserved_word(tmp_path: Path) -> None:
+    generated, reference = folder(tmp_path / "g", *[None] * 8), folder(tmp_path / "r", *[None] * 8)
+    record = measured(f"generated={generated}", f"reference={reference}", metrics="report").record
+    names = " ".join([*record, *(entry["alias"] for entry in record.values())])
+    assert not [word for word in ("fid", "kid", "lpips", "cmmd") if word in names]
+    missing = next(entry for key, entry in record.items() if key.startswith("fd/inception"))
+    assert "stylebench prepare encoder=inception" in missing["missing"][0]
+
+
+def bad(message: str, error: type[Exception], *overrides: str) -> None:
+    with pytest.raises(error, match=message):
+        measured(*overrides)
+
+
+def test_nothing_to_evaluate_or_to_compare_with(tmp_path: Path) -> None:
+    generated = folder(tmp_path / "g", None)
+    bad("name what to evaluate", UsageError)
+    bad("one of them", UsageError, f"generated={generated}", f"run={tmp_path}")
+    bad("name what the images are compared with", UsageError, f"generated={generated}")
+
+
+def test_empty_and_missing_folders(tmp_path: Path) -> None:
+    generated = folder(tmp_path / "g", None)
+    (tmp_path / "empty").mkdir()
+    bad(
+        r"no images \(\*?\.jpg.*under reference=",
+        FileNotFoundError,
+        f"generated={generated}",
+        f"reference={tmp_path}/empty",
+    )
+    bad("there is nothing at generated=", FileNotFoundError, f"generated={tmp_path}/x", f"reference={generated}")
+
+
+def test_one_image_has_no_set_metrics(tmp_path: Path) -> None:
+    generated, reference = folder(tmp_path / "g", None), folder(tmp_path / "r", None, None)
+    record = measured(f"generated={generated}", f"reference={reference}").record
+    assert record["fd/rand-ms-s3/none/n2x1"]["missing"] == ["2 generated images"]
+
+
+def test_images_without_a_partner_are_listed(tmp_path: Path) -> None:
+    generated, target = folder(tmp_path / "g", *[None] * 13), folder(tmp_path / "t", None)
+    bad(
+        r"12 of 13 generated images have no partner .*target=.*: 001, 002, .*010, and 2 more", ValueError,
+        f"generated={generated}", f"target={target}",
+    )  # fmt: skip
+
+
+def test_mixed_sizes(tmp_path: Path) -> None:
+    generated = folder(tmp_path / "g", None, None)
+    Image.new("RGB", (40, 30)).save(tmp_path / "g" / "009.png")
+    reference = folder(tmp_path / "r", None, None)
+    bad(r"different sizes: .*009\.png is 40 x 30, others are 32 x 32", ValueError, f"generated={generated}",
+        f"reference={reference}")  # fmt: skip
+    larger = folder(tmp_path / "l", None, None, size=48)
+    bad("reference images 48 x 48", ValueError, f"generated={reference}", f"reference={larger}")
+    bad(r"psnr compares pictures of one size", ValueError, f"generated={reference}", f"target={larger}")
+
+
+def test_damaged_pictures_are_named(tmp_path: Path) -> None:
+    generated, target = folder(tmp_path / "g", None), folder(tmp_path / "t", None)
+    (tmp_path / "t" / "000.png").write_bytes(b"no picture")
+    bad(r"000\.png", ImageError, f"generated={generated}", f"target={target}")
+
+
+def test_required_metrics(tmp_path: Path) -> None:
+    generated, target = folder(tmp_path / "g", None), folder(tmp_path / "t", None)
+    bad("fd needs reference", ValueError, f"generated={generated}", f"target={target}", "metrics.required=[fd]")
+    bad("metrics.items has psnr", ValueError, f"generated={generated}", f"target={target}", "metrics.required=[x]")
+    with pytest.raises(MissingWeightsError, match=r"alexnet-owt-7be5be79\.pth"):
+        measured(f"generated={generated}", f"content={target}", "metrics.required=[lpips]", metrics="report")
+
+
+def test_two_pictures_of_one_name(tmp_path: Path) -> None:
+    generated = folder(tmp_path / "g", None)
+    Image.new("RGB", (32, 32)).save(tmp_path / "g" / "000.bmp")
+    bad("several images called 000", ValueError, f"generated={generated}", f"target={generated}")
