@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from stylebench.build import build
 from stylebench.callbacks.sample_grid import sample_grid, save_png
 from stylebench.data.augmentation import whole_image
 from stylebench.functional.content import content_loss
 from stylebench.functional.geometry import center_square
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.loading import load
-from stylebench.run import build
 
 
 def main() -> None:
