@@ -183,7 +183,10 @@ def profile(arguments: list[str]) -> None:
 
 
 def prepare(arguments: list[str]) -> None:
-    """Get a data set where it can be had, check and pack it, and draw a contact sheet."""
+    """Get a data set where it can be had, check and pack it, and draw a contact sheet; or get a network's weights."""
+    networks = [argument.removeprefix("encoder=") for argument in arguments if argument.startswith("encoder=")]
+    if networks:
+        return _prepare_network(networks[-1])
     config = compose("prepare", arguments, allow_missing=True)
     from stylebench import prepare
     from stylebench.build import build
@@ -205,6 +208,19 @@ def prepare(arguments: list[str]) -> None:
     if config["sheet"]:
         prepare.write_sheet(store, domains, Path(config["sheet"]))
         print(f"contact sheet  {config['sheet']}")
+    return None
+
+
+def _prepare_network(name: str) -> None:
+    """Fetch the weights of a network that only measures."""
+    if name != "inception":
+        raise UsageError(
+            f"prepare encoder= takes inception, got {name!r}; weights of other encoders come with the first run that "
+            "uses them"
+        )
+    from stylebench.metrics.extractors import fetch_inception
+
+    print(f"inception  {fetch_inception()}")
 
 
 def evaluate(arguments: list[str]) -> None:

@@ -33,6 +33,8 @@ class Figures:
         frame_over_bare: time of a step inside the frame over the bare loop's, median of the rounds' ratios.
         parts: seconds a batch by part of the bare loop, with the device synchronised between them.
         rendered_per_second: pictures a second that a rendered world makes on all cores; None for images from a disk.
+        evaluation_seconds: of the config's metrics, with the reference's features in the cache; None without metrics.
+        epoch_batches: batches between two evaluations of a run.
     """
 
     method: str
@@ -51,11 +53,20 @@ class Figures:
     flops_per_batch: int | None
     switches: dict[str, Any] = field(default_factory=dict)
     rendered_per_second: float | None = None
+    evaluation_seconds: float | None = None
+    epoch_batches: int = 1
 
     @property
     def images_per_second(self) -> float:
         """Images a second inside the frame."""
         return self.batch_size / self.frame_seconds
+
+    @property
+    def evaluation_share(self) -> float | None:
+        """Seconds of an evaluation over those of the training batches before it."""
+        if self.evaluation_seconds is None:
+            return None
+        return self.evaluation_seconds / (self.frame_seconds * self.epoch_batches)
 
 
 class Rounds(pl.Callback):
@@ -238,6 +249,11 @@ def report(figures: Figures) -> str:
     if figures.flops_per_batch:
         speed = figures.flops_per_batch / figures.frame_seconds / 1e9
         lines.append(f"  FLOPs              {figures.flops_per_batch / 1e9:9.2f} G a batch   {speed:.1f} GFLOP/s")
+    if figures.evaluation_seconds is not None and figures.evaluation_share is not None:
+        lines.append(
+            f"  evaluation         {figures.evaluation_seconds:9.2f} s    {100 * figures.evaluation_share:5.1f} % of the "
+            f"{figures.epoch_batches} batches before it"
+        )
     if figures.rendered_per_second is not None:
         cores = core_count()
         lines.append(
@@ -249,7 +265,14 @@ def report(figures: Figures) -> str:
 
 def to_json(figures: Figures, path: Path) -> None:
     """Write the figures as JSON."""
-    write_json(path, {**asdict(figures), "images_per_second": figures.images_per_second})
+    write_json(
+        path,
+        {
+            **asdict(figures),
+            "images_per_second": figures.images_per_second,
+            "evaluation_share": figures.evaluation_share,
+        },
+    )
 
 
 def _to(raw: Any, device: torch.device) -> Any:

@@ -159,6 +159,7 @@ def profile(config: Config) -> Figures:
     every = config["batches"]
     if min(every, config["rounds"]) < 1:
         raise ValueError(f"batches and rounds must be at least 1, got {every} and {config['rounds']}")
+    epoch = config["budget"]["evaluate_every"]
     budget = {**config["budget"], "evaluate_every": every, "batches": 10 * every * (config["rounds"] + 1)}
     config = {**config, "budget": budget, "checkpoint": {**config["checkpoint"], "every_n_batches": budget["batches"]}}
     _check(config)
@@ -176,10 +177,13 @@ def profile(config: Config) -> Figures:
         for logger in trainer.loggers:
             logger.finalize("success")
         _finish_wandb(failed=False)
+        evaluation = next((part for part in callbacks if isinstance(part, Evaluation)), None)
+        seconds = None if evaluation is None else evaluation.timed(method)
     switches = {name: config[name] for name in ("compile", "channels_last")}
     store = build(config["dataset"]["store"])
     rendered = store.benchmark(RENDER_SECONDS) if isinstance(store, World) else None
-    return replace(summarize(rounds, method, record.record, switches), rendered_per_second=rendered)
+    figures = summarize(rounds, method, record.record, switches)
+    return replace(figures, rendered_per_second=rendered, evaluation_seconds=seconds, epoch_batches=epoch)
 
 
 def first_process() -> bool:

@@ -37,7 +37,7 @@ _FILTERED = 40  # photographs that are filtered
 _STYLE_PX, _CONTENT_PX, _TEXTURE_PX = 256, 128, 256
 _LAYERS = {
     "compact": (["relu2_2"], ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"], "relu4_1"),
-    "compact_judge": (["mix2"], ["stem", "mix1", "mix3", "mix5", "mix7"], "mix5"),
+    "compact_judge": (["mix2"], ["stem", "mix1", "mix3", "mix5", "mix6"], "mix5"),
 }
 _SQUEEZENET = (["pool4"], ["conv1", "fire2", "fire3", "pool4", "fire5", "fire7"], "fire6")
 ROWS = ("trained", "random", "squeezenet")

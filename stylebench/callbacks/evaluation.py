@@ -14,7 +14,7 @@ from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.inputs import EvaluationInputs
 from stylebench.metrics.measuring import measure_method, tell_missing
-from stylebench.metrics.records import dashboard, to_record
+from stylebench.metrics.records import Value, dashboard, to_record
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ class Evaluation(pl.Callback):
         self.cache = cache
         self.record = record
         self.size = size
-        self.seconds: list[float] = []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what cannot be measured for want of weights."""
@@ -52,23 +51,34 @@ class Evaluation(pl.Callback):
         method = cast(Method, pl_module)
         method.check_weights_finite()
         start = time.perf_counter()
-        values = measure_method(
+        values = self._measure(method, trainer.global_rank, trainer.world_size)
+        seconds = time.perf_counter() - start
+        averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        found = to_record(
+            values, weights="ema" if averaged else "raw", split=self.inputs.split, batches=method.batches_done
+        )
+        self.record.record["metrics"] = found
+        self.record.record["evaluation_seconds"] = round(seconds, 3)
+        shown: dict[str, Any] = {**dashboard(found, "val"), BATCHES: method.batches_done}
+        for logger in trainer.loggers:
+            logger.log_metrics(shown, step=method.batches_done)
+
+    def timed(self, method: Method) -> float:
+        """Return how many seconds an evaluation takes on one process, once the reference's features are there."""
+        method.eval()
+        self._measure(method, 0, 1)
+        start = time.perf_counter()
+        self._measure(method, 0, 1)
+        return time.perf_counter() - start
+
+    def _measure(self, method: Method, rank: int, processes: int) -> list[Value]:
+        return measure_method(
             self.evaluator,
             self.inputs,
             method.translate,
             cache=self.cache,
             size=self.size,
             device=method.device,
-            rank=trainer.global_rank,
-            processes=trainer.world_size,
+            rank=rank,
+            processes=processes,
         )
-        self.seconds.append(time.perf_counter() - start)
-        averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        found = to_record(
-            values, weights="ema" if averaged else "raw", split=self.inputs.split, batches=method.batches_done
-        )
-        self.record.record["metrics"] = found
-        self.record.record["evaluation_seconds"] = round(self.seconds[-1], 3)
-        shown: dict[str, Any] = {**dashboard(found, "val"), BATCHES: method.batches_done}
-        for logger in trainer.loggers:
-            logger.log_metrics(shown, step=method.batches_done)
