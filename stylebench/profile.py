@@ -250,10 +250,8 @@ def report(figures: Figures) -> str:
         speed = figures.flops_per_batch / figures.frame_seconds / 1e9
         lines.append(f"  FLOPs              {figures.flops_per_batch / 1e9:9.2f} G a batch   {speed:.1f} GFLOP/s")
     if figures.evaluation_seconds is not None and figures.evaluation_share is not None:
-        lines.append(
-            f"  evaluation         {figures.evaluation_seconds:9.2f} s    {100 * figures.evaluation_share:5.1f} % of the "
-            f"{figures.epoch_batches} batches before it"
-        )
+        share = f"{100 * figures.evaluation_share:.1f} % of the {figures.epoch_batches} batches before it"
+        lines.append(f"  evaluation         {figures.evaluation_seconds:9.2f} s    {share}")
     if figures.rendered_per_second is not None:
         cores = core_count()
         lines.append(

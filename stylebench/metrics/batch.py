@@ -82,11 +82,19 @@ class Views:
     Args:
         batch: the batch.
         extractors: the networks, by the name under which metrics ask for them.
+        layers: by extractor and role, the taps that metrics will ask for, so that a pass stops at the deepest; all taps
+            where nothing is said.
     """
 
-    def __init__(self, batch: EvaluationBatch, extractors: Mapping[str, Extractor]) -> None:
+    def __init__(
+        self,
+        batch: EvaluationBatch,
+        extractors: Mapping[str, Extractor],
+        layers: Mapping[tuple[str, str], Sequence[str]] | None = None,
+    ) -> None:
         self.batch = batch
         self._extractors = extractors
+        self._layers = layers or {}
         self._maps: dict[tuple[str, str], dict[str, Tensor]] = {}
         self._features: dict[tuple[str, str], Tensor] = {}
 
@@ -114,7 +122,7 @@ class Views:
         """Return an extractor's feature maps of a role, (B, C, h, w) float32 by tap; see `Extractor.maps`."""
         key = (extractor, role)
         if key not in self._maps:
-            self._maps[key] = self._extractors[extractor].maps(self.pictures(role))
+            self._maps[key] = self._extractors[extractor].maps(self.pictures(role), self._layers.get(key))
         return self._maps[key]
 
     def features(self, extractor: str, role: str) -> Tensor:

@@ -68,7 +68,23 @@ class Evaluator:
                     f"metric {name} asks for the extractor {wanted!r}; metrics.extractors has "
                     f"{', '.join(extractors) or 'none'}"
                 )
+        self._layers = self._wanted_layers()
         self.reset()
+
+    def _wanted_layers(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """Return the taps that metrics ask for by extractor and role, where these are not all."""
+        wanted: dict[tuple[str, str], set[str] | None] = {(name, "image"): None for name in self.set_extractors()}
+        for metric in self._pair_metrics().values():
+            if metric.extractor in self.extractors:
+                for role in ("image", metric.against):
+                    before = wanted.get((metric.extractor, role), set())
+                    whole = before is None or metric.layers is None
+                    wanted[metric.extractor, role] = None if whole else {*(before or ()), *(metric.layers or ())}
+        return {
+            (name, role): tuple(tap for tap in self.extractors[name].taps if tap in layers)
+            for (name, role), layers in wanted.items()
+            if layers is not None
+        }
 
     def _able(self) -> dict[str, Metric]:
         return {n: m for n, m in self.metrics.items() if isinstance(m, SetMetric | PairMetric)}
@@ -146,7 +162,7 @@ class Evaluator:
         """
         batch.check()
         with torch.autocast(batch.image.device.type, enabled=False):
-            views = Views(batch, self.extractors)
+            views = Views(batch, self.extractors, self._layers)
             self._sizes.add((batch.image.shape[2], batch.image.shape[3]))
             for name, accumulator in self._features.items():
                 accumulator.update(views.features(name, "image"), batch.index)

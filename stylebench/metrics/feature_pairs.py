@@ -28,7 +28,12 @@ class MapMetric(PairMetric):
 
     def __init__(self, extractor: str, layers: Sequence[str] | None, against: str) -> None:
         super().__init__(against, extractor)
-        self.layers = None if layers is None else tuple(layers)
+        self._chosen = None if layers is None else tuple(layers)
+
+    @property
+    def layers(self) -> tuple[str, ...] | None:
+        """Taps that are compared; None for all."""
+        return self._chosen
 
     def maps(self, views: Views, role: str) -> dict[str, Tensor]:
         """Return the maps of a role at the layers to compare."""

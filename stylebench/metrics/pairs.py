@@ -61,6 +61,11 @@ class PairMetric(ABC):
         """Fields of a batch that must not be None."""
         return (self.against,)
 
+    @property
+    def layers(self) -> tuple[str, ...] | None:
+        """Taps of the extractor that are compared; None for all, or where there is no extractor."""
+        return None
+
     @abstractmethod
     def rows(self, views: Views) -> dict[str, Tensor]:
         """Return (B,) float64 values by variant; the main one under "" or `NEAREST`."""
@@ -185,7 +190,7 @@ class EdgeSSIM(PixelMetric):
 
     def compare(self, images: Tensor, others: Tensor) -> Tensor:
         """Return similarities in [-1, 1]."""
-        return ssim_of(sobel_magnitude(images.double() / 255), sobel_magnitude(others.double() / 255), True)
+        return ssim_of(sobel_magnitude(images.float() / 255), sobel_magnitude(others.float() / 255), True)
 
 
 class RGBUV(PairMetric):

@@ -1,5 +1,6 @@
 """What turns images into features: one network, one resize protocol, one name for records."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -47,17 +48,18 @@ class Extractor(nn.Module):
         """
         raise NotImplementedError
 
-    def maps(self, images: Tensor) -> dict[str, Tensor]:
+    def maps(self, images: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Turn images into feature maps.
 
         Args:
             images: (B, 3, H, W) RGB, uint8, or float32 in [0, 1] where gradients are wanted.
+            layers: taps to stop at; None for all.
 
         Returns:
             (B, C, h, w) float32 by tap.
 
         Raises:
-            ValueError: if the extractor has no maps.
+            ValueError: if the extractor has no maps, or no such one.
         """
         raise ValueError(f"{self.name} has no feature maps; choose an extractor that has, such as compact_judge")
 

@@ -65,9 +65,9 @@ class EncoderFeatures(Extractor):
         """
         return self.pool(self.maps(images))
 
-    def maps(self, images: Tensor) -> dict[str, Tensor]:
-        """Return maps by tap, shallow to deep; see `Extractor` and `forward`."""
-        return self.encoder(unit_range(images), self.taps)  # type: ignore[no-any-return]
+    def maps(self, images: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return maps by tap, shallow to deep, in a pass to the deepest; see `Extractor` and `forward`."""
+        return self.encoder(unit_range(images), self.taps if layers is None else layers)  # type: ignore[no-any-return]
 
     def pool(self, maps: dict[str, Tensor]) -> Tensor:
         """Return the features that maps give."""

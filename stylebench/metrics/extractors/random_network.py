@@ -53,7 +53,7 @@ class RandomMultiScale(Extractor):
         """Return (B, width) float32 features; see `maps`."""
         return self.pool(self.maps(images))
 
-    def maps(self, images: Tensor) -> dict[str, Tensor]:
+    def maps(self, images: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the maps of each stage (1 .. 4) of each network, `s<seed>_<stage>`; see `Extractor`.
 
         Raises:
@@ -72,7 +72,7 @@ class RandomMultiScale(Extractor):
             for stage, convolution in enumerate(network.children(), start=1):
                 x = F.relu(convolution(F.avg_pool2d(x, 2) if stage > 1 else x))  # (B, C, h, w)
                 found[f"s{seed}_{stage}"] = x
-        return found
+        return found if layers is None else {layer: found[layer] for layer in layers}
 
     def pool(self, maps: dict[str, Tensor]) -> Tensor:
         """Return means and standard deviations of each stage, one network's after the other's."""
