@@ -28,6 +28,7 @@ from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.folders import ImageFolder
 from stylebench.metrics.measuring import measure_method, reference_sets, tell_missing
 from stylebench.metrics.records import NOT_APPLICABLE, to_record
+from stylebench.metrics.utilities import utilities
 from stylebench.stylize import choose_device
 from stylebench.trusted import check_targets
 
@@ -102,6 +103,7 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> tuple[d
         device=device,
         watch=None if pictures is None else image_writer(pictures),
     )
+    values += utilities(evaluator, config["metrics"]["axes"], inputs, config["metrics"]["batch_size"], device)
     facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
     found = to_record(values, **facts)
     written = [] if pictures is None else [pictures]
@@ -244,7 +246,8 @@ def table(record: Mapping[str, Mapping[str, Any]]) -> str:
         if entry["shown"] == "record":
             continue
         if entry.get("status") == NOT_APPLICABLE:
-            absent.append(f"  {entry['alias']}: needs {', '.join(entry['missing'])}")
+            needs = ", ".join(part.partition(": ")[0] for part in entry["missing"])  # what to do was said before
+            absent.append(f"  {entry['alias']}: needs {needs}")
             continue
         bounds = entry["interval"]
         interval = "" if bounds is None else f"{bounds[0]:.4g} .. {bounds[1]:.4g}"

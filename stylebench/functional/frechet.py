@@ -36,7 +36,8 @@ def moments(features: Tensor) -> Moments:
 def frechet_distance(mean_1: Tensor, cov_1: Tensor, mean_2: Tensor, cov_2: Tensor) -> float:
     """Return |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), the squared Frechet distance of two Gaussians.
 
-    With S1 = F F^T from its eigenvectors, the trace of the root is the sum of roots of the eigenvalues of F^T S2 F.
+    With S1 = F F^T, from Cholesky or, where S1 has no full rank, its eigenvectors, the trace of the root is the sum of
+    roots of the eigenvalues of F^T S2 F.
 
     Args:
         mean_1: (d,) any real range.
@@ -66,8 +67,7 @@ def frechet_distance(mean_1: Tensor, cov_1: Tensor, mean_2: Tensor, cov_2: Tenso
     mean_1, cov_1, mean_2, cov_2 = (part.double() for part in (mean_1, cov_1, mean_2, cov_2))
     if not all(bool(part.isfinite().all()) for part in (mean_1, cov_1, mean_2, cov_2)):
         raise ValueError("frechet_distance got values that are not finite; look at the features for NaN or infinity")
-    values, vectors = torch.linalg.eigh(cov_1)
-    factor = vectors * values.clamp(min=0).sqrt()  # (d, d)
+    factor = _root_factor(cov_1)
     inner = factor.mT @ cov_2 @ factor
     root = torch.linalg.eigvalsh((inner + inner.mT) / 2).clamp(min=0).sqrt().sum()
     return _combined((mean_1 - mean_2).square().sum(), cov_1.trace() + cov_2.trace(), root)
@@ -101,9 +101,9 @@ def frechet_distance_of_features(features_1: Tensor, features_2: Tensor) -> floa
         return frechet_distance(*moments(features_1), *moments(features_2))
     centered_1, mean_1 = _centered(features_1)
     centered_2, mean_2 = _centered(features_2)
-    factor_1, factor_2 = _reduced(centered_1, n_2) / (n_1 - 1) ** 0.5, _reduced(centered_2, n_1) / (n_2 - 1) ** 0.5
-    traces = factor_1.square().sum() + factor_2.square().sum()
-    root = torch.linalg.svdvals(factor_1 @ factor_2.mT).sum()
+    traces = _energy(centered_1) / (n_1 - 1) + _energy(centered_2) / (n_2 - 1)
+    product = _reduced(centered_1, n_2) @ _reduced(centered_2, n_1).mT
+    root = torch.linalg.svdvals(product).sum() / ((n_1 - 1) * (n_2 - 1)) ** 0.5
     return _combined((mean_1 - mean_2).square().sum(), traces, root)
 
 
@@ -161,6 +161,23 @@ def simulated_floor(eigenvalues: Tensor, n_1: int, n_2: int, draws: int = _FLOOR
         sets = [torch.randn(n, len(scale), generator=generator, dtype=torch.float64) * scale for n in (n_1, n_2)]
         total += frechet_distance_of_features(*sets)
     return total / draws
+
+
+def _root_factor(covariance: Tensor) -> Tensor:
+    """Return F with F F^T = covariance, (d, d); Cholesky takes a tenth of the time that eigenvectors take."""
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if not bool(failed):
+        triangle: Tensor = factor
+        return triangle
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = vectors * values.clamp(min=0).sqrt()
+    return root
+
+
+def _energy(centered: Tensor) -> Tensor:
+    """Return the sum of squares, without a temporary of the size of the features."""
+    flat = centered.flatten()
+    return flat @ flat
 
 
 def _reduced(centered: Tensor, other: int) -> Tensor:

@@ -3,7 +3,8 @@
 Values are squared MMDs, in float64; unbiased ones may be negative, and stay so.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 CMMD_SIGMA = 10.0  # Jayasumana et al. 2024, section 4
 CMMD_SCALE = 1000.0
-_BLOCK = 2048  # rows of a kernel matrix that are in memory at once
+_BLOCK = 1024  # rows of a kernel matrix that are in memory at once
 _FEWEST = 2  # samples that an unbiased estimate needs
 
 
@@ -47,10 +48,7 @@ def polynomial_mmd(features_1: Tensor, features_2: Tensor) -> float:
     Source: Binkowski et al. 2018, eq. 4 and section 3.
     """
     first, second = _checked(features_1, features_2)
-    within = [_kernel_sum(x, x) - _polynomial(x.square().sum(1), x.shape[1]).sum() for x in (first, second)]
-    n, m = len(first), len(second)
-    cross = _kernel_sum(first, second)
-    return float(within[0] / (n * (n - 1)) + within[1] / (m * (m - 1)) - 2 * cross / (n * m))
+    return float(_polynomial_mmds(first, second, *(x.new_ones(len(x), 1) for x in (first, second))))
 
 
 def kernel_distance(
@@ -81,29 +79,52 @@ def kernel_distance(
             f"expected subsets >= 1, subset_size >= 2 and blocks >= 2, got {subsets}, {subset_size} and {blocks}"
         )
     first, second = _checked(features_1, features_2)
-    full = polynomial_mmd(first, second)
+    counts = len(first), len(second)
     generator = np.random.Generator(np.random.PCG64(seed))
-    size = min(subset_size, len(first), len(second))
-    if size == len(first) == len(second):
-        values = [full]
-    else:
-        values = []
-        for _ in range(subsets):
-            rows = [torch.from_numpy(generator.choice(len(x), size, replace=False)) for x in (first, second)]
-            values.append(polynomial_mmd(first[rows[0].to(first.device)], second[rows[1].to(second.device)]))
-    return KernelDistance(
-        float(np.mean(values)), float(np.std(values)), full, _block_values(first, second, blocks, generator)
-    )
+    size = min(subset_size, *counts)
+    drawn = 0 if size == max(counts) else subsets
+    groups = [[np.arange(n) for n in counts]]
+    groups += [[generator.choice(n, size, replace=False) for n in counts] for _ in range(drawn)]
+    if min(counts) >= _FEWEST * blocks:
+        split = [np.array_split(generator.permutation(n), blocks) for n in counts]
+        groups += [[part[block] for part in split] for block in range(blocks)]
+    members = (_members([group[side] for group in groups], x) for side, x in enumerate((first, second)))
+    full, *rest = _polynomial_mmds(first, second, *members).tolist()
+    values = rest[:drawn] or [full]
+    return KernelDistance(float(np.mean(values)), float(np.std(values)), full, tuple(rest[drawn:]))
 
 
-def _block_values(first: Tensor, second: Tensor, blocks: int, generator: np.random.Generator) -> tuple[float, ...]:
-    if min(len(first), len(second)) < _FEWEST * blocks:
-        return ()
-    parts = [
-        [x[torch.from_numpy(rows).to(x.device)] for rows in np.array_split(generator.permutation(len(x)), blocks)]
-        for x in (first, second)
-    ]
-    return tuple(polynomial_mmd(a, b) for a, b in zip(*parts, strict=True))
+def _members(groups: Sequence[np.ndarray[Any, Any]], samples: Tensor) -> Tensor:
+    """Return (N, G), 1 where a sample belongs to a group."""
+    table = np.zeros((len(samples), len(groups)))
+    for column, rows in enumerate(groups):
+        table[rows, column] = 1
+    return torch.from_numpy(table).to(samples.device)
+
+
+def _polynomial_mmds(first: Tensor, second: Tensor, members_1: Tensor, members_2: Tensor) -> Tensor:
+    """Return unbiased squared MMDs of G groups, (G,), each kernel value computed once for all of them."""
+    d = first.shape[1]
+    sizes_1, sizes_2 = members_1.sum(0), members_2.sum(0)
+    within = []
+    for x, members, sizes in ((first, members_1, sizes_1), (second, members_2, sizes_2)):
+        diagonal = members.mT @ _polynomial(x.square().sum(1), d)
+        within.append((_sums_within(x, members) - diagonal) / (sizes * (sizes - 1)))
+    cross = first.new_zeros(len(sizes_1))
+    for rows, inside in zip(torch.split(first, _BLOCK), torch.split(members_1, _BLOCK), strict=True):
+        cross += (inside * (_polynomial(rows @ second.mT, d) @ members_2)).sum(0)
+    return within[0] + within[1] - 2 * cross / (sizes_1 * sizes_2)
+
+
+def _sums_within(samples: Tensor, members: Tensor) -> Tensor:
+    """Return the kernel's sum over all pairs in each group, (G,), from the half above the diagonal blocks."""
+    total = members.new_zeros(members.shape[1])
+    for start in range(0, len(samples), _BLOCK):
+        end = start + _BLOCK
+        rows, inside = samples[start:end], members[start:end]
+        weights = torch.cat([inside, 2 * members[end:]])  # a pair of blocks stands for its mirror image too
+        total += (inside * (_polynomial(rows @ samples[start:].mT, samples.shape[1]) @ weights)).sum(0)
+    return total
 
 
 def gaussian_mmd(features_1: Tensor, features_2: Tensor, sigma: float = CMMD_SIGMA, scale: float = CMMD_SCALE) -> float:
@@ -149,14 +170,10 @@ def gaussian_mmd_floor(
     return scale * (1 / n_1 + 1 / n_2) * (1 - between)
 
 
-def _kernel_sum(first: Tensor, second: Tensor) -> Tensor:
-    d = first.shape[1]
-    return torch.stack([_polynomial(part @ second.mT, d).sum() for part in torch.split(first, _BLOCK)]).sum()
-
-
 def _polynomial(products: Tensor, d: int) -> Tensor:
-    base = products / d + 1
-    return base * base * base  # a power of 3 through pow is several times slower
+    """Return (products / d + 1)^3; overwrites the products."""
+    base = products.div_(d).add_(1)
+    return base.square().mul_(base)  # a power of 3 through pow is several times slower
 
 
 def _gaussian_mean(first: Tensor, second: Tensor, sigma: float) -> float:

@@ -108,5 +108,5 @@ def _radii(features: Tensor, ks: tuple[int, ...]) -> list[Tensor]:
 def _squared(first: Tensor, second: Tensor) -> Tensor:
     """Return squared Euclidean distances, (n, m); exactly 0 between equal samples, whatever the order of a sum."""
     norms = first.square().sum(1)[:, None] + second.square().sum(1)  # (n, m)
-    distances = norms - 2 * first @ second.mT
-    return distances.masked_fill(distances < _SAME * norms, 0.0)
+    distances = torch.addmm(norms, first, second.mT, alpha=-2)
+    return distances.masked_fill_(distances < norms.mul_(_SAME), 0.0)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stylebench.benchmark.intervals import t_interval
 from stylebench.functional.frechet import (
+    Moments,
     frechet_distance,
     frechet_distance_of_features,
     frechet_floor,
@@ -105,17 +106,21 @@ class FrechetDistance(SetMetric):
 
     def compare(self, reference: FeatureSet, generated: FeatureSet) -> list[SetResult]:
         """Return the distance, its floor and the excess over it."""
-        value = _distance(reference, generated)
-        floor = self._floor(reference, generated.count)
+        known = None if _by_features(reference, generated) else reference.moments()
+        if known is None:
+            value = frechet_distance_of_features(reference.rows(), generated.rows())
+        else:
+            value = frechet_distance(*known, *generated.moments())
+        floor = self._floor(reference, generated.count, known)
         return [SetResult(value, details={"floor": floor, "excess": value - floor, "seed": self.seed})]
 
-    def _floor(self, reference: FeatureSet, count: int) -> float:
+    def _floor(self, reference: FeatureSet, count: int, known: Moments | None) -> float:
         n, d = reference.count, reference.width
         if reference.features is not None and n <= d:
             centered = reference.rows().double() - reference.mean
             spectrum = torch.linalg.svdvals(centered).square() / (n - 1)
         else:
-            spectrum = torch.linalg.eigvalsh(reference.moments().covariance)
+            spectrum = torch.linalg.eigvalsh((known or reference.moments()).covariance)
         formula = frechet_floor if min(n, count) >= d else simulated_floor
         floor = formula(spectrum, n, count)
         if reference.features is None or n < _ENOUGH_TO_HALVE or min(n, count) < d or d > _WIDEST_HALVED:
@@ -201,11 +206,10 @@ class GaussianMMD(SetMetric):
         return [SetResult(value, details={"floor": floor, "excess": value - floor})]
 
 
-def _distance(first: FeatureSet, second: FeatureSet) -> float:
+def _by_features(first: FeatureSet, second: FeatureSet) -> bool:
+    """Tell whether the features themselves are here, and cheaper than moments: fewer images than dimensions."""
     few = min(first.count, second.count) < first.width
-    if few and first.features is not None and second.features is not None:
-        return frechet_distance_of_features(first.features, second.features)
-    return frechet_distance(*first.moments(), *second.moments())
+    return few and first.features is not None and second.features is not None
 
 
 def _average(results: list[SetResult]) -> SetResult:

@@ -111,3 +111,13 @@ def test_a_covariance_that_is_none_is_refused() -> None:
 def test_features_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="not finite"):
         frechet_distance(tensor(0, float("nan")), torch.eye(2), tensor(0, 0), torch.eye(2))
+
+
+@pytest.mark.parametrize("n", [301, 320, 400])
+def test_nearly_singular_covariances_keep_their_digits(n: int) -> None:
+    scale = torch.logspace(0, -8, 300, dtype=torch.float64)
+    x, y = normal(n, 300, 7) * scale, normal(n, 300, 8) * scale * 1.05
+    parts = [(part - part.mean(0)) / (n - 1) ** 0.5 for part in (x, y)]
+    root = torch.linalg.svdvals(parts[0] @ parts[1].mT).sum()  # no covariance is formed
+    exact = (x.mean(0) - y.mean(0)).square().sum() + sum(part.square().sum() for part in parts) - 2 * root
+    assert frechet_distance(*moments(x), *moments(y)) == pytest.approx(float(exact), rel=1e-10)

@@ -59,6 +59,19 @@ def test_a_subset_of_everything_is_the_full_estimate() -> None:
     assert len(found.blocks) == 10
 
 
+def test_subsets_and_blocks_are_estimates_of_their_own_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stylebench.functional.kernel_distance._BLOCK", 16)  # sums over several blocks of rows
+    x, y = normal(90, 4, 8), normal(70, 4, 9) + 0.3
+    found = kernel_distance(x, y, subsets=4, subset_size=30, blocks=3, seed=5)
+    generator = np.random.Generator(np.random.PCG64(5))
+    drawn = [[generator.choice(len(z), 30, replace=False) for z in (x, y)] for _ in range(4)]
+    split = [np.array_split(generator.permutation(len(z)), 3) for z in (x, y)]
+    values = [polynomial_mmd(x[a], y[b]) for a, b in drawn]
+    assert found.mean == pytest.approx(np.mean(values), rel=1e-12)
+    assert found.subset_std == pytest.approx(np.std(values), rel=1e-12)
+    assert found.blocks == pytest.approx([polynomial_mmd(x[a], y[b]) for a, b in zip(*split, strict=True)], rel=1e-12)
+
+
 def test_too_few_for_blocks() -> None:
     assert kernel_distance(normal(19, 4, 6), normal(40, 4, 7)).blocks == ()
 

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache, fingerprint
 from stylebench.metrics.evaluator import Evaluator, mean_over
 from stylebench.metrics.extractors.base import Extractor, unit_range
-from stylebench.metrics.feature_pairs import GramDistance
+from stylebench.metrics.feature_pairs import FeatureDistance, GramDistance
 from stylebench.metrics.features import FeatureSet
 from stylebench.metrics.pairs import MSSSIM, PSNR
 from stylebench.metrics.perceptual import LPIPS
@@ -168,7 +169,7 @@ def test_the_training_encoder_is_refused_or_marked() -> None:
     class Trained(Pixels):
         name, taps = "compact-12345678", ("plain",)
 
-        def maps(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        def maps(self, images: torch.Tensor, layers: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
             return {"plain": unit_range(images)}
 
     parts: dict[str, Any] = {"compact": Trained()}
@@ -180,6 +181,29 @@ def test_the_training_encoder_is_refused_or_marked() -> None:
     feed(evaluator, pictures(3), style=pictures(3, seed=1))
     assert next(iter(to_record(evaluator.compute({})))) == "style/compact-12345678/none/n3@train-encoder"
     Evaluator(parts, {"style": GramDistance("compact")}, train_encoder="compact-87654321")
+
+
+def test_a_pass_stops_at_the_deepest_tap_that_is_asked_for() -> None:
+    class Taps(Pixels):
+        taps = ("a", "b", "c")
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked: list[Sequence[str] | None] = []
+
+        def maps(self, images: torch.Tensor, layers: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
+            self.asked.append(layers)
+            return {tap: unit_range(images) for tap in (self.taps if layers is None else layers)}
+
+        def pool(self, maps: dict[str, torch.Tensor]) -> torch.Tensor:
+            return maps["a"].flatten(1)
+
+    parts: dict[str, Any] = {"x": Taps(), "y": Taps()}
+    style, content = GramDistance("x", ["b", "a"]), FeatureDistance("y", ["b"])
+    evaluator = Evaluator(parts, {"style": style, "content": content, "fd": FrechetDistance("x")})
+    feed(evaluator, pictures(3), style=pictures(3), content=pictures(3))
+    assert parts["x"].asked == [None, ("a", "b")]  # the images' features need every tap, the styles' maps do not
+    assert parts["y"].asked == [("b",), ("b",)]
 
 
 def test_unknown_extractor_is_named() -> None:

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -30,7 +30,7 @@ class Colors(Extractor):
         super().__init__()
         self.passes: list[int] = []
 
-    def maps(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    def maps(self, images: torch.Tensor, layers: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
         self.passes.append(len(images))
         pixels = unit_range(images)
         return {"plain": pixels, "squares": pixels**2}
