@@ -11,6 +11,7 @@ from stylebench.functional.pixels import quantize
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
+from stylebench.metrics.extractors import has_inception
 from stylebench.metrics.features import FeatureSet
 from stylebench.metrics.inputs import EvaluationInputs
 from stylebench.metrics.records import Value
@@ -84,8 +85,12 @@ def reference_sets(
 
 
 def tell_missing(evaluator: Evaluator) -> None:
-    """Say once a process which networks are not here, and how to get them."""
+    """Say once a process which networks are not here, and how to get them; FID's also where nobody asks for it."""
     lines = list(evaluator.missing.values())
+    if not lines and not has_inception():
+        lines.append(
+            "fid: its network is not here; get it with: stylebench prepare encoder=inception, for metrics=report"
+        )
     lines += [str(metric) for metric in evaluator.metrics.values() if isinstance(metric, MissingWeightsError)]
     for line in lines:
         if line not in _told:

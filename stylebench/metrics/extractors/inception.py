@@ -303,6 +303,15 @@ def fetch_inception() -> Path:
     return find_weights("auto", SOURCE, _WHAT, PREPARE).path
 
 
+def has_inception() -> bool:
+    """Tell whether the published weights are on this machine, where `weights=auto` finds them."""
+    try:
+        find_weights("auto", SOURCE, _WHAT, PREPARE)
+    except MissingWeightsError:
+        return False
+    return True
+
+
 def load_network(network: nn.Module, path: Path) -> None:
     """Fill a network from a file, tensor for tensor.
 
