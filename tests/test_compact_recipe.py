@@ -1,4 +1,8 @@
+import copy
 import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,17 +11,29 @@ from safetensors.torch import load_file
 from scipy.stats import kurtosis
 from torch import nn
 
-from experiments.compact.distances import content_distances, style_distances
-from experiments.compact.measure import nearest_neighbor
 from experiments.compact.network import TAPS, Trainee, blank
 from experiments.compact.objectives import DESIGNS, contrast, dense_contrast, losses
-from experiments.compact.pictures import PLANS, SCENES, STYLES, TRAITS, Pictures, Plan, pictures
-from experiments.compact.styles import HIDDEN, LEAST_DISTANCE, POOLS, chosen, nearest_held_out
+from experiments.compact.pictures import PLANS, SCENES, STYLES, TRAITS, VERSION, Pictures, Plan, pictures, scaled
+from experiments.compact.styles import (
+    LEAST_DISTANCE,
+    POOLS,
+    _filter_vector,
+    _proc_vector,
+    _proc_vectors,
+    chosen,
+    filterstyle_distances,
+    nearest_held_out,
+    procstyle_distances,
+)
 from experiments.compact.textures import FAMILIES, textures
-from experiments.compact.train import export, train
+from experiments.compact.train import Run, export, train
 from experiments.compact.views import crops, degrade, recolor
 from stylebench.data import filterstyle, procstyle
 from stylebench.data.procstyle.styles import Style, style_digest
+from stylebench.data.worlds import HIDDEN_STYLES
+from stylebench.files import read_pickle
+from stylebench.functional.dead_leaves import dead_leaves
+from stylebench.nn.encoders.normalization import BUILT_IN, measure_means
 
 ENCODERS = list(POOLS)
 
@@ -30,21 +46,66 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
 # -- which styles may be seen
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+def held_out(world: str) -> list[Any]:
+    """List anew what may not be seen: the named styles and the first 128 hidden ones."""
+    module = procstyle if world == "procstyle" else filterstyle
+    return [*module.NAMED_STYLES.values(), *(module.prior_style(number, "hidden") for number in range(128))]
+
+
+def numbers_of(style: Any) -> list[float]:
+    """List a style's parameters."""
+    return list(_proc_vector(style) if isinstance(style, Style) else _filter_vector(style))
+
+
+def kind(style: Any) -> tuple[str, int]:
+    """Tell styles apart that have no distance: other filters, other numbers of parameters."""
+    return "" if isinstance(style, Style) else style.filter, len(numbers_of(style))
+
+
+def spreads(world: str) -> dict[tuple[str, int], np.ndarray]:
+    """Measure each parameter's standard deviation over the prior."""
+    module, count = (procstyle, 512) if world == "procstyle" else (filterstyle, 4096)
+    sample: dict[tuple[str, int], list[list[float]]] = {}
+    for number in range(count):
+        style = module.prior_style(number, "prior")
+        sample.setdefault(kind(style), []).append(numbers_of(style))
+    found = {key: np.array(rows).std(0) for key, rows in sample.items()}
+    return {key: np.where(spread < 1e-6, 1.0, spread) for key, spread in found.items()}
+
+
 @pytest.mark.parametrize("world", list(LEAST_DISTANCE))
+@pytest.mark.parametrize("encoder", ENCODERS)
 def test_styles_that_are_trained_on_keep_their_distance_from_named_and_hidden_ones(encoder: str, world: str) -> None:
-    plan = PLANS[encoder]
+    plan, module = PLANS[encoder], procstyle if world == "procstyle" else filterstyle
     wanted = plan.blocks * STYLES if world == "procstyle" else plan.filters  # all that the recipe draws
-    numbers = chosen(encoder, world, wanted)
+    numbers, scale = chosen(encoder, world, wanted), spreads(world)
     assert len(set(numbers)) == wanted
-    assert nearest_held_out(POOLS[encoder], world, numbers).min() >= LEAST_DISTANCE[world]
+    seen: dict[tuple[str, int], list[list[float]]] = {}
+    for number in numbers:
+        style = module.prior_style(number, POOLS[encoder])
+        seen.setdefault(kind(style), []).append(numbers_of(style))
+    compared = 0
+    for style in held_out(world):
+        rows = np.array(seen.get(kind(style), [])).reshape(-1, kind(style)[1])
+        distances = np.sqrt((((rows - numbers_of(style)) / scale.get(kind(style), 1.0)) ** 2).mean(1))
+        assert distances.min(initial=np.inf) >= LEAST_DISTANCE[world] - 1e-6
+        compared += len(rows) > 0
+    assert compared > 100
 
 
-def test_distance_finds_a_held_out_style_among_those_that_are_drawn() -> None:
-    # What would be a leak is at distance 0: the hidden pool against itself.
-    assert nearest_held_out("hidden", "procstyle", range(HIDDEN)).max() < 1e-6
-    assert nearest_held_out("hidden", "filterstyle", range(HIDDEN)).max() < 1e-6
+@pytest.mark.parametrize("world", list(LEAST_DISTANCE))
+def test_every_named_and_hidden_style_is_among_those_that_are_kept_away_from(world: str) -> None:
+    distances = procstyle_distances if world == "procstyle" else filterstyle_distances
+    held = held_out(world)
+    assert len(held) == 8 + HIDDEN_STYLES
+    assert distances(held).max() < 1e-6
+
+
+def test_distance_of_other_styles_is_not_zero() -> None:
     assert nearest_held_out("prior", "procstyle", range(64)).min() > 0.2
+    flat = procstyle.NAMED_STYLES["flat"]
+    changed = replace(flat, stroke=replace(flat.stroke, amount=1.0))
+    assert 0 < procstyle_distances([changed])[0] < LEAST_DISTANCE["procstyle"]
 
 
 def test_styles_of_both_encoders_and_of_the_tests_are_all_different() -> None:
@@ -65,6 +126,17 @@ def test_scenes_are_not_those_of_data_sets_or_of_probes() -> None:
 
     ids = ProcStyle(64, 8, 4, 4, False, None).contents(None).ids  # type: ignore[arg-type]
     assert not any(id_.startswith(("compact", "probe")) for id_ in ids)
+
+
+def test_style_parameters_without_meaning_do_not_count_in_distances() -> None:
+    style = procstyle.NAMED_STYLES["flat"]
+    bare = replace(style, stroke=replace(style.stroke, amount=0.0, glow=0.0))
+    wide = replace(bare, stroke=replace(bare.stroke, width=0.05))
+    drawn = replace(bare, stroke=replace(bare.stroke, amount=1.0))
+    vectors = _proc_vectors([bare, wide, drawn])
+    assert isinstance(bare, Style)
+    assert np.abs(vectors[0] - vectors[1]).max() == 0
+    assert np.abs(vectors[0] - vectors[2]).max() > 0
 
 
 # -- pictures
@@ -156,14 +228,26 @@ def test_dense_contrast_is_least_where_positions_agree() -> None:
     assert same < 1 < other
 
 
-@pytest.mark.parametrize("design", list(DESIGNS))
-def test_every_design_reaches_every_layer(design: str, drawn: Pictures) -> None:
+@pytest.mark.parametrize(
+    ("design", "encoder"),
+    [(name, key) for name, plan in DESIGNS.items() for key in ENCODERS if key == "compact" or plan.pooling == "max"],
+)
+def test_every_design_reaches_every_layer(design: str, encoder: str, drawn: Pictures) -> None:
     torch.manual_seed(0)
-    trainee = Trainee(blank("compact"), TAPS["compact"])
+    trainee = Trainee(blank(encoder, pooling=DESIGNS[design].pooling), TAPS[encoder])
     found = losses(trainee, drawn, DESIGNS[design], torch.Generator().manual_seed(0))
     assert all(loss.isfinite() for loss in found.values())
     torch.stack(list(found.values())).sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in trainee.body.parameters())
+
+
+def test_average_pooling_is_refused_for_the_judge(tmp_path: Path) -> None:
+    for refused in (
+        lambda: blank("compact_judge", pooling="avg"),
+        lambda: train(Run("compact_judge", "all_avg", 2, 3e-3, 0), tmp_path),
+    ):
+        with pytest.raises(ValueError, match="compact_judge has pooling of its own"):
+            refused()
 
 
 # -- networks
@@ -189,17 +273,17 @@ def test_folding_batch_norm_changes_nothing(encoder: str) -> None:
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_training_stops_and_goes_on_as_if_it_had_not_stopped(
-    encoder: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from experiments.compact import train as recipe
 
     monkeypatch.setitem(recipe.PLANS, encoder, Plan(encoder, blocks=2, leaves=2, textures=4, filters=2))
     monkeypatch.setitem(recipe.DESIGNS, "small", recipe.DESIGNS["all"].__class__(blocks=1, filters=2, views=2))
     monkeypatch.setattr(recipe, "_EVERY", 2)
-    folders = [tmp_path / name for name in ("whole", "parts")]  # type: ignore[operator]
-    for folder in folders:
-        folder.mkdir()
-    train(encoder, "small", 4, 3e-3, 0, folders[0])
+    monkeypatch.setitem(BUILT_IN, "count", 2)
+    folders = [tmp_path / name for name in ("whole", "parts")]
+    run = Run(encoder, "small", 4, 3e-3, 0)
+    train(run, folders[0])
     real = recipe.losses
     calls = []
 
@@ -211,83 +295,59 @@ def test_training_stops_and_goes_on_as_if_it_had_not_stopped(
 
     monkeypatch.setattr(recipe, "losses", broken)
     with pytest.raises(KeyboardInterrupt):
-        train(encoder, "small", 4, 3e-3, 0, folders[1])
+        train(run, folders[1])
+    state = read_pickle(folders[1] / "state.pt")
+    assert (state["batch"], state["settings"]["plan"]["blocks"], state["settings"]["version"]) == (2, 2, VERSION)
     monkeypatch.setattr(recipe, "losses", real)
-    train(encoder, "small", 4, 3e-3, 0, folders[1])
+    train(run, folders[1])
     states = [load_file(folder / f"{encoder}.safetensors") for folder in folders]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    spent = [float(line.split(",")[1]) for line in (folders[1] / "metrics.csv").read_text().splitlines()[1:]]
+    assert spent[0] == round(state["cpu_s"], 1) <= spent[1]  # what the first part took is not forgotten
     with pytest.raises(ValueError, match="of another run"):
-        train(encoder, "small", 6, 3e-3, 0, folders[1])
+        train(replace(run, batches=6), folders[1])
+    monkeypatch.setitem(recipe.PLANS, encoder, Plan(encoder, blocks=3, leaves=2, textures=4, filters=2))
+    with pytest.raises(ValueError, match="of another run"):  # other pictures
+        train(run, folders[1])
+
+
+def test_share_of_pictures_scales_every_kind() -> None:
+    small = scaled(PLANS["compact"], 0.1)
+    assert (small.blocks, small.leaves, small.textures, small.filters) == (75, 250, 500, 80)
+    assert scaled(PLANS["compact"], 1.0) == PLANS["compact"]
+    assert scaled(PLANS["compact"], 1e-6).blocks == 2
+    for share in (0.0, 1.5, math.nan):
+        with pytest.raises(ValueError, match="--pictures must be a share"):
+            scaled(PLANS["compact"], share)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_exported_weights_load_as_normalized_ones(encoder: str, tmp_path: object) -> None:
-    path = tmp_path / "weights.safetensors"  # type: ignore[operator]
+def test_exported_weights_are_normalized_and_their_quiet_channels_silent(
+    encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BUILT_IN, "count", 4)  # pictures to measure means on
     torch.manual_seed(0)
     frozen = blank(encoder)
     trainee = Trainee(frozen, TAPS[encoder])
-    for norm in (part for part in trainee.body.modules() if isinstance(part, nn.BatchNorm2d)):
+    norms = [part for part in trainee.body.modules() if isinstance(part, nn.BatchNorm2d)]
+    for norm in norms:
         norm.momentum = 1.0  # take over the statistics of one batch
-    trainee(torch.rand(8, 3, 48, 48))
+    trainee(dead_leaves(8, 64, seed=3).float() / 255)
+    with torch.no_grad():
+        norms[0].weight[5], norms[0].bias[5] = 0.0, 1e-3  # far below a twentieth of the median, about 0.4
     trainee.into(frozen)
+    before, taps = copy.deepcopy(frozen), [group.tap for group in frozen.groups()]
+    means = measure_means(before, taps, None)
+    lively = {tap: mean >= 0.05 * mean.median() for tap, mean in means.items()}
+    assert torch.nonzero(~lively[taps[0]]).tolist() == [[5]]
+    assert all(live.float().mean() > 0.95 for live in lively.values())
+    export(frozen, encoder, tmp_path / "weights.safetensors")
+    loaded = blank(encoder, str(tmp_path / "weights.safetensors"))
     images = torch.rand(2, 3, 48, 48)
-    export(frozen, encoder, path)
-    loaded = blank(encoder, str(path))
-    tap = frozen.style_layers[-1]
-    whole, half = (net(images, [tap])[tap] for net in (frozen, loaded))
-    assert (whole - half).norm() < 0.01 * whole.norm()
-
-
-# -- measures
-
-
-def test_distances_are_0_to_oneself_and_1_between_disjoint_features() -> None:
-    encoder = blank("compact")
-    images = torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8)
-    for distances in (style_distances(encoder, images), content_distances(encoder, images)):
-        assert distances.diagonal().max() < 1e-5
-        assert (distances - distances.T).abs().max() < 1e-6
-        assert distances.max() <= 1
-    # |G - G'|^2 / (|G|^2 + |G'|^2), from the whole matrices
-    from stylebench.functional.gram import gram_matrix
-
-    expected = torch.zeros(())
-    for maps in encoder(images.float() / 255, encoder.style_layers).values():
-        first, second = gram_matrix(maps)[:2]
-        expected = expected + (first - second).square().sum() / (first.square().sum() + second.square().sum())
-    assert style_distances(encoder, images)[0, 1].item() == pytest.approx(expected.item() / 5, rel=1e-4)
-
-
-def test_nearest_neighbor_looks_past_pictures_of_the_same_owner() -> None:
-    places = torch.tensor([0.0, 0.1, 1.0, 1.2])
-    distances = (places[:, None] - places).abs()
-    labels = torch.tensor([0, 1, 1, 1])
-    assert nearest_neighbor(distances, labels, torch.tensor([0, 1, 2, 3])) == 0.5
-    assert nearest_neighbor(distances, labels, torch.tensor([0, 0, 1, 2])) == 0.75
-
-
-def test_probe_tells_apart_what_a_line_can() -> None:
-    from experiments.compact.probes import _probe
-
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(4).repeat(60)
-    centers = 3 * torch.eye(4)
-    fit, test = (centers[labels] + torch.randn(240, 4, generator=generator) for _ in range(2))
-    assert _probe(fit, labels, test, labels) > 0.85
-    shuffled = labels[torch.randperm(240, generator=generator)]
-    assert _probe(fit, shuffled, test, labels) < 0.5
-
-
-def test_style_parameters_without_meaning_do_not_count_in_distances() -> None:
-    from dataclasses import replace
-
-    from experiments.compact.styles import _proc_vectors
-
-    style = procstyle.NAMED_STYLES["flat"]
-    bare = replace(style, stroke=replace(style.stroke, amount=0.0, glow=0.0))
-    wide = replace(bare, stroke=replace(bare.stroke, width=0.05))
-    drawn = replace(bare, stroke=replace(bare.stroke, amount=1.0))
-    vectors = _proc_vectors([bare, wide, drawn])
-    assert isinstance(bare, Style)
-    assert np.abs(vectors[0] - vectors[1]).max() == 0
-    assert np.abs(vectors[0] - vectors[2]).max() > 0
+    for tap, mean in measure_means(loaded, taps, None).items():
+        live = lively[tap]
+        assert (mean[live] - 1).abs().max() < 0.01, tap
+        assert (mean[~live] == 0).all(), tap
+        expected = before(images, [tap])[tap] / means[tap].float()[:, None, None]
+        difference = (loaded(images, [tap])[tap] - expected)[:, live]
+        assert difference.norm() < 0.01 * expected[:, live].norm(), tap

@@ -10,8 +10,10 @@ Prints a table in Markdown and writes the numbers as JSON, into which rows that 
 import argparse
 import functools
 import json
+import logging
 import math
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,21 +54,31 @@ MEASURES = {
     "style_rank": "style distances, Spearman with SqueezeNet's",
     "content_rank": "content distances, Spearman with SqueezeNet's",
 }
+_log = logging.getLogger("compact")
 
 
 def main() -> None:
     """Measure, print and write."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description="Measure an encoder's features.")
-    parser.add_argument("--encoder", choices=list(_LAYERS), default="compact")
-    parser.add_argument("--weights", default="shipped", help="shipped, or the path of a file of weights")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--squeezenet", required=True, help="path of SqueezeNet's weights")
-    parser.add_argument("--pooling", choices=("max", "avg"), default="max", help="of a compact encoder")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="what to measure anew")
-    parser.add_argument("--output", type=Path, required=True)
+    add = parser.add_argument
+    add("--encoder", choices=list(_LAYERS), default="compact", help="which architecture (default: %(default)s)")
+    add("--weights", default="shipped", help="shipped, or the path of a file of weights")
+    add("--data", type=Path, required=True, help="folder of the real pictures")
+    add("--squeezenet", required=True, help="path of SqueezeNet's weights")
+    add("--pooling", choices=("max", "avg"), default="max", help="of a compact encoder")
+    add("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="what to measure anew")
+    add("--output", type=Path, required=True, help="file of the numbers; rows not measured anew are kept")
     options = parser.parse_args()
-    pictures = _Real(options.data)
-    reference = encoders(options.squeezenet, "random")["squeezenet"]
+    try:
+        check_data(options.data, options.squeezenet)
+        measured = functools.partial(named, options.encoder, pooling=options.pooling)
+        reference = encoders(options.squeezenet, "random")["squeezenet"]
+        settings = _settings(measured(options.weights), options.pooling, reference)
+        rows = _earlier(options.output, settings)
+        pictures = _Real(options.data)
+    except (ValueError, FileNotFoundError) as error:  # what was given does not fit; the message says what would
+        parser.error(str(error))
     ranks = {
         "style_rank": style_distances(reference, pictures.paintings),
         "content_rank": content_distances(reference, pictures.photos),
@@ -76,14 +88,70 @@ def main() -> None:
         "trained": options.weights,
         **{f"random-{seed}": f"random-{seed}" for seed in range(SEEDS)},
     }.items():
-        compared[name] = functools.partial(named, options.encoder, weights, options.pooling)
-    rows = json.loads(options.output.read_text()) if options.output.is_file() else {}
+        compared[name] = functools.partial(measured, weights)
     for name, make in compared.items():
         if name.partition("-")[0] in options.rows:
+            begun = time.process_time()
             encoder = make()
             rows[name] = {"encoder": encoder.describe()["name"], **measure(encoder, pictures, ranks)}
-    write_json(options.output, rows)
+            write_json(options.output, {"settings": settings, "rows": rows})
+            _log.info("%s in %.0f CPU seconds: %s", name, time.process_time() - begun, json.dumps(rows[name]))
     print(table(rows))  # noqa: T201
+
+
+def check_data(data: Path, squeezenet: str) -> None:
+    """Check, before anything is rendered, that all pictures and weights are there.
+
+    Args:
+        data: folder of the real pictures.
+        squeezenet: path of SqueezeNet's weights.
+
+    Raises:
+        FileNotFoundError: naming the folder or file that is missing.
+        ValueError: if a folder holds too few pictures or classes.
+    """
+    least = {"textures": 2, "pacs": 2, "style": 1, "painters": 1, "content/photos256": _PHOTOS}
+    for name, count in least.items():
+        if not (data / name).is_dir():
+            raise FileNotFoundError(f"--data expects a folder with {', '.join(least)}; there is no {data / name}")
+        found = len(images_in(data / name))
+        if found < count:
+            raise ValueError(f"{data / name} must hold at least {count} pictures (jpg, png), found {found}")
+    for name in ("textures", "pacs"):
+        if sum(path.is_dir() for path in (data / name).iterdir()) < 2:
+            raise ValueError(f"{data / name} must hold a folder for each of at least two classes")
+    if not Path(squeezenet).is_file():
+        raise FileNotFoundError(f"--squeezenet expects the path of torchvision's SqueezeNet 1.0, found no {squeezenet}")
+
+
+def _settings(encoder: Encoder, pooling: str, reference: Encoder) -> dict[str, Any]:
+    """Return what rows of one file have in common, as plain values."""
+    return {
+        "encoder": encoder.describe()["name"].rpartition("-")[0],
+        "digest": encoder.digest,
+        "content_layers": list(encoder.content_layers),
+        "style_layers": list(encoder.style_layers),
+        "pooling": pooling,
+        "squeezenet": reference.digest,
+    }
+
+
+def _earlier(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the rows of an earlier measurement.
+
+    Raises:
+        ValueError: if they were measured with other settings.
+    """
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text())
+    earlier = found.get("settings", {})
+    differing = [name for name, value in settings.items() if earlier.get(name) != value]
+    if differing:
+        told = "; ".join(f"{name}: {earlier.get(name)}, now {settings[name]}" for name in differing)
+        raise ValueError(f"{path} holds rows that were measured otherwise ({told}); choose another --output")
+    rows: dict[str, Any] = found["rows"]
+    return rows
 
 
 def named(encoder: str, weights: str, pooling: str = "max") -> Encoder:
@@ -96,6 +164,10 @@ def named(encoder: str, weights: str, pooling: str = "max") -> Encoder:
 
     Returns:
         The frozen encoder.
+
+    Raises:
+        FileNotFoundError: if there is no such file of weights.
+        ValueError: for a pooling that the architecture does not have.
     """
     found = blank(encoder, weights, pooling)
     content, style, adain = _LAYERS[encoder]

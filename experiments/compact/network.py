@@ -52,10 +52,17 @@ def blank(name: str, weights: str = "random", pooling: str = "max") -> Encoder:
 
     Returns:
         The frozen encoder.
+
+    Raises:
+        ValueError: for a pooling that the architecture does not have.
     """
     taps = TAPS[name]
     if name == "compact":
         return CompactEncoder(weights, [taps.content], taps.style, taps.content, pooling=pooling)
+    if pooling != "max":
+        raise ValueError(
+            f"{name} has pooling of its own, always average; --pooling avg and --design all_avg are for compact alone"
+        )
     return JudgeEncoder(weights, [taps.content], taps.style, taps.content)
 
 

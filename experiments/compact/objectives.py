@@ -48,7 +48,6 @@ DESIGNS = {
     "labels": Design(blocks=6, filters=4, views=0, weights=_BALANCED),
     "views": Design(blocks=0, filters=8, views=30),
     "all": Design(blocks=5, filters=3, views=12, weights=_BALANCED),
-    "all_equal": Design(blocks=5, filters=3, views=12),
     "all_avg": Design(blocks=5, filters=3, views=12, pooling="avg", weights=_BALANCED),
 }
 

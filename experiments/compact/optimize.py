@@ -21,24 +21,34 @@ from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.nn.encoders.base import Encoder
 
 _RATE = 0.02
+_LEAST_PX = 32  # below this the deepest maps are smaller than a pixel
 
 
 def main() -> None:
     """Optimize every pair under every encoder and write the grid."""
     parser = argparse.ArgumentParser(description="Optimize pixels under several encoders.")
-    parser.add_argument("--content", type=Path, required=True)
-    parser.add_argument("--style", type=Path, required=True)
-    parser.add_argument("--squeezenet", required=True, help="path of SqueezeNet's weights")
-    parser.add_argument("--weights", default="shipped", help="of the compact encoder")
-    parser.add_argument("--pairs", type=int, default=4)
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--weight-style", type=float, default=20.0)
-    parser.add_argument("--output", type=Path, required=True)
+    add = parser.add_argument
+    add("--content", type=Path, required=True, help="folder of photographs")
+    add("--style", type=Path, required=True, help="folder of paintings")
+    add("--squeezenet", required=True, help="path of SqueezeNet's weights")
+    add("--weights", default="shipped", help="of the compact encoder")
+    add("--pairs", type=int, default=4, help="rows of the grid (default: %(default)s)")
+    add("--size", type=int, default=256, help="height and width, pixels (default: %(default)s)")
+    add("--steps", type=int, default=200, help="of Adam (default: %(default)s)")
+    add("--weight-style", type=float, default=20.0, help="factor of the style loss (default: %(default)s)")
+    add("--output", type=Path, required=True, help="the grid, a PNG file")
     options = parser.parse_args()
-    compared = encoders(options.squeezenet, options.weights)
+    try:
+        paths = paired(options.content, options.style, options.pairs)
+        if options.size < _LEAST_PX or options.steps < 1:
+            raise ValueError(f"--size must be at least {_LEAST_PX} and --steps at least 1")
+        if options.output.suffix.lower() != ".png":
+            raise ValueError(f"--output must name a PNG file, got {options.output}")
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        compared = encoders(options.squeezenet, options.weights)
+    except (ValueError, FileNotFoundError) as error:  # what was given does not fit; the message says what would
+        parser.error(str(error))
     rows = []
-    paths = zip(images_in(options.content)[: options.pairs], images_in(options.style)[: options.pairs], strict=True)
     for content_path, style_path in paths:
         content, style = (central_square(path, options.size)[None].float() / 255 for path in (content_path, style_path))
         rows += [content[0], style[0]]
@@ -46,6 +56,34 @@ def main() -> None:
     grid = make_grid(torch.stack(rows), nrow=2 + len(compared))
     write_png((grid * 255).round().to(torch.uint8), str(options.output))
     print("columns: content, style,", ", ".join(compared))  # noqa: T201
+
+
+def paired(content: Path, style: Path, count: int) -> list[tuple[Path, Path]]:
+    """Pair the first pictures of two folders, in the order of their names.
+
+    Args:
+        content: folder of photographs.
+        style: folder of paintings.
+        count: how many pairs.
+
+    Returns:
+        (photograph, painting) paths.
+
+    Raises:
+        FileNotFoundError: if a folder is missing.
+        ValueError: if `count` is below 1, or a folder holds fewer pictures.
+    """
+    if count < 1:
+        raise ValueError(f"--pairs must be at least 1, got {count}")
+    chosen = []
+    for option, folder in (("--content", content), ("--style", style)):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{option} expects a folder of pictures, found no {folder}")
+        found = images_in(folder)
+        if len(found) < count:
+            raise ValueError(f"{option} {folder} must hold at least {count} pictures for --pairs, found {len(found)}")
+        chosen.append(found[:count])
+    return list(zip(*chosen, strict=True))
 
 
 def optimize(encoder: Encoder, content: Tensor, style: Tensor, steps: int, weight_style: float) -> Tensor:

@@ -4,8 +4,11 @@ Scenes in drawn styles carry objects, masks and styles; dead leaves and textures
 other pictures of the same content. Nothing in them is a photograph, and no style is near one that tests use.
 """
 
-import json
-from dataclasses import asdict, dataclass, fields
+import contextlib
+import fcntl
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -16,16 +19,18 @@ from experiments.compact.styles import POOLS, chosen
 from experiments.compact.textures import FAMILIES, textures
 from stylebench.data import filterstyle, procstyle
 from stylebench.data.procstyle.styles import PATTERNS, Style, flatten
-from stylebench.files import json_digest
+from stylebench.files import json_digest, write_json
 from stylebench.functional.dead_leaves import dead_leaves
 
 STYLES, SCENES = 4, 8  # of a block: every scene in every style
 SIDE = 128  # of leaves, textures and filtered pictures, pixels
 SCENE_SIDE = 64
 FILTERED = 4  # pictures in each filter style
-_VERSION = 1
+VERSION = 1  # raised when renders change
 _TRAITS = ("stroke.amount", "stroke.glow", "shading.lambert", "shading.cel", "shading.gloss", "quantization.amount")
 TRAITS = (*PATTERNS, *_TRAITS)  # what a style has or has not
+_LOGGED = 50  # blocks between two lines of progress
+_log = logging.getLogger("compact")
 
 
 @dataclass(frozen=True)
@@ -92,20 +97,50 @@ def pictures(plan: Plan, folder: Path) -> Pictures:
     Returns:
         The pictures.
     """
-    path = folder / f"{plan.encoder}-{json_digest([_VERSION, asdict(plan)])[:12]}.safetensors"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        rendered = _render(plan)
-        part = path.with_suffix(".part")
-        save_file({item.name: getattr(rendered, item.name) for item in fields(Pictures)}, part)
-        part.rename(path)
-        path.with_suffix(".json").write_text(json.dumps(asdict(plan), indent=1))
+    path = folder / f"{plan.encoder}-{json_digest([VERSION, asdict(plan)])[:12]}.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(path.with_suffix(".lock")):
+        if not path.is_file():
+            _log.info("rendering into %s", path)
+            rendered = _render(plan)
+            part = path.with_suffix(".part")
+            save_file({item.name: getattr(rendered, item.name) for item in fields(Pictures)}, part)
+            write_json(path.with_suffix(".json"), asdict(plan))
+            part.replace(path)
     return Pictures(**load_file(path))
+
+
+def scaled(plan: Plan, share: float) -> Plan:
+    """Return a plan with a share of the pictures, for a run that only tries something.
+
+    Args:
+        plan: the whole of it.
+        share: of each kind, in (0, 1]; two of each kind stay at the least.
+
+    Returns:
+        The smaller plan.
+
+    Raises:
+        ValueError: if the share is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"--pictures must be a share above 0 and up to 1, got {share}")
+    counts = {name: getattr(plan, name) for name in ("blocks", "leaves", "textures", "filters")}
+    return replace(plan, **{name: max(2, round(share * count)) for name, count in counts.items()})
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock: two runs that start together render once."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _render(plan: Plan) -> Pictures:
     seed = list(POOLS).index(plan.encoder) + 1
     blocks = _blocks(plan)
+    _log.info("%d leaves, %d textures, %d filter styles", plan.leaves, plan.textures, plan.filters)
     surface, family = textures(plan.textures, SIDE, seed)
     surfaces = torch.cat([dead_leaves(plan.leaves, SIDE, seed), surface])
     families = torch.cat([torch.full((plan.leaves,), len(FAMILIES)), family])
@@ -123,11 +158,13 @@ def _render(plan: Plan) -> Pictures:
 
 
 def _blocks(plan: Plan) -> dict[str, Tensor]:
-    """Render scenes; in every second block one of the styles is `photo`."""
+    """Render scenes; in every second block `photo` takes the place of one of the styles that were drawn."""
     numbers = torch.tensor(chosen(plan.encoder, "procstyle", plan.blocks * STYLES)).view(plan.blocks, STYLES)
     numbers[::2, 0] = -1
     parts: dict[str, list[Tensor]] = {key: [] for key in ("scenes", "traits", "semantic", "main", "shapes")}
     for block in range(plan.blocks):
+        if block % _LOGGED == 0:
+            _log.info("block %d of %d", block, plan.blocks)
         keys = [f"{plan.encoder}-{block}-{place}" for place in range(SCENES)]
         scenes = procstyle.draw_scenes(keys)
         styles = [

@@ -2,7 +2,7 @@
 
 A method trained with an encoder that had seen the test styles would hold an oracle of the test. So both encoders draw
 from pools of their own, and a draw is left out that lies nearer than `LEAST_DISTANCE` to a named style or to one of the
-first `HIDDEN` hidden test styles of its world.
+first `HIDDEN_STYLES` hidden test styles of its world.
 """
 
 import functools
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from stylebench.data import filterstyle, procstyle
 from stylebench.data.procstyle.styles import PATTERNS, Style, flatten
+from stylebench.data.worlds import HIDDEN_STYLES
 
 POOLS = {"compact": "compact", "compact_judge": "judge"}  # encoder -> its pool in both worlds
-HIDDEN = 128  # hidden test styles of each world that are kept away from
 LEAST_DISTANCE = {"procstyle": 0.6, "filterstyle": 0.3}  # root mean square, in spreads of the prior
 _SCALE_SAMPLE = 512  # styles of the prior that a parameter's spread is taken over
 
@@ -45,14 +45,27 @@ def chosen(encoder: str, world: str, count: int) -> list[int]:
 
 
 def nearest_held_out(pool: str, world: str, numbers: Sequence[int]) -> _Array:
-    """Return each style's distance to the nearest named or hidden style of its world, (N,)."""
+    """Return the distance of each of a pool's styles to the nearest named or hidden style of its world, (N,)."""
     if world == "procstyle":
-        drawn = _proc_vectors([procstyle.prior_style(number, pool) for number in numbers])
-        held = _proc_vectors(
-            [*procstyle.NAMED_STYLES.values(), *(procstyle.prior_style(n, "hidden") for n in range(HIDDEN))]
-        )
-        return _distances(drawn, held).min(1)
-    return np.array([_filter_distance(filterstyle.prior_style(number, pool)) for number in numbers])
+        return procstyle_distances([procstyle.prior_style(number, pool) for number in numbers])
+    return filterstyle_distances([filterstyle.prior_style(number, pool) for number in numbers])
+
+
+def procstyle_distances(styles: Sequence[Style]) -> _Array:
+    """Return each style's distance to the nearest named or hidden style of ProcStyle, (N,)."""
+    hidden = (procstyle.prior_style(number, "hidden") for number in range(HIDDEN_STYLES))
+    nearest: _Array = parameter_distances(styles, [*procstyle.NAMED_STYLES.values(), *hidden]).min(1)
+    return nearest
+
+
+def filterstyle_distances(styles: Sequence[filterstyle.Style]) -> _Array:
+    """Return each style's distance to the nearest named or hidden style of the same filter, (N,)."""
+    return np.array([_filter_distance(style) for style in styles])
+
+
+def parameter_distances(first: Sequence[Style], second: Sequence[Style]) -> _Array:
+    """Return root mean square differences of ProcStyle's parameters in units of their spread in the prior, (N, M)."""
+    return _distances(_proc_vectors(first), _proc_vectors(second))
 
 
 def _distances(first: _Array, second: _Array) -> _Array:
@@ -116,7 +129,7 @@ def _filter_distance(style: filterstyle.Style) -> float:
 @functools.cache
 def _filter_held_out(name: str, length: int) -> _Array:
     """Return the vectors of a filter's named and hidden styles that have as many numbers, (M, P)."""
-    hidden = (filterstyle.prior_style(number, "hidden") for number in range(HIDDEN))
+    hidden = (filterstyle.prior_style(number, "hidden") for number in range(HIDDEN_STYLES))
     styles = [filterstyle.NAMED_STYLES[name], *(style for style in hidden if style.filter == name)]
     vectors = [vector for vector in map(_filter_vector, styles) if len(vector) == length]
     return np.array(vectors).reshape(-1, length)

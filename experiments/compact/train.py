@@ -11,15 +11,17 @@ import csv
 import json
 import logging
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from experiments.compact.network import TAPS, Trainee, blank
 from experiments.compact.objectives import DESIGNS, losses
-from experiments.compact.pictures import PLANS, pictures
+from experiments.compact.pictures import PLANS, VERSION, pictures, scaled
 from stylebench.files import atomic_write, file_digest, read_pickle
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.encoders.normalization import Group, calibration_name, fold_means, measure_means
@@ -36,45 +38,77 @@ def main() -> None:
     """Train, export, and print the digest."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description="Train an encoder of the package on renders.")
-    parser.add_argument("--encoder", choices=list(TAPS), default="compact")
-    parser.add_argument("--design", choices=list(DESIGNS), default="all")
-    parser.add_argument("--batches", type=int, default=6000)
-    parser.add_argument("--rate", type=float, default=_LEARNING_RATE, help="highest learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, required=True)
+    add = parser.add_argument
+    add("--encoder", choices=list(TAPS), default="compact", help="which architecture (default: %(default)s)")
+    add("--design", choices=list(DESIGNS), default="all", help="which tasks count (default: %(default)s)")
+    add("--batches", type=int, default=6000, help="length of the run (default: %(default)s)")
+    add("--rate", type=float, default=_LEARNING_RATE, help="highest learning rate (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
+    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--pictures", type=float, default=1.0, help="share of the pictures, for a run that only tries something")
+    add("--output", type=Path, required=True, help="folder of the run; continued if it holds its state")
     options = parser.parse_args()
+    if options.batches < 1 or options.threads < 1 or options.rate <= 0:
+        parser.error("--batches and --threads must be at least 1, and --rate above 0")
     torch.set_num_threads(options.threads)
-    options.output.mkdir(parents=True, exist_ok=True)
-    train(options.encoder, options.design, options.batches, options.rate, options.seed, options.output)
+    run = Run(options.encoder, options.design, options.batches, options.rate, options.seed, options.pictures)
+    try:
+        train(run, options.output)
+    except ValueError as error:  # a share, a pooling or a state that does not fit; the message says which
+        parser.error(str(error))
     path = options.output / f"{options.encoder}.safetensors"
     _log.info("%s-%s: %s, %d bytes", options.encoder, file_digest(path)[:8], path, path.stat().st_size)
 
 
-def train(encoder: str, design: str, batches: int, rate: float, seed: int, output: Path) -> None:
-    """Train for a number of batches and write the weights.
+@dataclass(frozen=True)
+class Run:
+    """What decides a run's weights, besides the code.
 
-    Args:
+    Attributes:
         encoder: key of `network.TAPS`.
         design: key of `objectives.DESIGNS`.
         batches: length of the run.
         rate: highest learning rate of the one cycle.
         seed: of weights and batches.
-        output: folder, continued if it holds the state of the same run.
+        share: of the plan's pictures, in (0, 1].
     """
-    settings = {"encoder": encoder, "design": design, "batches": batches, "rate": rate, "seed": seed}
-    drawn = pictures(PLANS[encoder], output.parent / "pictures")
-    plan = DESIGNS[design]
-    torch.manual_seed(seed)
-    frozen = blank(encoder, pooling=plan.pooling)
-    trainee = Trainee(frozen, TAPS[encoder]).to(memory_format=_MEMORY[encoder])
-    optimizer = torch.optim.AdamW(trainee.parameters(), lr=rate, weight_decay=_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, batches, pct_start=0.05)
-    start = _restore(output / "state.pt", settings, trainee, optimizer, schedule)
-    clock = time.process_time()
+
+    encoder: str
+    design: str
+    batches: int
+    rate: float
+    seed: int
+    share: float = 1.0
+
+    def settings(self) -> dict[str, Any]:
+        """Return all of it with the plan of the pictures, as plain values."""
+        return {**asdict(self), "plan": asdict(scaled(PLANS[self.encoder], self.share)), "version": VERSION}
+
+
+def train(run: Run, output: Path) -> None:
+    """Train for a number of batches and write the weights.
+
+    Args:
+        run: what to train.
+        output: folder, continued if it holds the state of the same run.
+
+    Raises:
+        ValueError: if the folder holds the state of another run, or the design's pooling is not the encoder's.
+    """
+    plan = DESIGNS[run.design]
+    output.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(run.seed)
+    frozen = blank(run.encoder, pooling=plan.pooling)
+    trainee = Trainee(frozen, TAPS[run.encoder]).to(memory_format=_MEMORY[run.encoder])
+    optimizer = torch.optim.AdamW(trainee.parameters(), lr=run.rate, weight_decay=_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, run.rate, run.batches, pct_start=0.05)
+    parts = {"trainee": trainee, "optimizer": optimizer, "schedule": schedule}
+    start, spent = _restore(output / "state.pt", run, parts)
+    drawn = pictures(scaled(PLANS[run.encoder], run.share), output.parent / "pictures")
+    begun = time.process_time() - spent
     totals: dict[str, float] = {}
-    for batch in range(start, batches):
-        found = losses(trainee, drawn, plan, torch.Generator().manual_seed(seed * 1_000_003 + batch))
+    for batch in range(start, run.batches):
+        found = losses(trainee, drawn, plan, torch.Generator().manual_seed(run.seed * 1_000_003 + batch))
         total = torch.stack(list(found.values())).sum()
         optimizer.zero_grad()
         total.backward()
@@ -83,14 +117,15 @@ def train(encoder: str, design: str, batches: int, rate: float, seed: int, outpu
         schedule.step()
         for name, loss in found.items():
             totals[name] = totals.get(name, 0.0) + loss.item()
-        if (batch + 1) % _EVERY == 0 or batch + 1 == batches:
+        if (batch + 1) % _EVERY == 0 or batch + 1 == run.batches:
             count = batch % _EVERY + 1
             means = {name: value / count for name, value in totals.items()}
-            _write_line(output / "metrics.csv", batch + 1, time.process_time() - clock, means)
-            _save(output / "state.pt", settings, batch + 1, trainee, optimizer, schedule)
+            spent = time.process_time() - begun
+            _write_line(output / "metrics.csv", batch + 1, spent, means)
+            _save(output / "state.pt", run, batch + 1, spent, parts)
             totals = {}
     trainee.into(frozen)
-    export(frozen, encoder, output / f"{encoder}.safetensors")
+    export(frozen, run.encoder, output / f"{run.encoder}.safetensors")
 
 
 def export(encoder: Encoder, name: str, path: Path) -> None:
@@ -101,16 +136,26 @@ def export(encoder: Encoder, name: str, path: Path) -> None:
         name: of its architecture.
         path: of the safetensors file.
     """
+    normalize(encoder)
+    state = {}
+    for stage in encoder.stages.values():
+        for key, conv in stage.convs().items():
+            state[f"{key}.weight"], state[f"{key}.bias"] = conv.weight.half(), conv.bias.half()
+    with atomic_write(path) as file:
+        file.write(save(state, {"encoder": name, "calibration": calibration_name(None)}))
+
+
+def normalize(encoder: Encoder) -> None:
+    """Silence channels that hardly ever fire, and scale all others to mean activation 1 on the built-in pictures.
+
+    Args:
+        encoder: with weights that are not normalized yet; they are afterwards, in float32.
+    """
     groups = encoder.groups()
     means = measure_means(encoder, [group.tap for group in groups], None)
     silent = sum(_silence(group, means[group.tap]) for group in groups)
     _log.info("%d of %d channels are hardly ever active; silenced", silent, sum(map(len, means.values())))
     fold_means(groups, measure_means(encoder, [group.tap for group in groups], None))
-    state = {}
-    for stage in encoder.stages.values():
-        for key, conv in stage.convs().items():
-            state[f"{key}.weight"], state[f"{key}.bias"] = conv.weight.half(), conv.bias.half()
-    save_file(state, path, {"encoder": name, "calibration": calibration_name(None)})
 
 
 def _silence(group: Group, means: Tensor) -> int:
@@ -133,46 +178,27 @@ def _write_line(path: Path, batch: int, seconds: float, means: dict[str, float])
     _log.info(json.dumps(row))
 
 
-def _save(
-    path: Path,
-    settings: dict[str, object],
-    batch: int,
-    trainee: Trainee,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> None:
-    state = {
-        "settings": settings,
-        "batch": batch,
-        "trainee": trainee.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-    }
+def _save(path: Path, run: Run, batch: int, seconds: float, parts: dict[str, Any]) -> None:
+    """Write the state of network, optimizer and schedule, and how far they have come."""
+    state = {"settings": run.settings(), "batch": batch, "cpu_s": seconds}
     with atomic_write(path) as file:
-        torch.save(state, file)
+        torch.save({**state, **{name: part.state_dict() for name, part in parts.items()}}, file)
 
 
-def _restore(
-    path: Path,
-    settings: dict[str, object],
-    trainee: Trainee,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> int:
-    """Continue from a state; return the number of batches done.
+def _restore(path: Path, run: Run, parts: dict[str, Any]) -> tuple[int, float]:
+    """Continue from a state; return the number of batches done and the CPU seconds that they took.
 
     Raises:
         ValueError: if the state is of another run.
     """
     if not path.is_file():
-        return 0
+        return 0, 0.0
     state = read_pickle(path)
-    if state["settings"] != settings:
+    if state["settings"] != run.settings():
         raise ValueError(f"{path} is of another run, {state['settings']}; choose another --output")
-    trainee.load_state_dict(state["trainee"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return int(state["batch"])
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return int(state["batch"]), float(state["cpu_s"])
 
 
 if __name__ == "__main__":

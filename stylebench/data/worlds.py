@@ -25,6 +25,7 @@ SOURCE = "photo"  # the style that contents come in, of every world
 PRIOR = "prior"  # the domain in which every picture has a style of its own
 POOLS = {"train": "prior", "val": "val", "test": "hidden"}  # split -> pool of styles that no other split shows
 HIDDEN = f"{POOLS['test']}-"  # how the names of test styles begin
+HIDDEN_STYLES = 128  # of each world, the first so many: what the shipped encoders saw keeps its distance from them
 PURPOSES = ("reference", "truth", "calibration")
 TRUTH_DRAWS = 16  # nuisance draws that stand for the set of right answers
 
@@ -146,13 +147,21 @@ class World(ABC):
         Raises:
             ValueError: for a style, a content or a purpose that there is not.
         """
+        named = [styles] * len(ids) if isinstance(styles, str) else list(styles)
+        nuisance = self.nuisance(ids, named, purpose, draw)
+        return self.draw(ids, named, nuisance, strength, self.components if components is None else components)
+
+    def nuisance(self, ids: Sequence[str], styles: Sequence[str], purpose: str, draw: int) -> list[int]:
+        """Return the nuisance of each render; see `render`.
+
+        Raises:
+            ValueError: for a purpose that there is not.
+        """
         if purpose not in PURPOSES:
             raise ValueError(f"purpose must be one of {', '.join(PURPOSES)}, got {purpose!r}")
-        named = [styles] * len(ids) if isinstance(styles, str) else list(styles)
-        nuisance = [
-            _seed(self.name, self.version, style, id_, purpose, draw) for id_, style in zip(ids, named, strict=True)
+        return [
+            _seed(self.name, self.version, style, id_, purpose, draw) for id_, style in zip(ids, styles, strict=True)
         ]
-        return self.draw(ids, named, nuisance, strength, self.components if components is None else components)
 
     def open(self, value: str, part: Part | None = None) -> Domain:
         """Open a domain: contents in one style, or each in a style of its own.

@@ -5,7 +5,7 @@ Thin on purpose: a method file reads top to bottom like its paper, and nothing d
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -54,7 +54,7 @@ class Method(pl.LightningModule):
         self._first_bad: Tensor | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, nn.Module):
+        if isinstance(value, nn.Module | list | tuple | set | dict):
             refuse_judges(value)
         super().__setattr__(name, value)
 
@@ -262,18 +262,36 @@ def refuse_judges(part: object) -> None:
     """Check that nothing is trained with the encoder that will score it.
 
     Args:
-        part: a module of a method, looked through to any depth, or a class whose object a method is to be given.
+        part: a module of a method, looked through to any depth, plain lists, tuples, sets and dicts among its
+            attributes too; such a container; or a class whose object a method is to be given.
 
     Raises:
         ValueError: if it is an encoder that only judges, or holds one.
     """
-    parts = part.modules() if isinstance(part, nn.Module) else [part]
-    kinds = [found if isinstance(found, type) else type(found) for found in parts]
+    kinds = [found if isinstance(found, type) else type(found) for found in _inside(part, set())]
     if any(issubclass(kind, Encoder) and kind.judges_only for kind in kinds):
         raise ValueError(
             "compact_judge only scores what others trained: what is trained with the features that score it looks "
             "better than it is. Choose another encoder to train with, such as encoder=compact"
         )
+
+
+def _inside(part: object, seen: set[int]) -> Iterator[object]:
+    """Yield modules and classes in a module or container; `seen` holds the ids of those that were looked into."""
+    if id(part) in seen:
+        return
+    seen.add(id(part))
+    inner: list[object] = []
+    if isinstance(part, nn.Module | type):
+        yield part
+    if isinstance(part, nn.Module):  # its children are in a dict among its attributes, like any other container
+        inner = [value for value in vars(part).values() if isinstance(value, list | tuple | set | dict)]
+    elif isinstance(part, dict):
+        inner = list(part.values())
+    elif isinstance(part, list | tuple | set):
+        inner = list(part)
+    for value in inner:
+        yield from _inside(value, seen)
 
 
 def check_weights(weights: Mapping[str, float]) -> None:

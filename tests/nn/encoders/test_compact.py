@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+import yaml
+from torch import Tensor, nn
 
 from stylebench.files import DamagedFileError, file_digest
+from stylebench.methods.base import Method
 from stylebench.nn.encoders import CompactEncoder, Encoder, JudgeEncoder, SqueezeNetEncoder
 from stylebench.nn.encoders.normalization import calibration_name, measure_means
 from stylebench.nn.encoders.weights import load_metadata
@@ -24,10 +26,19 @@ JUDGE = {  # channels and stride by tap
     "mix4": (176, 8), "mix5": (176, 8), "pool3": (176, 16), "mix6": (256, 16), "mix7": (256, 16),
 }  # fmt: skip
 NAMES = ("compact", "compact_judge")
+CONFIGS = Path(__file__).parents[3] / "conf" / "encoder"
 LIMIT_BYTES = {"compact": 1_500_000, "compact_judge": 1_000_000}
+# Channels of the shipped files that are 0 on the built-in pictures.
+DEAD = {"compact": {"relu1_1": 1, "relu5_1": 2}, "compact_judge": {"mix5": 1, "mix7": 60}}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Make = Callable[..., Encoder]
+
+
+def layers_of(name: str) -> dict[str, Any]:
+    """Read the layers of an encoder's config."""
+    config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    return {key: config[key] for key in ("content_layers", "style_layers", "adain_layer")}
 
 
 def module_of(name: str) -> ModuleType:
@@ -44,10 +55,8 @@ def make(name: str) -> Make:
     """Return a function that builds the encoder with the layers of its config."""
 
     def build(weights: str = "random", **options: Any) -> Encoder:
-        if name == "compact":
-            taps = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
-            return CompactEncoder(weights, ["relu3_2"], taps, "relu4_1", **options)
-        return JudgeEncoder(weights, ["mix5"], ["stem", "mix1", "mix3", "mix5", "mix7"], "mix5", **options)
+        made = CompactEncoder if name == "compact" else JudgeEncoder
+        return made(weights, **layers_of(name), **options)
 
     return build
 
@@ -301,9 +310,47 @@ def test_shipped_encoder_is_ready_without_measuring_and_named_by_its_digest(make
     assert encoder.calibration == calibration_name(None)
 
 
-def test_shipped_encoder_has_mean_activations_of_one(make: Make) -> None:
-    encoder = make("shipped")
+def test_shipped_encoder_has_mean_activations_of_one_but_for_dead_channels(make: Make, name: str) -> None:
+    encoder, dead = make("shipped"), {}
     for tap, mean in measure_means(encoder, [group.tap for group in encoder.groups()], None).items():
         alive = mean >= 1e-6  # a dead channel stays as it is
         assert (mean[alive] - 1).abs().max() <= 0.01, tap  # half precision has 11 bits: 0.05 % a weight
-        assert alive.any(), tap
+        if not alive.all():
+            dead[tap] = int((~alive).sum())
+    assert dead == DEAD[name]
+    assert all(dead.get(tap, 0) <= 0.05 * encoder.channels[tap] for tap in encoder.style_layers)
+
+
+# What the judge is kept from
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda judge: [judge],
+        lambda judge: (1, judge),
+        lambda judge: {"critic": judge},
+        lambda judge: {"critics": [("first", nn.Sequential(judge))]},
+        lambda judge: [JudgeEncoder],
+    ],
+)
+def test_method_refuses_the_judge_in_plain_containers(wrap: Callable[[Encoder], object], judge: JudgeEncoder) -> None:
+    refusal = "compact_judge only scores what others trained"
+    with pytest.raises(ValueError, match=refusal):
+        Method().critics = wrap(judge)
+    part = nn.Linear(1, 1)
+    part.critics = wrap(judge)
+    with pytest.raises(ValueError, match=refusal):
+        Method().part = part
+
+
+def test_method_refuses_the_judge_that_came_into_a_container_later(
+    compact: CompactEncoder, judge: JudgeEncoder
+) -> None:
+    method = Method()
+    method.critics = {"all": [compact]}
+    method.critics["self"] = method.critics  # a loop must not be walked for ever
+    method.setup("fit")
+    method.critics["all"].append(judge)
+    with pytest.raises(ValueError, match="compact_judge only scores what others trained"):
+        method.setup("fit")
