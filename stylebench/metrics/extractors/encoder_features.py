@@ -21,7 +21,8 @@ class EncoderFeatures(Extractor):
 
     Args:
         encoder: the frozen encoder.
-        layers: taps with maps, whose channels are the features; None for the encoder's style and content layers.
+        layers: taps with maps; None for the encoder's style and content layers.
+        pooled: taps out of these whose channels are the features; None for all.
         pool: key of `POOLS`: `log_mean_std`, or `mean_std` without the logarithm.
         alias: dashboard name; None for the encoder's own, without its digest.
 
@@ -33,6 +34,7 @@ class EncoderFeatures(Extractor):
         self,
         encoder: Encoder,
         layers: Sequence[str] | None = None,
+        pooled: Sequence[str] | None = None,
         pool: str = _DEFAULT_POOL,
         alias: str | None = None,
     ) -> None:
@@ -46,13 +48,18 @@ class EncoderFeatures(Extractor):
                 f"layers expects taps of {encoder.name}, got {', '.join(unknown) or 'none'}; choose from "
                 f"{', '.join(encoder.taps)}"
             )
+        if pooled is not None and (not pooled or not set(pooled) <= set(chosen)):
+            raise ValueError(
+                f"pooled expects some of the layers {', '.join(chosen)}, got {', '.join(pooled) or 'none'}"
+            )
         self.encoder, self.pooling = encoder, pool
         self.taps = tuple(tap for tap in encoder.taps if tap in chosen)
-        self.width = 2 * sum(encoder.channels[tap] for tap in self.taps)
+        self.pooled = tuple(tap for tap in self.taps if pooled is None or tap in pooled)
+        self.width = 2 * sum(encoder.channels[tap] for tap in self.pooled)
         self.digest = encoder.digest
         family = encoder.name.removesuffix(f"-{self.digest[:8]}")
         self.alias = family if alias is None else alias
-        self.name = self._name(family, None if layers is None else self.taps)
+        self.name = self._name(family, None if layers is None and pooled is None else self.pooled)
         random = encoder.weights.startswith("random")
         self.origin = "random" if random else "procedural" if family in _PROCEDURAL else "natural"
 
@@ -71,11 +78,16 @@ class EncoderFeatures(Extractor):
 
     def pool(self, maps: dict[str, Tensor]) -> Tensor:
         """Return the features that maps give."""
-        return POOLS[self.pooling](maps, self.taps)
+        return POOLS[self.pooling](maps, self.pooled)
 
     def describe(self) -> dict[str, Any]:
         """Return what a record says about the extractor, with the encoder's own description."""
-        return {**super().describe(), "pool": self.pooling, "encoder": self.encoder.describe()}
+        return {
+            **super().describe(),
+            "pool": self.pooling,
+            "pooled": list(self.pooled),
+            "encoder": self.encoder.describe(),
+        }
 
     def _name(self, family: str, layers: Sequence[str] | None) -> str:
         """Name what decides the features; the digest stands last, as in the names of the shipped encoders."""
