@@ -51,7 +51,7 @@ def extractors(names: Sequence[str], squeezenet: Path | None) -> dict[str, Extra
     """Build the extractors of these names, and SqueezeNet from a file."""
     makers: dict[str, Callable[[], Extractor]] = {
         "compact_judge": lambda: EncoderFeatures(
-            JudgeEncoder("shipped", ["mix2"], ["stem", "mix1", "mix3", "mix5", "mix6"], "mix5")
+            JudgeEncoder("shipped", ["mix2"], ["stem", "mix1", "mix3"], "mix5"), pooled=["stem", "mix1", "mix3"]
         ),
         "rand_ms": RandomMultiScale,
         "pix_pca": PixelPCA,

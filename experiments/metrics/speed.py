@@ -34,7 +34,7 @@ BATCH = 50  # images at a time, for both
 PICTURES = 200  # distinct pictures; others are crops of them, as drawing takes longer than measuring
 EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "compact_judge": lambda: EncoderFeatures(
-        JudgeEncoder("shipped", ["mix2"], ["stem", "mix1", "mix3", "mix5", "mix7"], "mix5")
+        JudgeEncoder("shipped", ["mix2"], ["stem", "mix1", "mix3"], "mix5"), pooled=["stem", "mix1", "mix3"]
     ),
     "rand_ms": RandomMultiScale,
     "inception": lambda: Inception("random"),
