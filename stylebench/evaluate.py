@@ -1,7 +1,8 @@
 """Evaluation after training: a finished run, or anybody's folders of images; the values as a table."""
 
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,14 @@ from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.folders import ImageFolder
 from stylebench.metrics.measuring import measure_method, reference_sets, tell_missing
-from stylebench.metrics.records import NOT_APPLICABLE, to_record
+from stylebench.metrics.records import NOT_APPLICABLE, dashboard, to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.stylize import choose_device
 from stylebench.trusted import check_targets
 
+log = logging.getLogger(__name__)
 PAIRED = ("content", "style", "target")
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> tuple[d
     tell_missing(evaluator)
     translator = load(folder, config["weights"], device)
     pictures = folder / "evaluation" / f"{config['split']}-{model.weights}" if config["save_images"] else None
+    facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
+    writer = None if pictures is None else ImageWriter(pictures, facts)
     values = measure_method(
         evaluator,
         inputs,
@@ -101,16 +106,19 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> tuple[d
         cache=reference_cache(config["metrics"]),
         size=config["metrics"]["batch_size"],
         device=device,
-        watch=None if pictures is None else image_writer(pictures),
+        watch=writer,
     )
+    if writer is not None:
+        writer.close()
     values += utilities(evaluator, config["metrics"]["axes"], inputs, config["metrics"]["batch_size"], device)
-    facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
     found = to_record(values, **facts)
     written = [] if pictures is None else [pictures]
     path = folder / RECORD
     if path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, {**record, "metrics": {**record.get("metrics", {}), **found}})
+        set_name = f"{config['split']}-{model.weights}"
+        final = {**record.get("final", {}), **dashboard(found, config["split"])}
+        write_json(path, {**record, "final": final, "metrics": {**record.get("metrics", {}), set_name: found}})
         written.append(path)
     return found, written
 
@@ -175,17 +183,18 @@ def evaluate_folders(
     evaluator.to(device).reset()
     generated = folders.generated
     partners = {role: folder.partners(generated.ids) for role, folder in folders.others.items()}
-    for images, numbers in generated.batches(size):
-        chosen = numbers[numbers < limit].tolist()
-        if not chosen:
-            break
+    if len(generated) > limit:
+        log.info("measuring %d of %d generated images, by hash (metrics.num_images)", limit, len(generated))
+    for images, numbers in generated.batches(size, limit):
+        chosen = numbers.tolist()
         known: dict[str, Any] = {"content_id": [generated.ids[number] for number in chosen]}
         for role, folder in folders.others.items():
             known |= _partners(role, folder, [partners[role][number] for number in chosen], device)
+            _check_sizes(role, folder, generated)
         evaluator.update(
             EvaluationBatch(
-                image=images[: len(chosen)].to(device),
-                index=torch.tensor(chosen),
+                image=images.to(device),
+                index=numbers,
                 **known,
             )
         )
@@ -193,6 +202,11 @@ def evaluate_folders(
     facts = {"source_codec": generated.codec()}
     if folders.reference is not None:
         facts["reference_codec"] = folders.reference.codec()
+        if facts["reference_codec"] != facts["source_codec"]:
+            log.warning(
+                "generated images are %s, reference images %s: distances between sets see compression, too",
+                facts["source_codec"], facts["reference_codec"],
+            )  # fmt: skip
     return to_record(evaluator.compute(reference), **facts)
 
 
@@ -204,6 +218,16 @@ def _partners(role: str, folder: ImageFolder, places: list[int], device: torch.d
     if role == "target":
         return {"target": pictures[:, None]}
     return {role: pictures, f"{role}_id": [folder.ids[place] for place in places]}
+
+
+def _check_sizes(role: str, folder: ImageFolder, generated: ImageFolder) -> None:
+    """Check that what is compared place by place has the generated images' size."""
+    if role != "style" and folder.size != generated.size and folder.size and generated.size:
+        (height, width), (own_height, own_width) = folder.size, generated.size
+        raise ValueError(
+            f"images of {role}={folder.path} are {width} x {height}, those of generated={generated.path} {own_width} x "
+            f"{own_height} (width x height); they are compared place by place: resize one of the folders"
+        )
 
 
 def _reference(evaluator: Evaluator, folders: Folders, cache: ReferenceCache, size: int) -> dict[str, Any]:
@@ -222,20 +246,32 @@ def _reference(evaluator: Evaluator, folders: Folders, cache: ReferenceCache, si
     return reference_sets(evaluator, cache, facts, lambda: reference.batches(size))
 
 
-def image_writer(folder: Path, names: list[str] | None = None) -> Callable[[EvaluationBatch], None]:
-    """Return what writes every batch's images as PNG, by their index.
+class ImageWriter:
+    """Writes every batch's images as PNG by their index, and in the end a manifest; what a folder held before goes.
 
     Args:
         folder: where they go.
-        names: file names by index, without suffix; None for six digits.
+        facts: plain values for the manifest.
     """
 
-    def write(batch: EvaluationBatch) -> None:
-        for place, image in zip(batch.index.tolist(), batch.image.cpu(), strict=True):
-            name = f"{place:06d}" if names is None else names[place]
-            write_png(image.permute(1, 2, 0).contiguous().numpy(), folder / f"{name}.png")
+    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        self.folder, self.facts = folder, facts
+        self.images: dict[str, dict[str, str | None]] = {}
+        for old in (*folder.glob("[0-9]*.png"), folder / MANIFEST):
+            old.unlink(missing_ok=True)
 
-    return write
+    def __call__(self, batch: EvaluationBatch) -> None:
+        """Write a batch."""
+        names: list[Sequence[str | None]] = [
+            ids or [None] * len(batch.image) for ids in (batch.content_id, batch.style_id)
+        ]
+        for place, image, content, style in zip(batch.index.tolist(), batch.image.cpu(), *names, strict=True):
+            self.images[f"{place:06d}.png"] = {"content": content, "style": style}
+            write_png(image.permute(1, 2, 0).contiguous().numpy(), self.folder / f"{place:06d}.png")
+
+    def close(self) -> None:
+        """Write the manifest."""
+        write_json(self.folder / MANIFEST, {**self.facts, "images": self.images})
 
 
 def table(record: Mapping[str, Mapping[str, Any]]) -> str:
@@ -246,8 +282,9 @@ def table(record: Mapping[str, Mapping[str, Any]]) -> str:
         if entry["shown"] == "record":
             continue
         if entry.get("status") == NOT_APPLICABLE:
-            needs = ", ".join(part.partition(": ")[0] for part in entry["missing"])  # what to do was said before
-            absent.append(f"  {entry['alias']}: needs {needs}")
+            why = [part.partition(": ")[0] for part in entry["missing"]]  # what to do was said before
+            told = [part if "not here" in part else f"needs {part}" for part in why]
+            absent.append(f"  {entry['alias']}: {', '.join(told)}")
             continue
         bounds = entry["interval"]
         interval = "" if bounds is None else f"{bounds[0]:.4g} .. {bounds[1]:.4g}"

@@ -32,7 +32,7 @@ EXAMPLES = {
     "prepare": [
         "stylebench prepare dataset=monet2photo",
         "stylebench prepare dataset.content=photos/ dataset.style=painting.jpg",
-        "stylebench prepare encoder=inception   # the network that makes an FID, 95 MB, once",
+        "stylebench prepare encoder=inception   # the network that makes an FID, 96 MB, once",
     ],
     "evaluate": [
         "stylebench evaluate run=outputs/fast_transfer/2026-11-20_10-00-00",

@@ -33,6 +33,7 @@ LISTED = NETWORKS | {
     "stylebench.data.release.Release",
     "stylebench.data.torchvision_sets.TorchvisionSets",
     "stylebench.methods.fast_transfer.FastTransfer",
+    "stylebench.metrics.combined.ArtFD",
     "stylebench.metrics.extractors.clip.CLIP",
     "stylebench.metrics.extractors.dinov2.DINOv2",
     "stylebench.metrics.extractors.encoder_features.EncoderFeatures",

@@ -95,7 +95,7 @@ def test_one_style_picture_serves_all_and_suffixes_do_not_matter(tmp_path: Path)
     found = values(measured(
         f"generated={generated}", f"style={style}/000.png", f"content={content}", metrics="track"
     ))  # fmt: skip
-    for name in ("style_compact_judge", "content_compact_judge", "edge_ssim", "color"):
+    for name in ("style_compact_judge", "content_compact_judge"):
         assert found[name] is not None, name
     assert found["strength"] is None
     assert found["fd_compact_judge"] is None
@@ -173,7 +173,7 @@ def test_mixed_sizes(tmp_path: Path) -> None:
         f"reference={reference}")  # fmt: skip
     larger = folder(tmp_path / "l", None, None, size=48)
     bad("reference images 48 x 48", ValueError, f"generated={reference}", f"reference={larger}")
-    bad(r"psnr compares pictures of one size", ValueError, f"generated={reference}", f"target={larger}")
+    bad("are 48 x 48, those of generated=.* 32 x 32", ValueError, f"generated={reference}", f"target={larger}")
 
 
 def test_damaged_pictures_are_named(tmp_path: Path) -> None:

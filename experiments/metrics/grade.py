@@ -42,7 +42,7 @@ def networks(squeezenet: Path | None) -> dict[str, Extractor]:
     judge = JudgeEncoder(weights="shipped", **_JUDGE)
     compact = CompactEncoder(weights="shipped", padding="zeros", pooling="max", **_COMPACT)
     found: dict[str, Extractor] = {
-        "compact_judge": EncoderFeatures(judge),
+        "compact_judge": EncoderFeatures(judge, pooled=["stem", "mix1", "mix3"]),
         "compact": EncoderFeatures(compact),
         "rand_ms": RandomMultiScale(),
         "pix_pca": PixelPCA(),

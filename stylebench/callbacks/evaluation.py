@@ -54,10 +54,9 @@ class Evaluation(pl.Callback):
         values = self._measure(method, trainer.global_rank, trainer.world_size)
         seconds = time.perf_counter() - start
         averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        found = to_record(
-            values, weights="ema" if averaged else "raw", split=self.inputs.split, batches=method.batches_done
-        )
-        self.record.record["metrics"] = found
+        weights = "ema" if averaged else "raw"
+        found = to_record(values, weights=weights, split=self.inputs.split, batches=method.batches_done)
+        self.record.record["metrics"] = {**self.record.record["metrics"], f"{self.inputs.split}-{weights}": found}
         self.record.record["evaluation_seconds"] = round(seconds, 3)
         shown: dict[str, Any] = {**dashboard(found, "val"), BATCHES: method.batches_done}
         for logger in trainer.loggers:

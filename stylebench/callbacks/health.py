@@ -55,7 +55,11 @@ class Health(pl.Callback):
         contents: Tensor | None = piece.known.get("content")
         if contents is None:
             return {}
-        outputs = quantize(method.translate(piece.batch))
+        made = method.translate(piece.batch)
+        if not bool(made.isfinite().all()):
+            log.warning("outputs are not finite at batch %d; the loss will tell which term", method.batches_done)
+            return {}
+        outputs = quantize(made)
         figures = measure_health(outputs, contents, piece.known.get("style"))
         encoder = getattr(method, "encoder", None)
         if isinstance(encoder, Encoder) and encoder.calibration is not None:

@@ -26,6 +26,7 @@ class EvaluationBatch:
         alternatives: (B, K, 3, H, W) uint8, K >= 2 results for one content, by other latents or references.
         style_id: names of the styles, one an image.
         content_id: names of the contents, one an image.
+        styles: how many styles the whole evaluation asks for, of which this batch may show a few.
         world: the rendered world that knows the exact answers to these styles and contents.
     """
 
@@ -38,6 +39,7 @@ class EvaluationBatch:
     style_id: Sequence[str] | None = None
     content_id: Sequence[str] | None = None
     world: World | None = None
+    styles: int = 1
 
     def check(self) -> None:
         """Check that the pictures are what every metric expects.

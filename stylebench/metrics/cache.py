@@ -55,12 +55,22 @@ class ReferenceCache:
         found = self._read(path, key)
         if found is not None:
             return found
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f".{key}.lock"):
+        lock = FileLock(self.folder / f".{key}.lock")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            _log.warning(
+                "cannot keep features in %s (%s): set metrics.cache to a folder that can be written", self.folder, error
+            )
+            return make()
+        try:
             found = self._read(path, key)  # another process may have made it meanwhile
             if found is None:
                 found = make()
                 self._write(path, key, facts, found)
+        finally:
+            lock.release()
         return found
 
     def _read(self, path: Path, key: str) -> FeatureSet | None:

@@ -11,15 +11,16 @@ from torch import Tensor
 
 from stylebench.benchmark.intervals import Interval, crossed_interval, t_interval
 from stylebench.metrics.batch import EvaluationBatch, Views
+from stylebench.metrics.combined import ArtFD
 from stylebench.metrics.extractors.base import Extractor
 from stylebench.metrics.features import FeatureAccumulator, FeatureSet, gather_objects
-from stylebench.metrics.pairs import PairMetric
+from stylebench.metrics.pairs import PairMetric, is_main
 from stylebench.metrics.records import Value
 from stylebench.metrics.sets import SetMetric
 from stylebench.metrics.weights import MissingWeightsError
 
 KEPT_UP_TO = 10_000  # images of which single features are kept even if no metric needs them: for small-set forms
-Metric = SetMetric | PairMetric
+Metric = SetMetric | PairMetric | ArtFD
 Row = tuple[int, str, str, float]  # index, style, content, value
 
 
@@ -69,7 +70,21 @@ class Evaluator:
                     f"{', '.join(extractors) or 'none'}"
                 )
         self._layers = self._wanted_layers()
+        self._check_twice()
         self.reset()
+
+    def _check_twice(self) -> None:
+        """Check that no two metrics would claim one dashboard key."""
+        seen: dict[tuple[str, str | None], str] = {}
+        for name, metric in self._able().items():
+            key = (metric.stem, metric.extractor)
+            if key in seen:
+                raise ValueError(
+                    f"the metrics {seen[key]} and {name} would both be recorded as {metric.stem}"
+                    f"{f'_{metric.extractor}' if metric.extractor else ''}; leave one out, or give one an extractor of "
+                    "another alias"
+                )
+            seen[key] = name
 
     def _wanted_layers(self) -> dict[tuple[str, str], tuple[str, ...]]:
         """Return the taps that metrics ask for by extractor and role, where these are not all."""
@@ -86,14 +101,18 @@ class Evaluator:
             if layers is not None
         }
 
-    def _able(self) -> dict[str, Metric]:
+    def _able(self) -> dict[str, SetMetric | PairMetric]:
         return {n: m for n, m in self.metrics.items() if isinstance(m, SetMetric | PairMetric)}
 
     def _same_encoder(self, train_encoder: str | None, allowed: bool) -> set[str]:
         """Return the extractors that look with the training encoder's weights."""
         digest = (train_encoder or "-").rpartition("-")[2]
         same = {name for name, part in self.extractors.items() if train_encoder and part.name.endswith(digest)}
-        used = sorted(name for name, metric in self._able().items() if metric.extractor in same)
+        used = sorted(
+            name
+            for name, metric in self._able().items()
+            if metric.extractor in same or (train_encoder and str(getattr(metric, "digest", "-")).startswith(digest))
+        )
         if used and not allowed:
             raise ValueError(
                 f"{', '.join(used)} would measure with {train_encoder}, which trained the method: any method looks "
@@ -215,6 +234,7 @@ class Evaluator:
             The values, also those that do not apply.
         """
         values: list[Value] = []
+        main: dict[str, Value] = {}
         count = len({place for share in gather_objects(self._seen) for place in share})
         generated = {name: accumulator.compute() for name, accumulator in self._features.items()}
         for name, metric in self.metrics.items():
@@ -222,12 +242,16 @@ class Evaluator:
                 found = self._set_values(metric, reference.get(metric.extractor), generated.get(metric.extractor))
             elif isinstance(metric, PairMetric):
                 found = self._pair_values(name, metric, count)
+            elif isinstance(metric, ArtFD):
+                continue  # made of the others, below
             else:
                 found = [Value(_plain_name(name), None, _plain_name(name), n_gen=count, missing=(str(metric),))]
             if name in self.hidden:
                 found = [replace(value, shown="table") if value.shown == "dashboard" else value for value in found]
+            main[name] = found[0]
             values += found
-        return values
+        combined = [metric.combine(main) for metric in self.metrics.values() if isinstance(metric, ArtFD)]
+        return values + [replace(value, shown="table") for value in combined]
 
     def _set_values(self, metric: SetMetric, reference: FeatureSet | None, generated: FeatureSet | None) -> list[Value]:
         extractor = self.extractors.get(metric.extractor)
@@ -276,12 +300,13 @@ class Evaluator:
         values = []
         for variant, rows in tables.items():
             interval = mean_over(rows)
-            part = variant not in ("", "nearest")  # a layer of the main value: in the record, on no dashboard
+            part = not is_main(variant)  # such as a layer: in the record, on no dashboard
             details = {**metric.describe(), "design": interval.design}
             values.append(
                 Value(
                     metric.stem, interval.mean, f"{alias}_{variant}" if part else alias, n_gen=len(rows),
-                    variant=variant, interval=interval.bounds, details=details, shown="record" if part else "dashboard",
+                    variant=variant, tag=metric.tag, interval=interval.bounds, details=details,
+                    shown="record" if part else "dashboard",
                     missing=("an image on which it can be read",) if math.isnan(interval.mean) else (), **common,
                 )
             )  # fmt: skip
@@ -308,8 +333,8 @@ class Evaluator:
 def mean_over(rows: Sequence[Row]) -> Interval:
     """Return the mean of per-image values with the interval that their design allows.
 
-    A complete grid of at least two styles and two contents has crossed random effects. Else values are averaged by
-    style, and styles are the units where there are at least two with several images each; otherwise images are.
+    A complete grid of at least two styles and two contents has crossed random effects. Else, where several styles have
+    several images each, their means are the units; otherwise images are.
 
     Args:
         rows: (index, style, content, value).
@@ -324,6 +349,10 @@ def mean_over(rows: Sequence[Row]) -> Interval:
     cells = {(row[1], row[2]): row[3] for row in rows}
     if min(len(styles), len(contents)) > 1 and len(cells) == len(rows) == len(styles) * len(contents):
         return crossed_interval([[cells[style, content] for content in contents] for style in styles])
+    by_style = [values[[row[1] == style for row in rows]] for style in styles]
+    if len(styles) > 1 and min(map(len, by_style)) > 1:
+        units = t_interval([part.mean() for part in by_style])
+        return replace(units, design=f"{len(styles)} styles, {len(rows)} images")
     return t_interval(values)
 
 

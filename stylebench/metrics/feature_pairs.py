@@ -11,7 +11,7 @@ from stylebench.functional.gram import gram_matrix
 from stylebench.functional.self_similarity import self_similarity_divergence
 from stylebench.functional.style_distance import channel_moments, relative_distance
 from stylebench.metrics.batch import Views, by_image
-from stylebench.metrics.pairs import NEAREST, PairMetric
+from stylebench.metrics.pairs import PairMetric, nearest_of
 from stylebench.metrics.perceptual import LPIPS
 
 _LEAST = 1e-10  # length below which a feature has no direction
@@ -35,6 +35,11 @@ class MapMetric(PairMetric):
         """Taps that are compared; None for all."""
         return self._chosen
 
+    @property
+    def tag(self) -> str:
+        """The taps, where they are chosen."""
+        return "+".join(self._chosen or ())
+
     def maps(self, views: Views, role: str) -> dict[str, Tensor]:
         """Return the maps of a role at the layers to compare."""
         maps = views.maps(str(self.extractor), role)
@@ -54,7 +59,7 @@ class MapMetric(PairMetric):
         by_layer = {layer: _to_each(self.compare, ours[layer], others[layer], count) for layer in ours}  # (B, K)
         mean = torch.stack(list(by_layer.values())).mean(0)  # (B, K)
         best = mean.argmin(1, keepdim=True)
-        rows = {NEAREST if mean.shape[1] > 1 else "": mean.gather(1, best)[:, 0]}
+        rows = {nearest_of(mean.shape[1]): mean.gather(1, best)[:, 0]}
         return rows | {layer: values.gather(1, best)[:, 0] for layer, values in by_layer.items()}
 
     def compare(self, maps: Tensor, others: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stylebench.data.images import IMAGE_SUFFIXES, decode_image
+from stylebench.data.splits import unit_hash
 from stylebench.files import file_digest
 
 _MAX_PIXELS = 178_956_970  # of one picture; Pillow's own bound
@@ -69,11 +70,18 @@ class ImageFolder:
         self.size = size
         return pixels
 
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (B, 3, H, W) uint8 images and their (B,) numbers."""
-        for start in range(0, len(self), size):
-            numbers = range(start, min(start + size, len(self)))
-            yield torch.stack([self.image(number) for number in numbers]), torch.tensor(list(numbers))
+    def batches(self, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (B, 3, H, W) uint8 images and their (B,) numbers.
+
+        Args:
+            size: B, at most.
+            limit: how many images, at most: those with the smallest hashes of their paths, which stand for all, not the
+                first ones by name, which may be of one class.
+        """
+        order = sorted(range(len(self)), key=lambda number: unit_hash(self.ids[number]))[:limit]
+        for start in range(0, len(order), size):
+            numbers = order[start : start + size]
+            yield torch.stack([self.image(number) for number in numbers]), torch.tensor(numbers)
 
     def partners(self, ids: list[str]) -> list[int]:
         """Return where the images of the same paths are; a single picture is everybody's.
@@ -84,14 +92,19 @@ class ImageFolder:
         if self.single:
             return [0] * len(ids)
         places = {id_: place for place, id_ in enumerate(self.ids)}
-        alone = [id_ for id_ in ids if id_ not in places]
+        self._check_partners([id_ for id_ in ids if id_ not in places], len(ids), "generated images", str(self.path))
+        known = set(ids)
+        left = [id_ for id_ in self.ids if id_ not in known]
+        self._check_partners(left, len(self), f"images of {self.role}={self.path}", "the generated ones")
+        return [places[id_] for id_ in ids]
+
+    def _check_partners(self, alone: list[str], count: int, whose: str, other: str) -> None:
         if alone:
             more = f", and {len(alone) - _LISTED} more" if len(alone) > _LISTED else ""
             raise ValueError(
-                f"{len(alone)} of {len(ids)} generated images have no partner of the same path (without suffix) in "
-                f"{self.role}={self.path} ({len(self)} images): {', '.join(alone[:_LISTED])}{more}. Name partners alike"
+                f"{len(alone)} of {count} {whose} have no partner of the same path (without suffix) in {other} "
+                f"({self.role}=): {', '.join(alone[:_LISTED])}{more}. Name partners alike, and leave out the others"
             )
-        return [places[id_] for id_ in ids]
 
     def codec(self) -> str:
         """Return `lossy`, `lossless` or `mixed`, by the files' suffixes."""

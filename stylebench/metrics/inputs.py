@@ -115,7 +115,12 @@ class EvaluationInputs:
             domain = self.world.open(str(self.settings[role]).partition(_SINGLE)[0], self.task.part(role))
         if len(domain) == 1:
             return domain, np.zeros(0, dtype=np.int64)
-        return domain, domain.split(self.split)[: self.count]
+        usable = (
+            self.task.indices(role, self.split)
+            if domain is self.task.domains[role] and role in self.task.draws
+            else None
+        )
+        return domain, (domain.split(self.split) if usable is None else usable)[: self.count]
 
     def _piece(self, start: int, count: int, device: torch.device) -> Piece:
         raw = self.task.fixed(count, self.split, start)
@@ -153,7 +158,7 @@ class EvaluationInputs:
         contents = ids["content"]
         styles = self._styles(role, ids.get("style", contents))
         truth = torch.stack([self.world.render(contents, styles, draw=draw) for draw in range(self.draws)], 1)
-        return {"world": self.world, "style_id": styles, "target": truth.to(device)}
+        return {"world": self.world, "style_id": styles, "styles": self._style_count(role), "target": truth.to(device)}
 
     def _styles(self, role: str, ids: list[str]) -> list[str]:
         """Return the style that is asked for with each image of a domain."""
@@ -164,6 +169,14 @@ class EvaluationInputs:
         contents, styles = self.world.look_up(value, self.task.part(role))
         by_id = dict(zip(contents.ids, styles, strict=True))
         return [by_id[id_] for id_ in ids]
+
+    def _style_count(self, role: str) -> int:
+        """Return how many styles the images with exact answers ask for."""
+        of_style = self.task.evaluated.get("style", self.task.evaluated["content"])
+        places = np.arange(self.scenes, dtype=np.int64)
+        chosen = self.task.central_indices(of_style, self.split, places)
+        domain = self.task.domains[of_style]
+        return len(set(self._styles(role, [domain.ids[int(index)] for index in chosen])))
 
     def _single_style(self) -> Tensor | None:
         """Return the picture of a method that learns one style and draws none: whole, at the scale of the crops."""

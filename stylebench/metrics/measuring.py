@@ -12,7 +12,7 @@ from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.extractors import has_inception
-from stylebench.metrics.features import FeatureSet
+from stylebench.metrics.features import FeatureSet, gather_objects
 from stylebench.metrics.inputs import EvaluationInputs
 from stylebench.metrics.records import Value
 from stylebench.metrics.weights import MissingWeightsError
@@ -49,18 +49,33 @@ def measure_method(
     """
     evaluator.check_required(inputs.roles())
     evaluator.to(device).reset()
-    for piece in inputs.pieces(size, rank, processes, device):
-        with torch.no_grad():
-            images = quantize(translate(piece.batch))
-        batch = EvaluationBatch(image=images, **piece.known)
-        evaluator.update(batch)
-        if watch is not None:
-            watch(batch)
+    error: Exception | None = None
+    try:
+        for piece in inputs.pieces(size, rank, processes, device):
+            with torch.no_grad():
+                images = quantize(translate(piece.batch))
+            batch = EvaluationBatch(image=images, **piece.known)
+            evaluator.update(batch)
+            if watch is not None:
+                watch(batch)
+    except Exception as caught:  # the others must hear of it before they wait for this process
+        error = caught
+    _raise_together(error)
     count = inputs.reference_count()
     facts = inputs.reference_facts() if count else {}
     return evaluator.compute(
         reference_sets(evaluator, cache, facts, lambda: inputs.reference(size)) if count > 1 else {}
     )
+
+
+def _raise_together(error: Exception | None) -> None:
+    """Raise an error on every process if one of them has one: none may wait in a collective call for another."""
+    told = gather_objects(None if error is None else f"{type(error).__name__}: {error}")
+    if error is not None:
+        raise error
+    others = [f"process {rank}: {text}" for rank, text in enumerate(told) if text is not None]
+    if others:
+        raise RuntimeError(f"the evaluation failed in {'; '.join(others)}")
 
 
 def reference_sets(

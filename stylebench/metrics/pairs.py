@@ -66,6 +66,11 @@ class PairMetric(ABC):
         """Taps of the extractor that are compared; None for all, or where there is no extractor."""
         return None
 
+    @property
+    def tag(self) -> str:
+        """What of the settings belongs to the record key: values under one key were measured alike; "" for nothing."""
+        return ""
+
     @abstractmethod
     def rows(self, views: Views) -> dict[str, Tensor]:
         """Return (B,) float64 values by variant; the main one under "" or `NEAREST`."""
@@ -91,7 +96,7 @@ class PixelMetric(PairMetric):
             )
         values = torch.stack([self.compare(image, others[:, k]).double() for k in range(others.shape[1])])  # (K, B)
         best = values.amax(0) if self.larger_is_better else values.amin(0)
-        return {NEAREST if others.shape[1] > 1 else "": best}
+        return {nearest_of(others.shape[1]): best}
 
     @abstractmethod
     def compare(self, images: Tensor, others: Tensor) -> Tensor:
@@ -128,6 +133,11 @@ class PSNRY(PixelMetric):
     def __init__(self, scale_px: int, against: str = "target") -> None:
         super().__init__(against)
         self.scale_px = scale_px
+
+    @property
+    def tag(self) -> str:
+        """The border."""
+        return f"border{self.scale_px}"
 
     def compare(self, images: Tensor, others: Tensor) -> Tensor:
         """Return decibels."""
@@ -217,7 +227,17 @@ def nearest(views: Views, against: str, distance: Callable[[Tensor], Tensor]) ->
     """
     others = views.others(against)  # (B, K, 3, h, w)
     values = torch.stack([distance(others[:, k]).double() for k in range(others.shape[1])])
-    return {NEAREST if others.shape[1] > 1 else "": values.amin(0)}
+    return {nearest_of(others.shape[1]): values.amin(0)}
+
+
+def nearest_of(count: int) -> str:
+    """Return the variant of a value that is taken to the nearest of `count` right answers, "" for one."""
+    return f"{NEAREST}{count}" if count > 1 else ""
+
+
+def is_main(variant: str) -> bool:
+    """Tell whether a variant is a metric's main value, not a part of it."""
+    return not variant or variant.startswith(NEAREST)
 
 
 def ssim_of(first: Tensor, second: Tensor, valid: bool) -> Tensor:

@@ -70,7 +70,12 @@ class PerceptualDistance(PairMetric):
             self.network = self.build(backbone, state).eval().requires_grad_(False)
         self.stem = self.word if canonical else self.own_word
         super().__init__(against)
-        self.name = f"{self.word if canonical else 'perceptual'}-{backbone}-{self.digest[:8]}"
+        self.name = f"{backbone}-{self.digest[:8]}"
+
+    @property
+    def tag(self) -> str:
+        """The network."""
+        return self.name
 
     def build(self, backbone: str, state: Mapping[str, Tensor]) -> nn.Module:
         """Return the network with the backbone's convolutions filled in."""

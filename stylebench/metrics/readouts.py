@@ -18,7 +18,7 @@ class Strength(PairMetric):
     Calibrations are kept, so that only the first evaluation of a style renders.
 
     Args:
-        contents: contents that calibrate the readers, over all styles of a batch.
+        contents: contents that calibrate the readers, over all styles of the evaluation (`EvaluationBatch.styles`).
     """
 
     stem, usual, larger_is_better = "strength", "world", True
@@ -29,7 +29,8 @@ class Strength(PairMetric):
         if contents < _FEWEST:
             raise ValueError(f"contents must be at least {_FEWEST}, got {contents}")
         self.contents = contents
-        self._readers: dict[tuple[int, str], StrengthReader] = {}
+        self._readers: dict[tuple[str, int], StrengthReader] = {}
+        self._world: World | None = None
 
     def rows(self, views: Views) -> dict[str, Tensor]:
         """Return strengths by component, their mean under "", and stray texture; NaN where nothing can be read."""
@@ -38,7 +39,7 @@ class Strength(PairMetric):
         rows: dict[str, Tensor] = {}
         for style in dict.fromkeys(styles):
             places = [place for place, name in enumerate(styles) if name == style]
-            reader = self._reader(world, style, len(set(styles)))
+            reader = self._reader(world, style, views.batch.styles)
             readings = reader.read(images[places], [contents[place] for place in places])
             found = {"": readings.strength, **readings.components, "stray_texture": readings.texture_excess}
             for name, values in found.items():
@@ -47,7 +48,9 @@ class Strength(PairMetric):
         return rows
 
     def _reader(self, world: World, style: str, styles: int) -> StrengthReader:
-        key = (id(world), style)
+        if world is not self._world:
+            self._readers, self._world = {}, world
+        key = (style, styles)
         if key not in self._readers:
             few = None if styles == 1 else _some_contents(world, max(_FEWEST, self.contents // styles))
             self._readers[key] = StrengthReader(world, style, few)

@@ -23,7 +23,8 @@ class Value:
         resize: resize protocol of the extractor.
         n_ref: images of the reference, None for pair metrics.
         n_gen: images that were evaluated.
-        variant: what tells values of one family apart, such as `nearest` or a tap.
+        variant: what tells values of one metric apart, such as `nearest4` or a tap.
+        tag: settings that belong to the key, such as the taps that were averaged.
         flags: remarks that belong to the key, such as `train-encoder`.
         interval: 95 % interval of the value, None if none can be given.
         details: further plain values: floor, excess, design, seed ...
@@ -39,6 +40,7 @@ class Value:
     n_ref: int | None = None
     n_gen: int = 0
     variant: str = ""
+    tag: str = ""
     flags: tuple[str, ...] = ()
     interval: tuple[float, float] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -47,8 +49,8 @@ class Value:
 
     @property
     def key(self) -> str:
-        """The record key: `<family>[/<variant>][/<extractor>/<resize>]/n[<ref>x]<gen>[@<flag>...]`."""
-        parts = [self.family, *([self.variant] if self.variant else [])]
+        """The record key: `<family>[/<variant>][/<tag>][/<extractor>/<resize>]/n[<ref>x]<gen>[@<flag>...]`."""
+        parts = [self.family, *filter(None, (self.variant, self.tag))]
         if self.extractor is not None:
             parts += [self.extractor, *([self.resize] if self.resize else [])]
         counts = f"n{self.n_gen}" if self.n_ref is None else f"n{self.n_ref}x{self.n_gen}"

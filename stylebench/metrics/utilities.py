@@ -11,7 +11,7 @@ from stylebench.benchmark.tradeoff import Anchors, worse_of
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.evaluator import Evaluator, Row, mean_over
 from stylebench.metrics.inputs import EvaluationInputs, Piece
-from stylebench.metrics.pairs import NEAREST, PairMetric
+from stylebench.metrics.pairs import PairMetric, is_main
 from stylebench.metrics.records import Value
 
 CONTENT, STYLE = "content", "style"
@@ -91,7 +91,7 @@ def _distances(
 
 def _main(variants: Mapping[str, list[Row]]) -> list[Row]:
     """Return the rows of a metric's main value."""
-    return variants.get("", variants.get(NEAREST, []))
+    return next((rows for variant, rows in variants.items() if is_main(variant)), [])
 
 
 def _stand_in(end: str, piece: Piece, answered: bool) -> tuple[Tensor | None, Tensor]:

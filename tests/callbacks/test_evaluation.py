@@ -14,6 +14,7 @@ from stylebench.build import build
 from stylebench.callbacks.health import Health
 from stylebench.cli import compose
 from stylebench.data.tasks import StyleTask
+from stylebench.evaluate import evaluate
 from stylebench.files import read_pickle
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
@@ -61,7 +62,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_values_stand_in_record_and_log(trained: Path) -> None:
     record = json.loads((trained / "record.json").read_text())
     header = (trained / "metrics.csv").read_text().splitlines()[0].split(",")
-    shown = {f"val/{entry['alias']}": entry for entry in record["metrics"].values() if entry["value"] is not None}
+    shown = {
+        f"val/{entry['alias']}": entry for entry in record["metrics"]["val-ema"].values() if entry["value"] is not None
+    }
     assert "val/style_compact_judge" in header
     assert shown["val/style_compact_judge"]["weights"] == "ema"
     assert shown["val/style_compact_judge"]["batches"] == 4
@@ -69,6 +72,24 @@ def test_values_stand_in_record_and_log(trained: Path) -> None:
     assert record["final"]["val/style_compact_judge"] == shown["val/style_compact_judge"]["value"]
     assert record["evaluation_seconds"] > 0
     assert {"grey_output", "mode_collapse"} <= set(record["health"])
+
+
+def test_a_finished_run_is_evaluated_from_its_folder(trained: Path) -> None:
+    before = json.loads((trained / "record.json").read_text())["metrics"]["val-ema"]
+    chosen = [f"run={trained}", "split=val", "metrics=track", "metrics.num_images=4", "device=cpu", "save_images=true"]
+    found = evaluate(compose("evaluate", chosen)).record
+    assert found.keys() == before.keys()
+    for key, entry in found.items():
+        if entry["value"] is not None:
+            assert entry["value"] == pytest.approx(before[key]["value"], rel=1e-3), key  # batches of another size
+    pictures = trained / "evaluation" / "val-ema"
+    manifest = json.loads((pictures / "manifest.json").read_text())
+    assert sorted(manifest["images"]) == sorted(path.name for path in pictures.glob("*.png"))
+    assert len(manifest["images"]) == 4
+    raw = evaluate(compose("evaluate", [*chosen, "weights=raw"]))
+    record = json.loads((trained / "record.json").read_text())
+    assert set(record["metrics"]) == {"val-ema", "val-raw"}  # neither overwrites the other
+    assert record["metrics"]["val-raw"] == raw.record
 
 
 def test_no_metric_is_in_a_checkpoint(trained: Path) -> None:
@@ -116,7 +137,7 @@ def test_the_exact_answer_is_found_to_be_one(tmp_path: Path) -> None:
         evaluator, known, translate, cache=ReferenceCache(tmp_path), size=4, device=torch.device("cpu")
     )
     assert value.value == 100
-    assert value.key == "psnr/nearest/n4"
+    assert value.key == "psnr/nearest2/n4"
 
 
 def test_a_single_style_picture_of_a_world_has_its_style_as_reference() -> None:

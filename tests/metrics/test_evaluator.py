@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache, fingerprint
+from stylebench.metrics.combined import ArtFD
 from stylebench.metrics.evaluator import Evaluator, mean_over
 from stylebench.metrics.extractors.base import Extractor, unit_range
 from stylebench.metrics.feature_pairs import FeatureDistance, GramDistance
@@ -206,6 +208,21 @@ def test_a_pass_stops_at_the_deepest_tap_that_is_asked_for() -> None:
     assert parts["y"].asked == [("b",), ("b",)]
 
 
+def test_artfd_is_the_product_of_two_values_and_keeps_both() -> None:
+    # (1 + .5) (1 + 9) = 15, and (1 + 0) (1 + 0) = 1
+    content, style = Value("pd", 0.5, "pd", n_gen=4), Value("fd", 9.0, "fd_x", "x-1", "none", n_ref=5, n_gen=4)
+    found = ArtFD("a", "b").combine({"a": content, "b": style})
+    assert (found.value, found.alias, found.details["style"]) == (15, "artfd_x", 9)
+    perfect = ArtFD("a", "b").combine({"a": replace(content, value=0.0), "b": replace(style, value=0.0)})
+    assert perfect.value == 1
+    kernel = ArtFD("a", "b").combine({"a": content, "b": replace(style, family="kd", alias="kd_x", value=-0.01)})
+    assert (kernel.value, kernel.family) == (1.5, "art_kd")  # an unbiased distance below 0 is none
+    absent = ArtFD("a", "b").combine({"a": replace(content, value=None, missing=("content",)), "b": style})
+    assert (absent.value, absent.missing) == (None, ("content",))
+    with pytest.raises(ValueError, match="there is no b"):
+        ArtFD("a", "b").combine({"a": content})
+
+
 def test_unknown_extractor_is_named() -> None:
     with pytest.raises(ValueError, match=r"metric fd asks for the extractor 'other'; metrics\.extractors has pixels"):
         Evaluator({"pixels": Pixels()}, {"fd": FrechetDistance("other")})
@@ -229,7 +246,10 @@ def test_crossed_designs_are_seen() -> None:
     found = mean_over(rows)
     assert found.design == "3 styles x 3 contents"
     assert found.half_width == pytest.approx(4.6308, abs=1e-4)
-    assert mean_over(rows[:-1]).design == "n=8"
+    apart = mean_over(rows[:-1])  # two of three styles are whole: means 7/3, 11/3 and 5.5 are the units
+    assert apart.design == "3 styles, 8 images"
+    assert apart.mean == pytest.approx((7 / 3 + 11 / 3 + 5.5) / 3)
+    assert mean_over([(i, f"s{i}", "c", float(i)) for i in range(4)]).design == "n=4"
     assert mean_over([*rows[:2], (9, "s", "c", math.nan)]).design == "n=2"
 
 

@@ -74,8 +74,8 @@ def test_psnr_is_torchmetrics_of_each_image_and_capped() -> None:
 def test_the_nearest_of_several_answers_counts() -> None:
     image = pictures(2)
     answers = torch.stack([pictures(2, seed=1), image, pictures(2, seed=2)], 1)
-    assert PSNR().rows(views(image, target=answers))["nearest"].tolist() == [100, 100]
-    assert SSIM().rows(views(image, target=answers))["nearest"].tolist() == pytest.approx([1, 1])
+    assert PSNR().rows(views(image, target=answers))["nearest3"].tolist() == [100, 100]
+    assert SSIM().rows(views(image, target=answers))["nearest3"].tolist() == pytest.approx([1, 1])
 
 
 def test_psnr_of_video_luma() -> None:

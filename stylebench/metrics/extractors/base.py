@@ -79,6 +79,9 @@ class Extractor(nn.Module):
         return super().train(False)
 
 
+_ROUNDING = 1e-3  # beyond [0, 1]
+
+
 def unit_range(images: Tensor) -> Tensor:
     """Check what an extractor is given, and return it as float32 in [0, 1].
 
@@ -98,4 +101,7 @@ def unit_range(images: Tensor) -> Tensor:
         return images.float() / 255
     if images.dtype != torch.float32:
         raise TypeError(f"extractors expect uint8 images, or float32 ones in [0, 1], got {images.dtype}")
+    low, high = (float(bound) for bound in images.detach().aminmax())
+    if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+        raise ValueError(f"extractors expect images in [0, 1], found values from {low:g} to {high:g}; scale them first")
     return images

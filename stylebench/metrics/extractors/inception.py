@@ -304,10 +304,10 @@ def fetch_inception() -> Path:
 
 
 def has_inception() -> bool:
-    """Tell whether the published weights are on this machine, where `weights=auto` finds them."""
+    """Tell whether the published weights are on this machine, whole, where `weights=auto` finds them."""
     try:
         find_weights("auto", SOURCE, _WHAT, PREPARE)
-    except MissingWeightsError:
+    except (MissingWeightsError, DamagedFileError):
         return False
     return True
 
