@@ -201,31 +201,39 @@ def gain(before: Values, after: Values, wanted: Values) -> float | None:
 def _climbed(
     key: str, axis: str, doses: bool, arrays: Sequence[Values], span: float
 ) -> tuple[dict[str, Any], list[float]]:
-    """Return what one ladder shows, and tau by style."""
+    """Return what one ladder shows, and tau by style, NaN for a style that gives no value."""
     kept = [array[np.isfinite(array).all(1)] for array in arrays]
-    kept = [array for array in kept if len(array)]
-    found: dict[str, Any] = {"styles": len(kept), "circular": axis == TARGET and key in CIRCULAR}
-    taus: list[float] = []
-    if not kept:
-        return {"left_out": "no style on which it gives a value"}, taus
+    some = [array for array in kept if len(array)]
+    found: dict[str, Any] = {"styles": len(some), "circular": axis == TARGET and key in CIRCULAR}
+    if not some:
+        return {"left_out": "no style on which it gives a value"}, []
     if key in FLAT[axis] and span > _LEAST_RANGE:
-        found["spread"] = spread(np.concatenate(kept), span)
+        found["spread"] = spread(np.concatenate(some), span)
     truth = truth_for(LADDERS[key], axis, doses)
-    if truth is not None:
-        taus = [order_agreement(array[None], truth).mean for array in kept]
-        interval = t_interval(taus)
-        found["tau"] = (interval.mean, interval.low, interval.high)
-    return found, taus
+    if truth is None:
+        return found, []
+    interval = t_interval([order_agreement(array[None], truth).mean for array in some])
+    found["tau"] = (interval.mean, interval.low, interval.high)
+    return found, [order_agreement(array[None], truth).mean if len(array) else math.nan for array in kept]
 
 
 def _mean_tau(taus: Sequence[Sequence[float]]) -> tuple[float, float | None, float | None] | None:
-    """Return the mean over ladders of their mean over styles; the interval is over styles that climbed them all."""
+    """Return the mean over ladders of their means over styles, with an interval over styles.
+
+    A style's share in that mean is linear: its values less each ladder's mean, over the ladder's number of styles.
+    With every style on every ladder that is Student's interval of the styles' means.
+    """
     if not taus:
         return None
-    mean = float(np.mean([np.mean(part) for part in taus]))
-    if len({len(part) for part in taus}) > 1:
+    table = np.array(taus)  # (ladders, styles)
+    means = np.nanmean(table, 1)
+    mean = float(means.mean())
+    counts = np.isfinite(table).sum(1)
+    shares = np.nansum((table - means[:, None]) / counts[:, None], 0) / len(table)
+    shares = shares[np.isfinite(table).any(0)]
+    if len(shares) < 2:
         return mean, None, None
-    half = t_interval(np.mean(np.array(taus), 0)).half_width
+    half = t_interval(shares * len(shares)).half_width
     return (mean, None, None) if half is None else (mean, mean - half, mean + half)
 
 

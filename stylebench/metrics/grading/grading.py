@@ -40,7 +40,8 @@ class Grading:
         design: how much is measured.
         contents: ids, at least `seeds * scenes`.
         references: ids of other contents, `design.references` of them; they lend the style images too.
-        values: what was measured: by metric and ladder, one array (samples, rungs) a style, larger = better.
+        values: what was measured: by metric and ladder, one array (samples, rungs) a style, larger = better; empty
+            where nothing in a style moves along the ladder.
         utilities: ends of the headline axes.
     """
 
@@ -86,23 +87,28 @@ class Grading:
 
     def span(self, name: str, axis: str) -> float:
         """Return a metric's range: from the content up to the target, or for content from another one up to itself."""
-        content, target, other = (
-            float(np.nanmean([np.nanmean(array[:, rung]) for array in self.values[name][ANCHORS.name]]))
-            for rung in range(3)
-        )
-        return content - other if axis == CONTENT else target - content
+        found = [array[np.isfinite(array).all(1)] for array in self.values[name][ANCHORS.name]]
+        if not any(map(len, found)):
+            return 0.0
+        content, target, other = np.mean([array.mean(0) for array in found if len(array)], 0).tolist()
+        return float(content - other if axis == CONTENT else target - content)
 
     def _climb(self, style: str, other: str) -> None:
         """Climb all ladders in one style."""
         pairs: dict[tuple[str, str], list[Values]] = defaultdict(list)
         features: dict[tuple[str, str], list[list[Tensor]]] = defaultdict(list)
+        still: dict[str, int] = {}
         for seed in range(self.design.seeds):
             ids = self.contents[seed * self.design.scenes : (seed + 1) * self.design.scenes]
             shared = [self._shared(ids[:count], style, seed) for count in (len(ids), self.design.sparing)]
             for ladder in (ANCHORS, *LADDERS.values()):
                 rungs = None if ladder.sets_only else self.stage.rungs(ladder, ids, style, other, seed)
-                if rungs is None or all(torch.equal(rung, rungs[0]) for rung in rungs[1:]):
-                    continue  # not here, or nothing in this style moves along it
+                if rungs is None:
+                    continue  # this world does not render it
+                if all(torch.equal(rung, rungs[0]) for rung in rungs[1:]):
+                    self._stand_still(ladder, len(rungs), pairs)
+                    still[ladder.name] = len(rungs)
+                    continue
                 views = [[base.of(rung[: base.count]) for rung in rungs] for base in shared]
                 self._pairs(ladder, views, pairs)
                 for name in self.extractors:
@@ -110,6 +116,16 @@ class Grading:
         for (name, ladder_name), arrays in pairs.items():
             self.values[name][ladder_name].append(np.concatenate(arrays))
         self._sets(style, features)
+        climbed = {ladder_name for _, ladder_name in features}
+        for subject in self.subjects:
+            for ladder_name in still.keys() - climbed if isinstance(subject.metric, SetMetric) else ():
+                self.values[subject.name][ladder_name].append(np.zeros((0, still[ladder_name])))
+
+    def _stand_still(self, ladder: Ladder, rungs: int, found: dict[tuple[str, str], list[Values]]) -> None:
+        """Note that nothing in a style moves along a ladder, so that every ladder has one array a style."""
+        for subject in self.subjects:
+            if isinstance(subject.metric, PairMetric):
+                found[subject.name, ladder.name].append(np.zeros((0, rungs)))
 
     def _shared(self, ids: Sequence[str], style: str, seed: int) -> SharedViews:
         start = seed * self.design.scenes

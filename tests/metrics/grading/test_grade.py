@@ -45,6 +45,23 @@ def test_rules(facts: dict[str, object], wanted: str) -> None:
     assert bool(why) == (wanted != "A")
 
 
+def test_interval_of_tau_is_over_styles_also_where_a_ladder_leaves_styles_out() -> None:
+    rising, falling = np.array([[0.0, 0.2, 0.5, 0.8, 1.0]]), np.array([[1.0, 0.8, 0.5, 0.2, 0.0]])
+    first = [rising, rising, falling, rising]
+    second = [array[:, :4] for array in (rising, falling, falling, rising)]
+    card = make_card("m", DISTRIBUTION, "w", {"L1": first, "L9": second}, 1.0, GameFacts())
+    by_style = np.array([1.0, 0.0, -1.0, 1.0])  # means of both ladders
+    half = 3.182446 * by_style.std(ddof=1) / 2  # Student, 3 degrees of freedom, sqrt(4)
+    assert card.tau == pytest.approx((0.25, 0.25 - half, 0.25 + half), abs=1e-5)
+    absent = np.zeros((0, 4))
+    partly = make_card("m", DISTRIBUTION, "w", {"L1": first, "L9": [absent, absent, *second[2:]]}, 1.0, GameFacts())
+    assert partly.tau is not None
+    shares = np.array([0.5, 0.5, -1.5, 0.5]) / 4 / 2 + np.array([0.0, 0.0, -1.0, 1.0]) / 2 / 2
+    half = 3.182446 * (4 * shares).std(ddof=1) / 2
+    assert partly.tau == pytest.approx((0.25, 0.25 - half, 0.25 + half), abs=1e-5)
+    assert partly.ladders["L9"]["styles"] == 2
+
+
 def test_card_of_a_perfect_style_metric() -> None:
     values = {
         "L1": climbed(0.0, 0.2, 0.5, 0.8, 1.0), "L16": climbed(1.0, 0.9, 0.8, 0.6), "L6": climbed(1.0, 1.0, 1.0, 1.0),
