@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from stylebench.help import experiments, keys
+from stylebench.help import experiments, groups, keys
 from stylebench.messages import UsageError, closest
 
 _RECORDABLE = re.compile(r"\+{0,2}[A-Za-z_][\w./]*=|~[A-Za-z_][\w./]*(=|$)", re.ASCII)
@@ -113,7 +113,7 @@ def check_shared_folder(arguments: list[str]) -> None:
 
 def controls_apart(arguments: list[str]) -> list[str]:
     """Turn `alpha=0.7` into `+controls.alpha=0.7` where `alpha` is no key of the command; the model checks the name."""
-    known = keys("stylize")
+    known = [*keys("stylize"), *groups("stylize")]
     turned = []
     for argument in arguments:
         name, equals, value = argument.partition("=")

@@ -15,16 +15,24 @@ from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import Task
 from stylebench.data.worlds import HIDDEN
 from stylebench.files import cache_dir
-from stylebench.methods.base import Method
+from stylebench.loading import load
+from stylebench.messages import UsageError
+from stylebench.methods.base import Method, refuse_judges
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator, Metric
 from stylebench.metrics.extractors import Extractor
 from stylebench.metrics.inputs import EvaluationInputs
 from stylebench.metrics.weights import MissingWeightsError
+from stylebench.nn.translators import Translator
 from stylebench.prepare import check_serves
 
 log = logging.getLogger(__name__)
 Config = dict[str, Any]
+PARTS = (
+    "network",
+    "style_loss",
+    "minimizer",
+)  # of `model`: named there so that one word chooses what others interpolate
 
 
 def build(node: Mapping[str, Any], **extra: Any) -> Any:
@@ -79,8 +87,7 @@ def build_data(config: Config, method: type[Method]) -> DomainData:
 
 def build_method(config: Config, data: DomainData) -> Method:
     """Build the method, show it the data, and apply the switches of the config."""
-    # `model.network` only names the part that `model.translator` interpolates, so that it can be chosen by one word.
-    method: Method = build({key: node for key, node in config["model"].items() if key != "network"})
+    method: Method = build({key: node for key, node in config["model"].items() if key not in PARTS})
     method.prepare(data.task)
     data.position = lambda: method.batches_done
     if config["channels_last"]:
@@ -89,6 +96,25 @@ def build_method(config: Config, data: DomainData) -> Method:
         for name in method.compiled_networks:
             method.get_submodule(name).compile()
     return method
+
+
+def build_translator(config: Config, device: str | torch.device) -> Translator:
+    """Return the trained model that `run` names, or without one the translator of `model`, which must need no training.
+
+    Raises:
+        UsageError: if it has to be trained first.
+        ValueError: if it would compare with features that only judge, or a setting cannot work.
+    """
+    if config["run"] is not None:
+        return load(config["run"], weights=config["weights"], device=device)
+    translator: Translator = build(config["model"]["translator"])
+    if not translator.works_untrained:
+        raise UsageError(
+            "this model has to be trained first: name a run of it by run=<run folder>, or use model=gatys, which needs "
+            "none"
+        )
+    refuse_judges(translator)
+    return translator.to(device).eval()
 
 
 def method_class(config: Config) -> type[Method]:

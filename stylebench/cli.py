@@ -44,6 +44,8 @@ CONF = "pkg://stylebench.conf"
 VERSION_BASE = "1.3"
 LISTED_KINDS = [*KINDS, "experiments", "controls"]
 FULL_ERROR = "HYDRA_FULL_ERROR"
+UNTRAINED_PX = 384  # longer side of what is stylized without a run: under a minute on two cores
+TEXTURE_PX = 256  # side of a texture, as in the paper
 
 
 def main() -> None:
@@ -119,7 +121,7 @@ def train(arguments: list[str]) -> None:
             logging.getLogger(__name__).error("%s", explain(error))  # the sweep's other jobs go on
             raise
         if run.first_process():
-            _say_where(result.folder)
+            _say_where(result)
         if config["report"] and run.first_process():
             page = run.report(config, result.folder, shlex.join(["stylebench", "train", *arguments]))
             print(f"report      {os.path.relpath(page)}")
@@ -138,25 +140,42 @@ def train(arguments: list[str]) -> None:
 
 
 def stylize(arguments: list[str]) -> None:
-    """Load a trained model and apply it; unknown keys are taken for controls of the model."""
+    """Apply a model, trained or not, to pictures; unknown keys are taken for controls of the model."""
     config = compose("stylize", controls_apart(arguments))
     _check_switch(config, "overwrite")
-    from stylebench.loading import load
-    from stylebench.stylize import choose_device, default_output, stylize_path
+    from stylebench.build import build_translator
+    from stylebench.guides import read_guides
+    from stylebench.stylize import choose_device, default_output, stylize_path, synthesize
 
-    device = choose_device(config["device"])
-    translator = load(config["run"], weights=config["weights"], device=device)
-    source = Path(config["input"])
-    target = Path(config["output"]) if config["output"] else default_output(source)
-    summary = stylize_path(
-        translator, source, target, overwrite=config["overwrite"], suffix=config["suffix"],
-        max_pixels=config["max_pixels"], **config["controls"],
+    translator = build_translator(config, choose_device(config["device"]))
+    if config["input"] is None and translator.takes_content:
+        raise UsageError("name what to stylize: input=<a picture, or a folder of pictures>")
+    controls = translator.check_controls(**config["controls"])
+    guides = read_guides(
+        translator, _as_list(config["style"]), config["style_weights"] and _as_list(config["style_weights"]),
+        _as_list(config["masks"]), config["max_pixels"], **controls,
     )  # fmt: skip
+    source = Path(config["input"] or _as_list(config["style"])[0])
+    target = Path(config["output"]) if config["output"] else default_output(source)
+    common = {"guides": guides, "overwrite": config["overwrite"], "every": config["every"], **controls}
+    if config["input"] is None:
+        side = config["size_px"] or TEXTURE_PX
+        summary = synthesize(translator, target, (side, side), **common)
+    else:
+        size_px = config["size_px"] or (None if config["run"] else UNTRAINED_PX)
+        summary = stylize_path(
+            translator, source, target, suffix=config["suffix"], max_pixels=config["max_pixels"], size_px=size_px,
+            **common,
+        )  # fmt: skip
     print(
         f"{len(summary.written)} written, {len(summary.skipped)} already there, {len(summary.failed)} failed: {target}"
     )
     if summary.failed:
         raise SystemExit(1)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
 def export(arguments: list[str]) -> None:
@@ -247,13 +266,11 @@ def list_kind(arguments: list[str]) -> None:
         wrong = f"nothing called {kind!r} to list{closest(kind, kinds)}" if kind else "say what to list"
         raise UsageError(f"{wrong}: stylebench list {'|'.join(kinds)}")
     if kind == "controls":
-        config = compose("stylize", controls_apart([*arguments[1:], "input=none"]))
-        from stylebench.loading import load
+        config = compose("stylize", controls_apart(arguments[1:]))
+        from stylebench.build import build_translator
 
-        for control in load(config["run"], weights=config["weights"]).controls:
-            print(
-                f"{control.name:<12} {control.low:g} .. {control.high:g}, default {control.default:g}: {control.help}"
-            )
+        for control in build_translator(config, "cpu").controls:
+            print(f"{control.name:<12} {control.span}: {control.help}")
     elif kind == "experiments":
         for name, text in experiments().items():
             print(f"{name:<28} {first_comment(text)}")
@@ -363,9 +380,10 @@ def _remove_unused(folder: Path) -> None:
         folder.rmdir()
 
 
-def _say_where(folder: Path) -> None:
-    shown = os.path.relpath(folder)
+def _say_where(result: Any) -> None:
+    shown = os.path.relpath(result.folder)
+    style = " style=<picture>" if result.takes_style else ""
     print(
         f"\nrun folder  {shown}\npictures    {shown}/samples/\n"
-        f"use it      stylebench stylize run={shown} input=<picture>"
+        f"use it      stylebench stylize run={shown} input=<picture>{style}"
     )

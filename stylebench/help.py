@@ -6,7 +6,7 @@ from typing import Any
 
 COMMANDS = {
     "train": "train a method on images, or -m for a sweep; continues a run that was stopped",
-    "stylize": "apply a trained model to a picture or a folder of pictures",
+    "stylize": "give a picture, or a folder of them, a style: with a trained model or without any training",
     "export": "write a trained model as safetensors and JSON",
     "profile": "images/s, where the time of a step goes, memory, and the frame's cost over a bare loop",
     "prepare": "get a dataset where it can be had, check and pack it once, show what is in it",
@@ -21,6 +21,9 @@ EXAMPLES = {
         "stylebench train run=outputs/fast_transfer/2026-11-20_10-00-00 budget.batches=80000   # go on",
     ],
     "stylize": [
+        "stylebench stylize input=photo.jpg style=painting.jpg",
+        "stylebench stylize input=photo.jpg style=painting.jpg size_px=512 weight_style=3 model/style_loss=w2",
+        "stylebench stylize model=texture_synthesis style=pebbles.jpg output=texture.png",
         "stylebench stylize run=outputs/fast_transfer/2026-11-20_10-00-00 input=photo.jpg output=painted.png",
         "stylebench stylize run=exported/ input=photos/ output=painted/ alpha=0.7",
     ],
@@ -41,7 +44,8 @@ EXAMPLES = {
     "list": ["stylebench list models", "stylebench list controls run=outputs/fast_transfer/2026-11-20_10-00-00"],
 }
 KINDS = {
-    "models": "model", "networks": "model/network", "datasets": "dataset", "encoders": "encoder",
+    "models": "model", "networks": "model/network", "style_losses": "model/style_loss",
+    "minimizers": "model/minimizer", "datasets": "dataset", "encoders": "encoder",
     "trainers": "trainer", "loggers": "logger", "metrics": "metrics",
 }  # fmt: skip
 
@@ -75,12 +79,11 @@ def command_help(command: str) -> str:
     if command == "list":
         return "\n".join(lines)
     text = (conf_folder() / f"{command}.yaml").read_text()
-    groups = re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE)
-    if command == "profile":
-        groups = re.findall(r"^  - (\w+): (\w+)$", (conf_folder() / "train.yaml").read_text(), flags=re.MULTILINE)
-    if groups:
+    source = (conf_folder() / "train.yaml").read_text() if command == "profile" else text
+    chosen = re.findall(r"^  - (\w+): (\w+)", source, flags=re.MULTILINE)
+    if chosen:
         lines += ["", "groups (choose with group=option; keys with group.key=value):"]
-        lines += [f"  {group:<10} {', '.join(options(group))} (default {chosen})" for group, chosen in groups]
+        lines += [f"  {group:<10} {', '.join(options(group))} (default {option})" for group, option in chosen]
     lines += ["", "keys and defaults:"]
     shown = re.split(r"^hydra:", text, flags=re.MULTILINE)[0]
     lines += [f"  {line}" for line in shown.splitlines()[1:] if line and not re.match(r"(defaults:|  - )", line)]
@@ -97,6 +100,11 @@ def keys(command: str) -> list[str]:
     """Return the top-level keys of a command's own config file."""
     found = re.findall(r"^(\w+):", (conf_folder() / f"{command}.yaml").read_text(), flags=re.MULTILINE)
     return [key for key in found if key not in ("defaults", "hydra")]
+
+
+def groups(command: str) -> list[str]:
+    """Return the config groups that a command's own file chooses from."""
+    return re.findall(r"^  - (\w+): \w+", (conf_folder() / f"{command}.yaml").read_text(), flags=re.MULTILINE)
 
 
 def options(group: str) -> dict[str, str]:
@@ -120,8 +128,9 @@ def experiments() -> dict[str, str]:
 
 
 def first_comment(text: str) -> str:
-    """Return what the first line of a config file says of it."""
-    line = text.splitlines()[0] if text.startswith("#") else ""
+    """Return what the first line of a config file says of it, below Hydra's own header."""
+    line = next((line for line in text.splitlines() if not line.startswith("# @")), "")
+    line = line if line.startswith("#") else ""
     return re.sub(r"^#\s*(\S+\.yaml\s+--\s*)?", "", line)
 
 

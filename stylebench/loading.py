@@ -55,12 +55,19 @@ class TrainedModel:
 
         Raises:
             TrustError: if the file names a class that is not listed.
-            ValueError: if the classes of this version do not take the file's settings or tensors.
+            FileNotFoundError: if the model reads an encoder's weights from a file that is not here.
+            ValueError: if the classes of this version do not take the file's settings or tensors, or the encoder's
+                weights are not those of the training.
         """
         try:
             translator = build(self.node, NETWORKS)
         except TrustError as error:
             raise TrustError(f"{self.origin}: {error}") from None
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{self.origin} needs the weights of the encoder that it was trained with, SHA-256 "
+                f"{self._encoder_digest()}, where they were in training: {error}; put that file there"
+            ) from error
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{self.origin} describes a model that this version cannot build: {error}; use the version it was "
@@ -68,12 +75,25 @@ class TrainedModel:
             ) from error
         if not isinstance(translator, Translator):
             raise ValueError(f"{self.origin} describes a {type(translator).__name__}, not a translator")
+        found, expected = getattr(getattr(translator, "encoder", None), "digest", None), self._encoder_digest()
+        if found is not None and expected is not None and found != expected:
+            raise ValueError(
+                f"{self.origin} was trained with encoder weights of SHA-256 {expected}, and the ones found have "
+                f"{found}; put the file of the training where it was"
+            )
         try:
             translator.load_state_dict(self.state, strict=True)
         except (RuntimeError, TypeError, AttributeError) as error:
             found = " ".join(str(error).split())[:600]
             raise ValueError(f"the tensors in {self.origin} do not fit its own description: {found}") from error
         return translator.eval()
+
+    def _encoder_digest(self) -> str | None:
+        """Return the digest of the encoder's weights that the record of the training names; the record is untrusted."""
+        record = self.trained.get("record")
+        encoder = record.get("encoder") if isinstance(record, dict) else None
+        digest = encoder.get("digest") if isinstance(encoder, dict) else None
+        return digest if isinstance(digest, str) else None
 
 
 def load(path: str | Path, weights: str = "auto", device: str | torch.device = "cpu") -> Translator:

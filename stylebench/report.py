@@ -67,7 +67,7 @@ def write_report(folder: Path, config: Mapping[str, Any], world: World, translat
     answers = {
         "content as it is": contents,
         "colors matched": match_color_statistics(contents, style_picture),
-        "this model": translator.translate(contents),
+        "this model": translator.translate(contents, style=style_picture if translator.takes_style else None),
         "exact target": world.render(ids, style, purpose="reference").float() / 255,
     }
     regions = world.anatomy(ids).regions

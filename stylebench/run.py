@@ -64,11 +64,12 @@ SWITCHES = ("compile", "channels_last", "report", "dataset.flip", "metrics.allow
 
 @dataclass(frozen=True)
 class Result:
-    """What a run leaves: its folder, its newest metrics, and whether there was anything to do."""
+    """What a run leaves: its folder, its newest metrics, its batches, and whether its model is shown a style."""
 
     folder: Path
     metrics: dict[str, float]
     batches: int
+    takes_style: bool
 
 
 def train(config: Config, folder: Path, overrides: list[str]) -> Result:
@@ -101,7 +102,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
             csv.rewind(start.batches, keep_evaluation=True)
             if first:
                 _close_record(folder, start, csv)
-            return Result(folder, csv.last_values(), start.batches)
+            return Result(folder, csv.last_values(), start.batches, load(folder).takes_style)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config, method_class(config))
     method = build_method(config, data)
@@ -123,7 +124,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     trainer = _trainer(config, folder, csv, callbacks, max_epochs=epochs)
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
     _fit(trainer, method, data, record, csv, start)
-    return Result(folder, csv.last_values(), batches)
+    return Result(folder, csv.last_values(), batches, method.translator.takes_style)
 
 
 def report(config: Config, folder: Path, command: str) -> Path:

@@ -5,9 +5,10 @@ import io
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from tqdm import tqdm
 
 from stylebench.data.images import IMAGE_SUFFIXES, decode_image
 from stylebench.files import atomic_write
+from stylebench.guides import GuidePictures, shrunk
 from stylebench.nn.translators import Translator
+from stylebench.watching import watching
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +60,11 @@ def stylize_path(
     overwrite: bool = False,
     suffix: str = "png",
     max_pixels: int = MAX_PIXELS,
+    size_px: int | None = None,
+    guides: GuidePictures | None = None,
+    every: int | None = None,
     progress: bool = True,
-    **controls: float,
+    **controls: Any,
 ) -> Summary:
     """Stylize a picture, or every picture below a folder, at its own size.
 
@@ -74,7 +80,10 @@ def stylize_path(
         overwrite: write outputs that exist anew. The source picture itself is never overwritten.
         suffix: `png`, `jpg`, `webp` or `same` (as the input): format of outputs in a folder.
         max_pixels: larger pictures are refused (decompression bombs).
-        progress: show a bar on stderr for a folder.
+        size_px: longer side that larger pictures are shrunk to first; None for their own size.
+        guides: pictures of styles, for a translator that takes them; see `guides.read_guides`.
+        every: for one picture that is optimized: evaluations between pictures on the way; see `watching`.
+        progress: show a bar on stderr, over the pictures of a folder, or over an optimization.
         **controls: of the translator.
 
     Returns:
@@ -88,9 +97,11 @@ def stylize_path(
         RuntimeError: if the output cannot be written, or memory does not suffice for a single picture.
     """
     source, output = Path(source), Path(output)
+    if size_px is not None and (isinstance(size_px, bool) or not isinstance(size_px, int) or size_px < 1):
+        raise ValueError(f"size_px is a whole number of pixels of at least 1, or null, got {size_px!r}")
+    work = _Work(translator, guides or GuidePictures(), max_pixels, size_px, translator.check_controls(**controls))
     if suffix not in SUFFIXES:
         raise ValueError(f"suffix is one of {', '.join(SUFFIXES)}, got {suffix!r}")
-    controls = translator.check_controls(**controls)
     if not source.exists():
         raise FileNotFoundError(f"there is nothing at input={source}; name a picture or a folder of pictures")
     if source.is_dir():
@@ -100,9 +111,48 @@ def stylize_path(
     check_writable(sorted({target.parent for target in jobs}))
     if not source.is_dir():
         ((target, picture),) = jobs.items()
-        _stylize_file(translator, picture, target, max_pixels, controls)
+        with watching(translator, target, every, progress):
+            _stylize_file(work, picture, target)
         return Summary(written=[target])
-    return _stylize_folder(translator, jobs, overwrite, max_pixels, progress, controls)
+    return _stylize_folder(work, jobs, overwrite, progress)
+
+
+def synthesize(
+    translator: Translator, output: str | Path, size: Sequence[int], *, guides: GuidePictures, overwrite: bool = False,
+    every: int | None = None, progress: bool = True, **controls: Any,
+) -> Summary:  # fmt: skip
+    """Write a picture that is made from styles alone.
+
+    Args:
+        translator: one that needs no contents.
+        output: the picture's file.
+        size: (height, width) in pixels.
+        guides: pictures of styles.
+        overwrite: write an output that exists anew.
+        every: evaluations between pictures on the way.
+        progress: show a bar on stderr.
+        **controls: of the translator.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileExistsError: if the output exists and `overwrite` is off.
+        ValueError: if an option or control is wrong.
+        RuntimeError: if the output cannot be written.
+    """
+    target = Path(output)
+    if target.suffix.lower() not in WRITERS:
+        raise ValueError(f"cannot write {target}: the format is told by the suffix, one of {', '.join(WRITERS)}")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists; name another output, or overwrite=true to replace it")
+    controls = translator.check_controls(**controls)
+    check_writable([target.parent])
+    with watching(translator, target, every, progress):
+        blank = torch.zeros(3, *size, device=next(translator.buffers(), torch.empty(0)).device)
+        result = translator.translate(blank, **guides.arguments(size), **controls)
+    write_picture(target, to_pixels(result))
+    return Summary(written=[target])
 
 
 def default_output(source: str | Path) -> Path:
@@ -222,21 +272,24 @@ def _suffix_for(picture: Path, suffix: str) -> str:
     return picture.suffix if suffix == "same" else f".{suffix}"
 
 
-def _stylize_folder(
-    translator: Translator,
-    jobs: dict[Path, Path],
-    overwrite: bool,
-    max_pixels: int,
-    progress: bool,
-    controls: dict[str, float],
-) -> Summary:
+class _Work(NamedTuple):
+    """What is done to every picture."""
+
+    translator: Translator
+    guides: GuidePictures
+    max_pixels: int
+    size_px: int | None
+    controls: dict[str, Any]
+
+
+def _stylize_folder(work: _Work, jobs: dict[Path, Path], overwrite: bool, progress: bool) -> Summary:
     summary = Summary()
     for target, picture in tqdm(jobs.items(), desc="stylize", unit="picture", disable=not progress):
         if target.exists() and not overwrite:
             summary.skipped.append(target)
             continue
         try:
-            _stylize_file(translator, picture, target, max_pixels, controls)
+            _stylize_file(work, picture, target)
         except (_NoMemoryError, _UnreadableError, ValueError) as error:
             summary.failed.append((picture, str(error).removeprefix(f"{picture}: ")))
         else:
@@ -254,16 +307,17 @@ class _UnreadableError(RuntimeError):
     """The system refuses to read a picture."""
 
 
-def _stylize_file(
-    translator: Translator, picture: Path, target: Path, max_pixels: int, controls: dict[str, float]
-) -> None:
+def _stylize_file(work: _Work, picture: Path, target: Path) -> None:
     try:
-        pixels = decode_image(picture, max_pixels)
+        pixels = decode_image(picture, work.max_pixels)
     except OSError as error:
         raise _UnreadableError(f"cannot read {picture}: {error.strerror or error}") from error
     with _explain_memory(pixels):
-        device = next(translator.parameters(), torch.empty(0)).device
-        result = to_pixels(translator.translate(to_tensor(pixels).to(device), **controls))
+        translator = work.translator
+        device = next(translator.parameters(), next(translator.buffers(), torch.empty(0))).device
+        image = shrunk(to_tensor(pixels), work.size_px).to(device)
+        given = work.guides.arguments(image.shape[1:])
+        result = to_pixels(translator.translate(image, **given, **work.controls))
     write_picture(target, result)
 
 

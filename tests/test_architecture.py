@@ -16,7 +16,8 @@ LONGEST_FILE = 400
 LAYERS = {   # a layer may import those with a smaller number, and its own
     "benchmark": 0, "cores": 0, "files": 0, "help": 0, "messages": 0, "arguments": 1, "functional": 1, "nn": 2,
     "trusted": 3, "data": 3,
-    "loading": 4, "metrics": 4, "export": 5, "stylize": 5, "methods": 5, "loggers": 6, "callbacks": 7, "prepare": 8,
+    "guides": 4, "loading": 4, "metrics": 4, "watching": 4,
+    "export": 5, "stylize": 5, "methods": 5, "loggers": 6, "callbacks": 7, "prepare": 8,
     "report": 8, "resume": 8, "profile": 8, "build": 9, "evaluate": 10, "run": 10, "cli": 11, "__main__": 12,
 }  # fmt: skip
 HYDRA_FILES = {"build.py", "run.py", "cli.py", "__main__.py"}

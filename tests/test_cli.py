@@ -193,8 +193,11 @@ def test_list_controls_shows_range_default_and_meaning(run: Run, finished: Path)
     assert re.fullmatch(r"alpha +0 \.\. 1, default 1: .*content \(0\).*stylized.*\(1\)\n", shown.out)
 
 
-def test_list_controls_needs_a_run(run: Run) -> None:
-    assert message(run("list", "controls")) == "run is not set; give it on the command line: run=..."
+def test_list_controls_without_a_run_names_those_of_the_default_model(run: Run) -> None:
+    shown = run("list", "controls")
+    assert shown.code == 0
+    assert re.search(r"^weight_style +0 \.\. 1e\+12, default \d+: ", shown.out, re.MULTILINE)
+    assert "color        none | coral | luminance, default none: " in shown.out
 
 
 def test_list_without_a_kind_names_the_kinds(run: Run) -> None:
@@ -235,8 +238,8 @@ def test_list_of_a_mistyped_kind_suggests(run: Run) -> None:
         ("profile experiment=nope", r"no experiment 'nope'; there are: "),
         ("profile", r"dataset\.content is not set"),
         ("prepare datset.content=x", r"did you mean 'dataset\.content'\?"),
-        ("stylize", r"run is not set; give it on the command line: run=\.\.\."),
-        ("stylize run=x", r"input is not set"),
+        ("stylize", r"name what to stylize: input="),
+        ("stylize input=y model=fast_transfer", r"has to be trained first: name a run of it by run="),
         ("stylize run=x input=y ouput=z", r"unknown key 'ouput'; did you mean 'output'\?"),
         ("stylize run=x input=y overwrite=maybe", r"overwrite must be true or false, got 'maybe'"),
         ("export run=x", r"output is not set"),
@@ -484,7 +487,7 @@ def test_bad_values_of_stylize(run: Run, finished: Path, picture: Path) -> None:
     for extra, expected in {
         "alpha=2": "control alpha lies in [0, 1], got 2",
         "alpha=abc": "control alpha is a number, got str 'abc'",
-        "strength=1": "no control 'strength'; its controls: alpha in [0, 1]",
+        "strength=1": "no control 'strength'; its controls: alpha (0 .. 1, default 1)",
         "device=toaster": "device is auto, cpu, cuda or cuda:<number>, got 'toaster'",
         "device=cuda:99": "use device=cpu",
         "weights=best": "weights is one of auto, ema, raw, got 'best'",

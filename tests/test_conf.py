@@ -34,7 +34,10 @@ def targets(node: Any) -> list[str]:
 
 @pytest.mark.parametrize(("group", "name"), every_option())
 def test_every_option_composes_and_names_listed_targets(group: str, name: str) -> None:
-    config = compose("train", [f"{group}={name}", *([] if (group, name) == ("dataset", "procedural") else GIVEN)])
+    around = ["model=gatys"] if group in ("model/style_loss", "model/minimizer") else []
+    config = compose(
+        "train", [*around, f"{group}={name}", *([] if (group, name) == ("dataset", "procedural") else GIVEN)]
+    )
     found = targets(config)
     assert found
     assert all(target.startswith(PREFIXES) for target in found)

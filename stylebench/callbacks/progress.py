@@ -45,8 +45,9 @@ class Progress(pl.Callback):
         if (done := cast(Method, pl_module).batches_done) == 1 or done % self.metric_log.every_n_batches == 0:
             elapsed = self._bar.format_dict["elapsed"]
             rate = (self._bar.n - self._bar.initial) / elapsed if elapsed else 0.0
-            loss = self.metric_log.shown.get("train/loss/total", float("nan"))
-            self._bar.set_postfix_str(f"{rate * self.batch_size:.1f} images/s, loss {loss:.4g}", refresh=False)
+            loss = self.metric_log.shown.get("train/loss/total")
+            told = "" if loss is None else f", loss {loss:.4g}"
+            self._bar.set_postfix_str(f"{rate * self.batch_size:.1f} images/s{told}", refresh=False)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylebench.functional.kernel_mmd import gaussian_kernel
+
 CMMD_SIGMA = 10.0  # Jayasumana et al. 2024, section 4
 CMMD_SCALE = 1000.0
 _BLOCK = 1024  # rows of a kernel matrix that are in memory at once
@@ -181,7 +183,7 @@ def _gaussian_mean(first: Tensor, second: Tensor, sigma: float) -> float:
     total = 0.0
     for part in torch.split(first, _BLOCK):
         distances = (part.square().sum(1)[:, None] + squares - 2 * part @ second.mT).clamp(min=0)
-        total += float((-distances / (2 * sigma**2)).exp().sum())
+        total += float(gaussian_kernel(distances, sigma**2).sum())
     return total / (len(first) * len(second))
 
 

@@ -78,7 +78,7 @@ class Method(pl.LightningModule):
         kept = set(self.state_dict())
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name not in kept]
 
-    def translate(self, batch: Any, **controls: float) -> Tensor:
+    def translate(self, batch: Any, **controls: Any) -> Tensor:
         """Return the translated images of a batch.
 
         Args:
@@ -91,9 +91,11 @@ class Method(pl.LightningModule):
         return self.translate_with(self.translator, batch, **controls)
 
     @classmethod
-    def translate_with(cls, translator: Translator, batch: Any, **controls: float) -> Tensor:
+    def translate_with(cls, translator: Translator, batch: Any, **controls: Any) -> Tensor:
         """Do what `translate` does with a translator that was loaded alone, without the method's losses and encoder."""
-        return translator.translate(getattr(batch, cls.task.evaluated.get("content", "content")), **controls)
+        roles = cls.task.evaluated
+        style = getattr(batch, roles["style"]) if translator.takes_style else None
+        return translator.translate(getattr(batch, roles.get("content", "content")), style=style, **controls)
 
     def sample_rows(self, batch: Any) -> list[Tensor]:
         """Return the rows of a sample grid: (B, 3, H, W) images in [0, 1] each, inputs first."""

@@ -1,4 +1,4 @@
-"""Layers that several networks share: instance norm, reflection-padded and upsampling convolutions, size handling."""
+"""Layers that several networks share: instance norm, padded and upsampling convolutions, residuals, size handling."""
 
 from typing import Any, cast
 
@@ -189,6 +189,26 @@ class OutputConv(nn.Conv2d):
         for column in range(1, size):
             total = total + parts[:, :, column, :, column : column + width]
         return total
+
+
+class Residual(nn.Module):
+    """Some layers beside a skip that is cropped to the size of their result; nothing follows the sum.
+
+    Args:
+        *layers: the branch; it ends in a normalization.
+        crop_px: what the branch loses on each side.
+    """
+
+    def __init__(self, *layers: nn.Module, crop_px: int) -> None:
+        super().__init__()
+        self.layers, self.crop_px = nn.Sequential(*layers), crop_px
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H - 2 crop_px, W - 2 crop_px)."""
+        crop = self.crop_px
+        skip = maps[..., crop : maps.shape[-2] - crop, crop : maps.shape[-1] - crop]
+        branch: Tensor = self.layers(maps)
+        return branch.add_(skip)  # the norm's output, which no backward pass reads
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:

@@ -1,17 +1,20 @@
 """Translators: what evaluation, sample grids, `stylize`, exports and `stylebench.load` see of a trained model.
 
-Plain torch modules with one inference call, `translate(images, **controls)`. Controls are declared as data, so that
-every consumer can list and check them.
+Plain torch modules with one inference call, `translate(images, style=..., **controls)`. Controls are declared as data,
+so that every consumer can list and check them. A model that learned its style takes no style pictures; one that does
+derives from `StyleTranslator` (`style_translators.py`).
 """
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from stylebench.nn.bands import RunsInBands
 
 RANGE_TOLERANCE = 1e-3  # a quarter of a grey level: what antialiased resizing in float32 may overshoot by
 
@@ -33,17 +36,94 @@ class Control(NamedTuple):
     default: float
     help: str
 
+    @property
+    def span(self) -> str:
+        """What may be given and what is taken otherwise, in words."""
+        return f"{self.low:g} .. {self.high:g}, default {self.default:g}"
+
+    def check(self, value: Any) -> float:
+        """Return a given value as a number.
+
+        Raises:
+            TypeError: if it is not a number.
+            ValueError: if it is out of range.
+        """
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"control {self.name} is a number, got {type(value).__name__} {value!r}")
+        if not self.low <= float(value) <= self.high:
+            raise ValueError(f"control {self.name} lies in [{self.low:g}, {self.high:g}], got {value} ({self.help})")
+        return float(value)
+
+
+class Choice(NamedTuple):
+    """A word out of a few that steers a translator at run time.
+
+    Attributes:
+        name: keyword of `translate`.
+        options: the words.
+        default: the word where none is given.
+        help: one line: meaning.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    default: str
+    help: str
+
+    @property
+    def span(self) -> str:
+        """What may be given and what is taken otherwise, in words."""
+        return f"{' | '.join(self.options)}, default {self.default}"
+
+    def check(self, value: Any) -> str:
+        """Return a given word.
+
+        Raises:
+            ValueError: if it is not one of the options.
+        """
+        word = "none" if value is None and "none" in self.options else value
+        if word not in self.options:
+            raise ValueError(f"control {self.name} is one of {', '.join(self.options)}, got {value!r} ({self.help})")
+        return str(word)
+
+
+class Guides(NamedTuple):
+    """Pictures that steer a translation, beside the controls; checked.
+
+    Attributes:
+        styles: (1 or B, 3, h, w) pictures in [0, 1] of any size, one or more, or what `encode_styles` made of them.
+        weights: a share of each style, with sum 1.
+        masks: (1 or B, K, H, W) 0 or 1: where each of the K styles goes; None for everywhere.
+    """
+
+    styles: tuple[Any, ...] = ()
+    weights: tuple[float, ...] = ()
+    masks: Tensor | None = None
+
 
 class Translator(nn.Module):
-    """Base of all translators: checks, evaluation mode, shapes and ranges. Subclasses define `render`."""
+    """Base of all translators: checks, evaluation mode, shapes and ranges. Subclasses define `render`.
 
-    controls: ClassVar[tuple[Control, ...]] = ()
+    Attributes:
+        controls: what steers it; of the class, or of the object where its settings give the defaults.
+        takes_style: whether it needs pictures of the style.
+        takes_content: whether it needs pictures of the content; else only their size counts.
+        works_untrained: whether it can be used without a training run: it optimizes each picture.
+        watch: for one that optimizes: called with an `image_optimization.Progress` at every evaluation.
+    """
 
-    def render(self, images: Tensor, **controls: float) -> Tensor:
+    controls: Sequence[Control | Choice] = ()
+    takes_style: bool = False
+    takes_content: bool = True
+    works_untrained: bool = False
+    watch: Callable[[Any], None] | None = None
+
+    def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         """Return the translated images; called without gradients, in evaluation mode, with every control given.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1], on the translator's device.
+            guides: pictures of styles, where the translator takes them.
             **controls: a value for each of `self.controls`.
 
         Returns:
@@ -51,34 +131,45 @@ class Translator(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define render()")
 
-    @classmethod
-    def check_controls(cls, **given: float) -> dict[str, float]:
+    def check_controls(self, **given: Any) -> dict[str, Any]:
         """Return a value for every control: the given one, else its default.
 
         Raises:
             TypeError: if a value is not a number.
             ValueError: if a name is unknown or a value out of range; the message lists what there is.
         """
-        known = {control.name: control for control in cls.controls}
-        for name, value in given.items():
+        known = {control.name: control for control in self.controls}
+        for name in given:
             if name not in known:
-                listed = ", ".join(f"{c.name} in [{c.low:g}, {c.high:g}]" for c in cls.controls) or "none"
-                raise ValueError(f"{cls.__name__} has no control {name!r}; its controls: {listed}")
-            control = known[name]
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(f"control {name} is a number, got {type(value).__name__} {value!r}")
-            if not control.low <= float(value) <= control.high:
-                raise ValueError(
-                    f"control {name} lies in [{control.low:g}, {control.high:g}], got {value} ({control.help})"
-                )
-        return {name: float(given.get(name, control.default)) for name, control in known.items()}
+                listed = ", ".join(f"{control.name} ({control.span})" for control in self.controls) or "none"
+                raise ValueError(f"{type(self).__name__} has no control {name!r}; its controls: {listed}")
+        return {name: control.check(given.get(name, control.default)) for name, control in known.items()}
+
+    def check_guides(self, images: Tensor, style: Any, style_weights: Any, masks: Any) -> Guides:
+        """Return the given pictures of styles, checked; a translator that learned its style takes none.
+
+        Raises:
+            ValueError: if there is anything but None.
+        """
+        if style is not None or style_weights is not None or masks is not None:
+            raise ValueError(
+                f"{type(self).__name__} learned its style in training and takes no style pictures, weights or masks; "
+                "leave style out, or use a model that takes any style (stylebench list models)"
+            )
+        return Guides()
 
     @torch.no_grad()
-    def translate(self, images: Tensor, **controls: float) -> Tensor:
+    def translate(
+        self, images: Tensor, *, style: Any = None, style_weights: Any = None, masks: Any = None, **controls: Any
+    ) -> Tensor:
         """Translate images, without gradients and in evaluation mode (which is restored afterwards).
 
         Args:
             images: (B, 3, H, W) or (3, H, W) RGB, floating point in [0, 1], any device.
+            style: for a translator that takes styles: a picture (3, h, w) or (1 or B, 3, h, w), or a list of them, of
+                any sizes; None for one that learned its style.
+            style_weights: a share of each of several styles, >= 0; None for equal ones.
+            masks: (K, H, W) or (1 or B, K, H, W), 0 or 1: where each of K styles goes; None for everywhere.
             **controls: see `controls`.
 
         Returns:
@@ -86,15 +177,16 @@ class Translator(nn.Module):
 
         Raises:
             TypeError: if `images` is not a floating-point tensor, or a control is not a number.
-            ValueError: if the shape, the range or a control is wrong.
+            ValueError: if a shape, a range, a control or the styles are wrong.
         """
         chosen = self.check_controls(**controls)
         check_images(images)
-        own = next(self.parameters(), images)
+        own = next(self.parameters(), next(self.buffers(), images))
         batch = images if images.ndim == 4 else images.unsqueeze(0)
         batch = batch.to(own.device, own.dtype).clamp(0.0, 1.0)  # (B, 3, H, W)
+        guides = self.check_guides(batch, style, style_weights, masks)
         with _evaluating(self):
-            result = self.render(batch, **chosen).clamp(0.0, 1.0)
+            result = self.render(batch, guides, **chosen).clamp(0.0, 1.0)
         result = result.to(images.device, images.dtype)
         return result if images.ndim == 4 else result.squeeze(0)
 
@@ -104,11 +196,13 @@ class ImageToImage(Translator):
 
     Args:
         generator: (B, 3, H, W) RGB in [0, 1] to the same shape; values outside [0, 1] are clamped.
+
+    Attributes:
+        band_threshold_px: pictures of more pixels are computed in bands, where the generator can; equal up to rounding.
     """
 
-    controls: ClassVar[tuple[Control, ...]] = (
-        Control("alpha", 0.0, 1.0, 1.0, "strength: pixel mix of content (0) and stylized image (1)"),
-    )
+    band_threshold_px: ClassVar[int] = 4_000_000
+    controls = (Control("alpha", 0.0, 1.0, 1.0, "strength: pixel mix of content (0) and stylized image (1)"),)
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -119,9 +213,13 @@ class ImageToImage(Translator):
         output: Tensor = self.generator(images)
         return output
 
-    def render(self, images: Tensor, **controls: float) -> Tensor:
+    def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         """Return the mix of the images and the generator's clamped output; (B, 3, H, W) to the same shape."""
-        return torch.lerp(images, self.generator(images).clamp(0.0, 1.0), controls["alpha"])
+        if images.shape[-2] * images.shape[-1] > self.band_threshold_px and isinstance(self.generator, RunsInBands):
+            output = self.generator.in_bands(images)
+        else:
+            output = self.generator(images)
+        return torch.lerp(images, output.clamp(0.0, 1.0), controls["alpha"])
 
 
 def check_images(images: Tensor) -> None:

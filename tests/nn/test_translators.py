@@ -1,6 +1,6 @@
 """Translators: controls, checks, ranges, modes."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.nn.johnson import JohnsonModern
-from stylebench.nn.translators import Control, ImageToImage, Translator
+from stylebench.nn.translators import Control, Guides, ImageToImage, Translator
 
 
 class Negative(nn.Module):
@@ -17,9 +17,9 @@ class Negative(nn.Module):
 
 
 class Brighten(Translator):
-    controls: ClassVar[tuple[Control, ...]] = (Control("amount", -1.0, 1.0, 0.5, "grey levels of 1 to add"),)
+    controls = (Control("amount", -1.0, 1.0, 0.5, "grey levels of 1 to add"),)
 
-    def render(self, images: Tensor, **controls: float) -> Tensor:
+    def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         return images + controls["amount"]
 
 
@@ -79,27 +79,27 @@ def test_forward_is_unclamped_and_has_a_graph() -> None:
 
 
 def test_controls_default_and_check() -> None:
-    assert ImageToImage.check_controls() == {"alpha": 1.0}
-    assert ImageToImage.check_controls(alpha=np.float32(0.5)) == {"alpha": 0.5}
+    assert ImageToImage(Negative()).check_controls() == {"alpha": 1.0}
+    assert ImageToImage(Negative()).check_controls(alpha=np.float32(0.5)) == {"alpha": 0.5}
 
 
 def test_unknown_control_lists_what_there_is() -> None:
-    with pytest.raises(ValueError, match=r"no control 'alhpa'; its controls: alpha in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"no control 'alhpa'; its controls: alpha \(0 \.\. 1, default 1\)"):
         ImageToImage(Negative()).translate(pictures(), alhpa=1)
     with pytest.raises(ValueError, match="its controls: none"):
-        Translator.check_controls(alpha=1)
+        Translator().check_controls(alpha=1)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])
 def test_control_out_of_range(value: float) -> None:
     with pytest.raises(ValueError, match=r"alpha lies in \[0, 1\], got"):
-        ImageToImage.check_controls(alpha=value)
+        ImageToImage(Negative()).check_controls(alpha=value)
 
 
 @pytest.mark.parametrize("value", ["0.5", None, True, [0.5]])
 def test_control_that_is_no_number(value: Any) -> None:
     with pytest.raises(TypeError, match="alpha is a number, got"):
-        ImageToImage.check_controls(alpha=value)
+        ImageToImage(Negative()).check_controls(alpha=value)
 
 
 @pytest.mark.parametrize(

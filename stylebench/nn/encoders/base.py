@@ -152,6 +152,25 @@ class Encoder(nn.Module):
         """Return the smallest image side, in pixels, for which `layer` has a value."""
         return self._minimum[layer]
 
+    def size_out(self, side: int, layer: str) -> int:
+        """Return the side of the map at `layer` for an image's side in pixels, 0 where the image is too small."""
+        return self._side_after(side, self.taps.index(layer) + 1)
+
+    def reach_px(self, layer: str) -> int:
+        """Return how many pixels beside its own place a position of `layer` sees, at most."""
+        total, stride = 0, 1
+        for tap, stage in zip(self.taps, self._stages(), strict=True):
+            total += stage.reach * stride
+            stride *= stage.stride
+            if tap == layer:
+                break
+        return total
+
+    @property
+    def tileable(self) -> bool:
+        """Whether tiles that start at multiples of the strides have the positions of the whole picture."""
+        return all(stage.aligned for stage in self._stages())
+
     def _minimum_sizes(self) -> dict[str, int]:
         """Search the smallest side for every tap; sides only grow with depth, so the search goes on where it was."""
         sizes, side = {}, 1

@@ -39,6 +39,16 @@ class FrozenConv(nn.Module):
             return F.conv2d(x, self.weight, self.bias, self.stride, dilation=self.dilation)
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
 
+    @property
+    def reach(self) -> int:
+        """How many input pixels beside its center an output sees."""
+        return self.dilation * (self.kernel // 2)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether output i is centered on input i * stride, and nothing is fetched from the far side."""
+        return self.padding == self.dilation * ((self.kernel - 1) // 2) and self.padding_mode != "circular"
+
     def size_out(self, size: int) -> int:
         """Return the output's side for an input's side, 0 where the input is too small."""
         if self.padding_mode == "reflect" and size <= self.padding:
@@ -59,6 +69,16 @@ class Stage(nn.Module):
 
     channels: int
     stride: int = 1
+
+    @property
+    def reach(self) -> int:
+        """How many pixels of its input beside an output's own place are seen."""
+        return max((conv.reach for conv in self.convs().values()), default=0)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether output i belongs to input i * stride, so that tiles that start at multiples line up."""
+        return all(conv.aligned for conv in self.convs().values())
 
     def convs(self) -> dict[str, FrozenConv]:
         """Return the stage's convolutions by their names in torchvision's state dict."""
@@ -119,6 +139,16 @@ class Pool(Stage):
         self.channels, self.stride = channels, 2
         self.kernel, self.padding, self.ceil_mode = kernel, padding, ceil_mode
         self.pooling = "max"
+
+    @property
+    def reach(self) -> int:
+        """Window and padding."""
+        return self.kernel - 1 - self.padding
+
+    @property
+    def aligned(self) -> bool:
+        """Whether windows start at multiples of the stride, or are centered there."""
+        return self.padding == (self.kernel - 1) // 2 and not self.ceil_mode
 
     def size_out(self, size: int) -> int:
         """Return the output's side, 0 where the window does not fit."""

@@ -1,0 +1,129 @@
+"""Pictures that steer `stylize`: styles, their weights and their regions, read from files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stylebench.data.images import decode_image
+from stylebench.nn.style_translators import StyleTranslator, resized
+from stylebench.nn.translators import Translator
+
+_INSIDE = 0.5  # a mask's pixel is inside from this lightness on
+
+
+@dataclass(frozen=True)
+class GuidePictures:
+    """What is given beside the pictures that are stylized; the same for all of them.
+
+    Attributes:
+        styles: pictures (3, h, w) in [0, 1], or what a translator made of them.
+        weights: a share of each style, None for equal ones.
+        masks: (K, H, W) of 0 and 1, None for everywhere.
+        names: of the styles' files.
+    """
+
+    styles: Sequence[Any] = ()
+    weights: Sequence[float] | None = None
+    masks: Tensor | None = None
+    names: Sequence[str] = field(default_factory=tuple)
+
+    def arguments(self, size: Sequence[int]) -> dict[str, Any]:
+        """Return the keywords of `translate` for a picture of a size (height, width); masks shrink with it.
+
+        Raises:
+            ValueError: if masks have another shape than the picture.
+        """
+        if not self.styles:
+            return {}
+        given: dict[str, Any] = {"style": list(self.styles), "style_weights": self.weights}
+        if self.masks is not None:
+            given["masks"] = _fitted(self.masks, size)
+        return given
+
+
+def read_guides(
+    translator: Translator,
+    styles: Sequence[str | Path],
+    weights: Sequence[float] | None,
+    masks: Sequence[str | Path],
+    max_pixels: int,
+    **controls: Any,
+) -> GuidePictures:
+    """Read the pictures, and have the translator encode the styles once for all contents.
+
+    Args:
+        translator: what will take them.
+        styles: files.
+        weights: a share of each.
+        masks: files, one a style.
+        max_pixels: larger pictures are refused.
+        **controls: those of the translation.
+
+    Returns:
+        The pictures; none where none are named.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if the translator takes no styles or needs one, or masks differ in size or number.
+    """
+    if not translator.takes_style:
+        if styles or masks or weights is not None:
+            raise ValueError(
+                f"this model ({type(translator).__name__}) learned its style in training; leave style, style_weights "
+                "and masks out, or use another model"
+            )
+        return GuidePictures()
+    if not styles:
+        raise ValueError("this model is shown its style: name a picture by style=<picture>")
+    pictures: Sequence[Any] = [_picture(path, "style", max_pixels) for path in styles]
+    regions = None
+    if masks:
+        found = [_picture(path, "masks", max_pixels).mean(0) >= _INSIDE for path in masks]
+        sizes = {tuple(mask.shape) for mask in found}
+        if len(sizes) > 1:
+            raise ValueError(f"the masks differ in size ({', '.join(map(_size, sizes))}); make them the input's size")
+        if len(found) != len(styles):
+            raise ValueError(
+                f"got {len(found)} masks for {len(styles)} styles; a mask says where the style of the same place goes"
+            )
+        regions = torch.stack(found).float()  # (K, H, W)
+    if isinstance(translator, StyleTranslator):
+        device = next(translator.parameters(), next(translator.buffers(), torch.empty(0))).device
+        with torch.no_grad():
+            pictures = translator.encode_styles([picture.to(device) for picture in pictures], **controls)
+    return GuidePictures(pictures, weights, regions, [Path(path).name for path in styles])
+
+
+def shrunk(picture: Tensor, size_px: int | None) -> Tensor:
+    """Shrink a (3, H, W) picture so that its longer side is at most `size_px`; None leaves it."""
+    longer = max(picture.shape[1:])
+    if size_px is None or longer <= size_px:
+        return picture
+    return resized(picture[None], [max(1, round(side * size_px / longer)) for side in picture.shape[1:]])[0]
+
+
+def _picture(path: str | Path, key: str, max_pixels: int) -> Tensor:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no picture at {key}={path}; name a file")
+    return torch.from_numpy(decode_image(Path(path), max_pixels)).permute(2, 0, 1).float().div_(255.0)  # (3, H, W)
+
+
+def _fitted(masks: Tensor, size: Sequence[int]) -> Tensor:
+    """Return masks at the picture's size; they may be of the picture that it was shrunk from."""
+    height, width = masks.shape[1:]
+    factor = max(size) / max(height, width)
+    if factor > 1 or abs(height * factor - size[0]) > 1 or abs(width * factor - size[1]) > 1:
+        raise ValueError(
+            f"the masks are {_size((height, width))}, the picture {_size(size)} (width x height); make masks of the "
+            "picture's size"
+        )
+    return F.interpolate(masks[None], list(size), mode="nearest-exact")[0]  # (K, H, W)
+
+
+def _size(size: Sequence[int]) -> str:
+    return f"{size[1]} x {size[0]}"

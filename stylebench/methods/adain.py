@@ -1,0 +1,150 @@
+"""AdaIN: one network for any style.
+
+Paper: Huang, Belongie, "Arbitrary Style Transfer in Real-Time with Adaptive Instance Normalization", ICCV 2017:
+section 6 (the network is in `nn/adain.py`; here is its training).
+
+Deviations: squared errors (the paper writes norms, both well-known codes square them); the style term is a mean or a
+sum over channels (`style_reduction`), which weighs the layers differently; the encoder is whatever `encoder` names.
+With `transfer=concat`, for which the paper names no content target, the target stays the one of AdaIN, so that the
+losses of all variants can be compared.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from stylebench.data.tasks import StyleBatch, drawn
+from stylebench.functional.channel_statistics import (
+    MOMENT_REDUCTIONS,
+    ChannelStatistics,
+    adaptive_instance_norm,
+    channel_statistics,
+    moment_loss,
+)
+from stylebench.functional.content import content_loss
+from stylebench.methods.base import Method, Terms, check_weights
+from stylebench.nn.adain import AdaINTranslator
+
+
+class AdaIN(Method):
+    """Train a decoder that paints features whose statistics were exchanged, for every content and style.
+
+    Args:
+        translator: encoder, exchange and decoder; only the decoder learns.
+        optimizer: builds the optimizer from the decoder's parameters.
+        style_layers: taps whose channel means and standard deviations must become those of the style image.
+        weight_content: factor of the content loss.
+        weight_style: factor of the style loss.
+        weight_reconstruction: factor of both losses of the decoder's image of the style's own features.
+        style_reduction: how squared differences of channel statistics are reduced, `mean` or `sum`.
+        lr_decay: d in lr / (1 + d t), with t the batches done.
+
+    Raises:
+        ValueError: if a weight or the decay is no number of at least 0, or the reduction or a tap is unknown.
+    """
+
+    compiled_networks: ClassVar[tuple[str, ...]] = ("translator.decoder", "translator.encoder")
+    translator: AdaINTranslator
+
+    def __init__(
+        self,
+        *,
+        translator: AdaINTranslator,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        style_layers: Sequence[str],
+        weight_content: float,
+        weight_style: float,
+        weight_reconstruction: float,
+        style_reduction: str,
+        lr_decay: float,
+    ) -> None:
+        super().__init__()
+        self.translator = translator
+        self.encoder, self.layer = translator.encoder, translator.layer
+        self.build_optimizer = optimizer
+        self.style_layers = tuple(style_layers)
+        self.layers = tuple(dict.fromkeys((*style_layers, self.layer)))
+        check_weights({"content": weight_content, "style": weight_style, "reconstruction": weight_reconstruction})
+        self.weights = {
+            "content": weight_content,
+            "style": weight_style,
+            "reconstruction_content": weight_reconstruction * weight_content,
+            "reconstruction_style": weight_reconstruction * weight_style,
+        }
+        self._check(style_reduction, lr_decay)
+        self.style_reduction, self.lr_decay = style_reduction, lr_decay
+
+    def forward(self, content: Tensor, style: Tensor) -> Tensor:
+        """Return the stylized images, unclamped; (B, 3, H, W) in [0, 1] each, H and W multiples of the stride."""
+        maps = (self.encoder(images, (self.layer,))[self.layer] for images in (content, style))
+        return self.translator(*maps)  # type: ignore[no-any-return]
+
+    def training_step(self, batch: StyleBatch, batch_idx: int) -> Tensor:
+        """Compare the stylized batch with the features it was made of and with its styles (section 6)."""
+        return self.log_and_sum(self.terms(drawn(batch.content), drawn(batch.style)), self.weights)
+
+    def terms(self, content: Tensor, style: Tensor) -> Terms:
+        """Return the loss terms of a batch, as batch means: content, and style by layer.
+
+        Args:
+            content: (B, 3, H, W) in [0, 1].
+            style: (B, 3, H, W) in [0, 1].
+        """
+        with torch.no_grad():  # targets are constants: gradients reach the decoder through its output alone
+            style_maps = self.encoder(style, self.layers)
+            content_map = self.encoder(content, (self.layer,))[self.layer]  # (B, C, h, w)
+            statistics = {layer: channel_statistics(style_maps[layer]) for layer in self.layers}
+            target = adaptive_instance_norm(content_map, statistics[self.layer])  # (B, C, h, w): t
+        terms = self._compare(self.translator(content_map, style_maps[self.layer]), target, statistics)
+        if self.weights["reconstruction_content"] or self.weights["reconstruction_style"]:
+            again = self._compare(
+                self.translator(style_maps[self.layer], style_maps[self.layer]), style_maps[self.layer], statistics
+            )
+            terms |= {f"reconstruction_{name}": term for name, term in again.items()}
+        return terms
+
+    def _check(self, style_reduction: str, lr_decay: float) -> None:
+        unknown = [layer for layer in self.style_layers if layer not in self.encoder.channels]
+        if unknown or not self.style_layers:
+            raise ValueError(
+                f"model.style_layers names taps of {self.encoder.name}, at least one; it has no {unknown}; choose from "
+                f"{', '.join(self.encoder.taps)}"
+            )
+        if style_reduction not in MOMENT_REDUCTIONS:
+            raise ValueError(f"model.style_reduction is one of {', '.join(MOMENT_REDUCTIONS)}, got {style_reduction!r}")
+        if isinstance(lr_decay, bool) or not isinstance(lr_decay, int | float) or not 0 <= lr_decay < math.inf:
+            raise ValueError(f"model.lr_decay must be a finite number of at least 0, got {lr_decay!r}")
+
+    def _compare(
+        self, image: Tensor, target: Tensor, statistics: Mapping[str, ChannelStatistics]
+    ) -> dict[str, Tensor | Mapping[str, Tensor]]:
+        """Return how far a decoded image is from the features it should have, and from a style's statistics."""
+        maps = self.encoder(image, self.layers)
+        return {
+            "content": content_loss(maps[self.layer], target).mean(),
+            "style": {
+                layer: moment_loss(channel_statistics(maps[layer]), statistics[layer], self.style_reduction).mean()
+                for layer in self.style_layers
+            },
+        }
+
+    def validation_step(self, batch: StyleBatch, batch_idx: int) -> None:
+        """Log the same terms on held-out contents and styles."""
+        self.log_and_sum(self.terms(drawn(batch.content), drawn(batch.style)), self.weights, stage="val")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Optimize the decoder; the encoder is frozen."""
+        return self.build_optimizer(self.translator.parameters())
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate by the number of batches done, which goes on where a stopped run was."""
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["lr"] / (1.0 + self.lr_decay * self.batches_done)
+
+    def sample_rows(self, batch: StyleBatch) -> list[Tensor]:
+        """Return rows of contents, styles and results."""
+        return [drawn(batch.content), drawn(batch.style), self.translate(batch)]

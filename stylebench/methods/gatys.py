@@ -1,0 +1,60 @@
+"""Neural style transfer by optimizing the pixels of each picture; nothing is learned.
+
+Paper: Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016. The algorithm and
+its deviations: `nn/gatys.py`. As a method it optimizes the pairs of the validation split into an ordinary run folder; a
+batch of training does nothing, so one is enough (`conf/model/gatys.yaml`). Several devices share the pairs.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from stylebench.data.tasks import StyleBatch, drawn
+from stylebench.methods.base import Method
+from stylebench.nn.gatys import GatysTranslator
+from stylebench.nn.optimized_pairs import OptimizedPairs, mean_terms
+
+
+class Gatys(Method):
+    """Optimize pairs of content and style.
+
+    Args:
+        translator: the optimization.
+        snapshots: evaluations after which a sample grid shows the picture, beside its end.
+    """
+
+    ema_networks: ClassVar[tuple[str, ...]] = ()
+    translator: GatysTranslator
+
+    def __init__(self, *, translator: GatysTranslator, snapshots: Sequence[int]) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.translator = translator
+        self.encoder = translator.encoder
+        self.pairs = OptimizedPairs(translator, snapshots)
+
+    def training_step(self, batch: StyleBatch, batch_idx: int) -> None:
+        """Do nothing: there is nothing to train."""
+
+    def validation_step(self, batch: StyleBatch, batch_idx: int) -> None:
+        """Optimize the pairs, and log their terms at the end and at the snapshots, as means."""
+        found = self.pairs.optimize(drawn(batch.content), drawn(batch.style))
+        self.latest["val"] = mean_terms(found)
+
+    def translate(self, batch: StyleBatch, **controls: Any) -> Tensor:
+        """Return the optimized pictures of a batch, (B, 3, H, W) in [0, 1]; a pair is optimized once."""
+        found = self.pairs.optimize(drawn(batch.content), drawn(batch.style), **controls)
+        return torch.stack([pair.image for pair in found]).to(self.device).float() / 255  # (B, 3, H, W)
+
+    def sample_rows(self, batch: StyleBatch) -> list[Tensor]:
+        """Return rows of contents, styles, what stood at the snapshots, and results."""
+        content, style = drawn(batch.content), drawn(batch.style)
+        found = self.pairs.optimize(content, style)
+        between = [torch.stack(row).float() / 255 for row in zip(*(pair.snapshots for pair in found), strict=True)]
+        return [content, style, *between, self.translate(batch)]
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return none: pixels are no parameters."""
+        return []

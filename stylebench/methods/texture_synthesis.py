@@ -1,0 +1,60 @@
+"""Texture synthesis by optimizing pixels from noise; nothing is learned.
+
+Paper: Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional Neural Networks", NIPS 2015. The algorithm and its
+deviations: `nn/gatys.py`. As a method it synthesizes the styles of the validation split at the size of the crops, into
+an ordinary run folder; a batch of training does nothing, so one is enough (`conf/model/texture_synthesis.yaml`).
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from stylebench.data.tasks import StyleBatch, drawn
+from stylebench.methods.base import Method
+from stylebench.nn.gatys import TextureTranslator
+from stylebench.nn.optimized_pairs import OptimizedPairs, mean_terms
+
+
+class TextureSynthesis(Method):
+    """Synthesize pictures with the textures of the style images.
+
+    Args:
+        translator: the optimization.
+        snapshots: evaluations after which a sample grid shows the picture, beside its end.
+    """
+
+    ema_networks: ClassVar[tuple[str, ...]] = ()
+    translator: TextureTranslator
+
+    def __init__(self, *, translator: TextureTranslator, snapshots: Sequence[int]) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.translator = translator
+        self.encoder = translator.encoder
+        self.pairs = OptimizedPairs(translator, snapshots)
+
+    def training_step(self, batch: StyleBatch, batch_idx: int) -> None:
+        """Do nothing: there is nothing to train."""
+
+    def validation_step(self, batch: StyleBatch, batch_idx: int) -> None:
+        """Synthesize, and log the terms at the end and at the snapshots, as means."""
+        found = self.pairs.optimize(drawn(batch.content), drawn(batch.style))
+        self.latest["val"] = mean_terms(found)
+
+    def translate(self, batch: StyleBatch, **controls: Any) -> Tensor:
+        """Return the synthesized pictures, (B, 3, H, W) in [0, 1]; a texture is synthesized once."""
+        found = self.pairs.optimize(drawn(batch.content), drawn(batch.style), **controls)
+        return torch.stack([pair.image for pair in found]).to(self.device).float() / 255  # (B, 3, H, W)
+
+    def sample_rows(self, batch: StyleBatch) -> list[Tensor]:
+        """Return rows of styles, what stood at the snapshots, and results."""
+        content, style = drawn(batch.content), drawn(batch.style)
+        found = self.pairs.optimize(content, style)
+        between = [torch.stack(row).float() / 255 for row in zip(*(pair.snapshots for pair in found), strict=True)]
+        return [style, *between, self.translate(batch)]
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return none: pixels are no parameters."""
+        return []

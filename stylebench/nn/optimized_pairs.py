@@ -1,0 +1,89 @@
+"""Results of pixel optimization, kept: a pair of content and style is optimized once a run, whoever asks for it."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from stylebench.functional.pixels import quantize
+from stylebench.nn.gatys import GatysTranslator, TextureTranslator
+from stylebench.nn.image_optimization import Progress
+
+
+class OptimizedPair(NamedTuple):
+    """What is kept of a pair.
+
+    Attributes:
+        image: (3, H, W) uint8.
+        snapshots: the same, after some evaluations.
+        terms: by number of evaluations, the unweighted terms.
+    """
+
+    image: Tensor
+    snapshots: list[Tensor]
+    terms: dict[int, dict[str, Any]]
+
+
+class OptimizedPairs:
+    """Optimizes each pair once, whoever asks: sample grid, health, losses and metrics look at the same pictures.
+
+    Args:
+        translator: the optimization.
+        snapshots: evaluations after which pictures and terms are kept.
+    """
+
+    def __init__(self, translator: GatysTranslator | TextureTranslator, snapshots: Sequence[int]) -> None:
+        self.translator, self.snapshots = translator, tuple(snapshots)
+        self._known: dict[str, OptimizedPair] = {}
+
+    def optimize(self, content: Tensor, style: Tensor, **controls: Any) -> list[OptimizedPair]:
+        """Return the results for (B, 3, H, W) contents (of textures only their size counts) and styles in [0, 1]."""
+        return [self._pair(content[place], style[place], controls) for place in range(len(content))]
+
+    def _pair(self, content: Tensor, style: Tensor, controls: dict[str, Any]) -> OptimizedPair:
+        key = hashlib.sha256(repr(sorted(controls.items())).encode())
+        for picture in (content, style):
+            key.update(quantize(picture[None]).cpu().numpy().tobytes())
+        if key.hexdigest() not in self._known:
+            self._known[key.hexdigest()] = self._optimized(content, style, controls)
+        return self._known[key.hexdigest()]
+
+    def _optimized(self, content: Tensor, style: Tensor, controls: dict[str, Any]) -> OptimizedPair:
+        snapshots: list[Tensor] = []
+        terms: dict[int, dict[str, Any]] = {}
+
+        def watch(progress: Progress) -> None:
+            if progress.evaluation in self.snapshots:
+                snapshots.append(_stored(progress.image.detach()[0]))
+            if progress.evaluation in (*self.snapshots, progress.evaluations):
+                terms[progress.evaluation] = progress.terms
+
+        self.translator.watch, before = watch, self.translator.watch
+        try:
+            image = self.translator.translate(content, style=style, **controls)
+        finally:
+            self.translator.watch = before
+        return OptimizedPair(_stored(image), snapshots, terms)
+
+
+def _stored(picture: Tensor) -> Tensor:
+    return quantize(picture.clamp(0, 1)[None])[0].cpu()
+
+
+def mean_terms(pairs: Sequence[OptimizedPair], stage: str = "val") -> dict[str, Tensor]:
+    """Return the mean of every term over pairs by log key; those of snapshots end with `_after_<evaluations>`."""
+    found: dict[str, list[Tensor]] = {}
+    for pair in pairs:
+        last = max(pair.terms)
+        for evaluations, terms in pair.terms.items():
+            ending = "" if evaluations == last else f"_after_{evaluations}"
+            for name, term in terms.items():
+                parts = term if isinstance(term, dict) else {}
+                total = torch.stack(list(parts.values())).sum() if parts else term
+                found.setdefault(f"{stage}/loss/{name}{ending}", []).append(total)
+                if not ending:
+                    for layer, value in parts.items():
+                        found.setdefault(f"{stage}/loss/{name}_{layer}", []).append(value)
+    return {key: torch.stack(values).mean() for key, values in found.items()}

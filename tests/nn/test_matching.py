@@ -1,0 +1,160 @@
+"""The objective of image optimization: tiles, terms, weights in units of gradients."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stylebench.functional.content import content_loss
+from stylebench.functional.gram import gram_loss, gram_matrix
+from stylebench.functional.total_variation import total_variation
+from stylebench.nn.encoders import CompactEncoder, Encoder, SqueezeNetEncoder
+from stylebench.nn.matching import Evaluation, FeatureMatching, Targets, Weights
+from stylebench.nn.style_losses import GramStyle, StyleLoss
+
+CONTENT, STYLE = ["relu2_1", "relu3_1"], ["relu1_1", "relu2_2", "relu3_2"]
+
+
+def encoder(**options: Any) -> Encoder:
+    return CompactEncoder("random", CONTENT, STYLE, "relu2_1", **options).double()
+
+
+def matching(network: Encoder | None = None, style_loss: StyleLoss | None = None, **options: Any) -> FeatureMatching:
+    settings: dict[str, Any] = {
+        "content_layers": CONTENT, "style_layers": STYLE, "layer_weights": None, "content_norm": "mean",
+        "tv_convention": "magenta", "tile_px": None,
+    }  # fmt: skip
+    return FeatureMatching(network or encoder(), style_loss=style_loss or GramStyle("gatys"), **{**settings, **options})
+
+
+def picture(height: int, width: int, seed: int = 0) -> Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def targets(found: FeatureMatching, height: int = 70, width: int = 50) -> Targets:
+    styles = [found.style_targets(picture(40, 60, 1)), found.style_targets(picture(33, 45, 2))]
+    return Targets(found.content_targets(picture(height, width, 3)), styles, (0.25, 0.75))
+
+
+def evaluated(found: FeatureMatching, size: tuple[int, int] = (70, 50)) -> Evaluation:
+    return found.evaluate(picture(*size), targets=targets(found, *size), weights=Weights(2.0, 3.0, 0.5))
+
+
+def test_value_and_gradient_are_those_of_the_formula() -> None:
+    found = matching(layer_weights=[1.0, 0.5, 2.0])
+    image = picture(70, 50).requires_grad_()
+    maps = found.encoder(image, [*CONTENT, *STYLE])
+    content = found.encoder(picture(70, 50, 3), CONTENT)
+    total = 0.5 * total_variation(image, "magenta").sum()
+    for layer in CONTENT:
+        total = total + 2.0 * content_loss(maps[layer], content[layer]).sum() / 2  # two layers, equal weights
+    for seed, size, share in ((1, (40, 60), 0.25), (2, (33, 45), 0.75)):
+        style = found.encoder(picture(*size, seed), STYLE)
+        for layer, weight in zip(STYLE, (1.0, 0.5, 2.0), strict=True):
+            distance = gram_loss(gram_matrix(maps[layer]), gram_matrix(style[layer]), "gatys").sum()
+            total = total + 3.0 * share * weight * distance
+    (gradient,) = torch.autograd.grad(total, image)
+    result = evaluated(found)
+    assert torch.allclose(result.total, total.detach(), rtol=1e-10)
+    assert torch.allclose(result.gradient, gradient, rtol=1e-8, atol=1e-12)
+    assert result.gradient.is_contiguous()
+
+
+@pytest.mark.parametrize("size", [(201, 133), (130, 96)])
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
+def test_tiled_gradient_equals_untiled(size: tuple[int, int], padding: str) -> None:
+    network = encoder(padding=padding)
+    whole, tiled = (evaluated(matching(network, tile_px=side), size) for side in (None, 64))
+    assert torch.allclose(tiled.total, whole.total, rtol=1e-10)
+    assert torch.allclose(tiled.gradient, whole.gradient, rtol=0, atol=1e-9 * float(whole.gradient.abs().max()))
+    for name in ("content", "style"):
+        for layer, term in whole.terms[name].items():
+            assert torch.allclose(tiled.terms[name][layer], term, rtol=1e-9)
+
+
+def test_three_by_two_tiles_in_float32_with_squeezenet() -> None:
+    network = SqueezeNetEncoder("random", True, ["pool4"], ["conv1", "fire3", "fire5"], "fire2")
+    options: dict[str, Any] = {"content_layers": ["pool4"], "style_layers": ["conv1", "fire3", "fire5"]}
+    results = []
+    for tile_px in (None, 64):
+        found = matching(network, GramStyle("relative"), tile_px=tile_px, **options)
+        goal = Targets(
+            found.content_targets(picture(187, 121, 3).float()),
+            [found.style_targets(picture(90, 70, 1).float())],
+            (1.0,),
+        )
+        results.append(found.evaluate(picture(187, 121).float(), targets=goal, weights=Weights(1.0, 1.0, 0.0)))
+    assert len(found._tiles(picture(187, 121), found.style_layers)) == 6
+    difference = (results[1].gradient - results[0].gradient).abs().max()
+    assert difference <= 1e-5 * results[0].gradient.abs().max()
+
+
+def test_tiles_without_halo_would_show() -> None:
+    network = encoder()
+    whole, tiled = matching(network), matching(network, tile_px=64)
+    network.reach_px = lambda layer: 0  # type: ignore[method-assign]
+    difference = (evaluated(tiled, (130, 96)).gradient - evaluated(whole, (130, 96)).gradient).abs().max()
+    assert difference > 1e-3 * evaluated(whole, (130, 96)).gradient.abs().max()
+
+
+def test_gatys_content_is_half_the_sum() -> None:
+    mean, half = evaluated(matching()), evaluated(matching(content_norm="gatys"))
+    for layer in CONTENT:
+        entries = matching().content_targets(picture(70, 50, 3))[layer][0].numel()
+        assert torch.allclose(half.terms["content"][layer], mean.terms["content"][layer] * entries / 2)
+
+
+def test_terms_with_weight_zero_are_left_out() -> None:
+    found = matching()
+    result = found.evaluate(picture(70, 50), targets=targets(found), weights=Weights(1.0, 0.0, 0.0))
+    assert set(result.terms) == {"content"}
+    assert torch.allclose(result.total, torch.stack(list(result.terms["content"].values())).sum())
+
+
+def test_calibrated_weights_are_gradients_of_unit_size() -> None:
+    found, reference = matching(), picture(70, 50, 9)
+    goal = targets(found)
+    weights = found.calibrated(Weights(1.0, 4.0, 0.25), goal, reference)
+    for name, wanted in (("content", 1.0), ("style", 4.0), ("tv", 0.25)):
+        alone = Weights(**{**dict.fromkeys(Weights._fields, 0.0), name: getattr(weights, name)})
+        gradient = found.evaluate(reference, targets=goal, weights=alone).gradient
+        assert float(gradient.square().mean().sqrt()) == pytest.approx(wanted)
+
+
+def test_calibration_makes_the_scale_of_an_encoder_irrelevant() -> None:
+    gradients = []
+    for factor in (1.0, 10.0):
+        network = encoder()
+        last = network.stages["conv1_1"].conv  # type: ignore[union-attr]
+        last.weight.mul_(factor)
+        last.bias.mul_(factor)
+        options: dict[str, Any] = {"content_layers": ["relu1_1"], "style_layers": ["relu1_1"]}
+        found = matching(network, **options)
+        goal = Targets(found.content_targets(picture(70, 50, 3)), [found.style_targets(picture(40, 60, 1))], (1.0,))
+        weights = found.calibrated(Weights(1.0, 1.0, 0.0), goal, picture(70, 50, 9))
+        gradients.append(found.evaluate(picture(70, 50), targets=goal, weights=weights).gradient)
+    assert torch.allclose(*gradients, rtol=1e-8)
+
+
+def test_layer_that_is_no_tap_lists_the_taps() -> None:
+    with pytest.raises(ValueError, match=r"no layer 'relu9_1'; choose from conv1_1, relu1_1"):
+        matching(style_layers=["relu9_1"])
+
+
+def test_settings_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="a weight for each of the style layers"):
+        matching(layer_weights=[1.0])
+    with pytest.raises(ValueError, match="content_norm is one of mean, gatys"):
+        matching(content_norm="sum")
+
+
+def test_one_color_style_is_refused_by_name() -> None:
+    found = matching(style_loss=GramStyle("relative"))
+    black = torch.zeros(1, 3, 40, 40, dtype=torch.float64)
+    for stage in found.encoder.stages.values():
+        for conv in stage.convs().values():  # type: ignore[operator]
+            conv.bias.zero_()
+    found.encoder.mean.zero_()
+    with pytest.raises(ValueError, match="another style image"):
+        found.style_targets(black)
