@@ -4,8 +4,8 @@ Papers: Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural N
 2.3); the same, "Texture Synthesis Using Convolutional Neural Networks", NIPS 2015 (sections 2 and 3). Other style
 losses are Li, Wang, Liu, Hou, "Demystifying Neural Style Transfer", IJCAI 2017.
 
-Deviations: weights are in units of each term's gradient on noise (`calibrate`), so that one of them means the same for
-every encoder, size and style loss; without it they are the papers' plain factors. Styles are resized to the content's
+Deviations: weights are in units of each term's gradient (`calibrate`): that of the style term at the content, that of
+the content term at the style, so that a weight means the same for every encoder, size and style loss; without it they are the papers' plain factors. Styles are resized to the content's
 area, with their own shape (the paper: to its size). A style weight of 0 is content reconstruction (2016, section 2.1).
 """
 
@@ -24,10 +24,9 @@ from stylebench.nn.image_optimization import (
     PixelOptimizer,
     Settings,
     ladder,
-    noise,
     searches_lines,
 )
-from stylebench.nn.matching import FeatureMatching, Targets, Weights
+from stylebench.nn.matching import FeatureMatching, Targets, Weights, noise
 from stylebench.nn.style_losses import StyleLoss
 from stylebench.nn.style_translators import COLOR, STYLE_SCALE, StyleTranslator, resized
 from stylebench.nn.translators import Choice, Control, Guides
@@ -111,7 +110,7 @@ class _PixelTranslator(StyleTranslator):
             )
             factors = weights
             if self.calibrate:
-                factors = self.matching.calibrated(weights, targets, noise(size, images, 0))
+                factors = self.matching.calibrated(weights, targets, self._references(content, styles))
             optimizer = (
                 PixelOptimizer(self.settings, self._first(content, styles, *start))
                 if optimizer is None
@@ -122,6 +121,12 @@ class _PixelTranslator(StyleTranslator):
             done += count
         assert optimizer is not None
         return optimizer.image
+
+    def _references(self, content: Tensor, styles: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the pictures at which each term's gradient is its unit."""
+        if not self.takes_content:
+            content = noise(content.shape[-2:], content, 0)
+        return {"style": content, "content": resized(styles[0], content.shape[-2:]), "tv": content}
 
     def _first(self, content: Tensor, styles: Sequence[Tensor], init: str, seed: int) -> Tensor:
         """Return the picture to start with; (1, 3, H, W)."""
@@ -155,7 +160,7 @@ class GatysTranslator(_PixelTranslator):
         weight_content: factor of the content term.
         weight_style: factor of the style term; 0 = content reconstruction.
         weight_tv: factor of the total variation.
-        calibrate: whether weights are in units of each term's gradient on noise.
+        calibrate: whether weights are in units of each term's own gradient; see `FeatureMatching.calibrated`.
         content_norm: `mean` or `gatys`.
         tv_convention: form of the total variation.
         init: `content`, `style` or `noise`.

@@ -209,12 +209,6 @@ def ladder(height: int, width: int, smallest_px: int | None) -> list[tuple[int, 
     ]
 
 
-def noise(size: Sequence[int], like: Tensor, seed: int) -> Tensor:
-    """Draw a picture of white noise, U(0, 1), on the CPU, so that all devices have the same; (1, 3, *size)."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(1, 3, *size, generator=generator).to(like.device, like.dtype)
-
-
 def searches_lines(minimizer: Minimizer) -> bool:
     """Tell whether an optimizer compares values of different evaluations: L-BFGS does."""
     return isinstance(minimizer, partial) and minimizer.func is torch.optim.LBFGS

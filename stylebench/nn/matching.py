@@ -20,6 +20,8 @@ from stylebench.nn.tiles import Tile, cut_tiles, encode_in_tiles
 
 CONTENT_NORMS = ("mean", "gatys")
 
+_LEAST_UNIT = 1e-4  # of the gradient at noise: below, a picture is as good as the target itself
+
 
 class Weights(NamedTuple):
     """Factors of the terms."""
@@ -56,6 +58,12 @@ class Targets:
     content: Mapping[str, Tensor] = field(default_factory=dict)
     styles: Sequence[Mapping[str, Any]] = ()
     shares: Sequence[float] = ()
+
+
+def noise(size: Sequence[int], like: Tensor, seed: int) -> Tensor:
+    """Draw a picture of white noise, U(0, 1), on the CPU, so that all devices have the same; (1, 3, *size)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(1, 3, *size, generator=generator).to(like.device, like.dtype)
 
 
 class FeatureMatching:
@@ -114,18 +122,20 @@ class FeatureMatching:
             sums = self._summaries(style, self._tiles(style, self.style_layers), self.style_layers, step=0)
             return {layer: self.style_loss.target(sums[layer], layer) for layer in self.style_layers}
 
-    def calibrated(self, weights: Weights, targets: Targets, reference: Tensor) -> Weights:
-        """Return weights in units of each term's own gradient at a reference picture.
+    def calibrated(self, weights: Weights, targets: Targets, references: Mapping[str, Tensor]) -> Weights:
+        """Return weights in units of each term's own gradient at a picture that it pulls away from.
 
         With them a weight of 1 means a gradient of root mean square 1 there, whatever the encoder, size and loss.
+        Pictures serve better than noise, at which gradients are larger, by another factor for each encoder; noise is
+        the reference where a term has no gradient at its picture.
 
         Args:
             weights: as the user gives them.
             targets: of the optimization.
-            reference: (1, 3, H, W): noise, where no term's gradient vanishes.
+            references: (1, 3, H, W) by term: for the style term the content, for the content term the style.
 
         Raises:
-            ValueError: if a term has no gradient there.
+            ValueError: if a term has no gradient at all.
 
         Source: ours, after Li et al. 2017, who balance their losses by gradient norms.
         """
@@ -134,10 +144,19 @@ class FeatureMatching:
             found[name] = 0.0
             if weight:
                 alone = Weights(**{**dict.fromkeys(Weights._fields, 0.0), name: 1.0})
-                norm = float(self.evaluate(reference, targets=targets, weights=alone).gradient.square().mean().sqrt())
-                if not norm > 0:
-                    raise ValueError(f"the {name} term has no gradient at a picture of noise; choose other layers")
-                found[name] = weight / norm
+                picture = references[name]
+                other = noise(picture.shape[-2:], picture, 0)
+                unit, least = (
+                    float(self.evaluate(part, targets=targets, weights=alone).gradient.square().mean().sqrt())
+                    for part in (picture, other)
+                )
+                if unit < _LEAST_UNIT * least:
+                    unit = least
+                if not unit > 0:
+                    raise ValueError(
+                        f"the {name} term has no gradient, not even at a picture of noise; choose other layers"
+                    )
+                found[name] = weight / unit
         return Weights(**found)
 
     def evaluate(self, image: Tensor, step: int = 0, *, targets: Targets, weights: Weights) -> Evaluation:

@@ -10,7 +10,7 @@ from stylebench.functional.content import content_loss
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.functional.total_variation import total_variation
 from stylebench.nn.encoders import CompactEncoder, Encoder, SqueezeNetEncoder
-from stylebench.nn.matching import Evaluation, FeatureMatching, Targets, Weights
+from stylebench.nn.matching import Evaluation, FeatureMatching, Targets, Weights, noise
 from stylebench.nn.style_losses import GramStyle, StyleLoss
 
 CONTENT, STYLE = ["relu2_1", "relu3_1"], ["relu1_1", "relu2_2", "relu3_2"]
@@ -113,9 +113,10 @@ def test_terms_with_weight_zero_are_left_out() -> None:
 
 
 def test_calibrated_weights_are_gradients_of_unit_size() -> None:
-    found, reference = matching(), picture(70, 50, 9)
-    goal = targets(found)
-    weights = found.calibrated(Weights(1.0, 4.0, 0.25), goal, reference)
+    found = matching()
+    goal, references = targets(found), {name: picture(70, 50, 9) for name in Weights._fields}
+    reference = references["content"]
+    weights = found.calibrated(Weights(1.0, 4.0, 0.25), goal, references)
     for name, wanted in (("content", 1.0), ("style", 4.0), ("tv", 0.25)):
         alone = Weights(**{**dict.fromkeys(Weights._fields, 0.0), name: getattr(weights, name)})
         gradient = found.evaluate(reference, targets=goal, weights=alone).gradient
@@ -132,9 +133,17 @@ def test_calibration_makes_the_scale_of_an_encoder_irrelevant() -> None:
         options: dict[str, Any] = {"content_layers": ["relu1_1"], "style_layers": ["relu1_1"]}
         found = matching(network, **options)
         goal = Targets(found.content_targets(picture(70, 50, 3)), [found.style_targets(picture(40, 60, 1))], (1.0,))
-        weights = found.calibrated(Weights(1.0, 1.0, 0.0), goal, picture(70, 50, 9))
+        weights = found.calibrated(Weights(1.0, 1.0, 0.0), goal, {name: picture(70, 50, 9) for name in Weights._fields})
         gradients.append(found.evaluate(picture(70, 50), targets=goal, weights=weights).gradient)
     assert torch.allclose(*gradients, rtol=1e-8)
+
+
+def test_unit_at_the_target_itself_comes_from_noise() -> None:
+    found = matching()
+    goal = Targets(found.content_targets(picture(70, 50, 3)), [found.style_targets(picture(40, 60, 1))], (1.0,))
+    weights = found.calibrated(Weights(1.0, 0.0, 0.0), goal, {"content": picture(70, 50, 3)})
+    gradient = found.evaluate(noise((70, 50), picture(70, 50), 0), targets=goal, weights=weights).gradient
+    assert float(gradient.square().mean().sqrt()) == pytest.approx(1.0)
 
 
 def test_layer_that_is_no_tap_lists_the_taps() -> None:
