@@ -111,9 +111,9 @@ def check_shared_folder(arguments: list[str]) -> None:
         )
 
 
-def controls_apart(arguments: list[str]) -> list[str]:
+def controls_apart(arguments: list[str], command: str = "stylize") -> list[str]:
     """Turn `alpha=0.7` into `+controls.alpha=0.7` where `alpha` is no key of the command; the model checks the name."""
-    known = [*keys("stylize"), *groups("stylize")]
+    known = [*keys(command), *groups(command)]
     turned = []
     for argument in arguments:
         name, equals, value = argument.partition("=")

@@ -244,7 +244,7 @@ def _prepare_network(name: str) -> None:
 
 def evaluate(arguments: list[str]) -> None:
     """Measure a finished run, or folders of images, and print the values."""
-    config = compose("evaluate", arguments)
+    config = compose("evaluate", controls_apart(arguments, "evaluate"))
     _check_switch(config, "save_images")
     from stylebench import run
     from stylebench.evaluate import evaluate as measure

@@ -65,6 +65,8 @@ def evaluate(config: Config) -> Evaluated:
     device = choose_device(config["device"])
     settings = config["metrics"]
     if config["run"] is None:
+        if config["controls"]:
+            raise UsageError(f"{', '.join(config['controls'])}: folders of images have no controls; name a run by run=")
         folders = open_folders(config)
         images = max(len(folders.generated), len(folders.reference or ()))
         evaluator = build_evaluator(settings, images=images)
@@ -96,13 +98,19 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> tuple[d
     evaluator = build_evaluator(config["metrics"], name)
     tell_missing(evaluator)
     translator = load(folder, config["weights"], device)
-    pictures = folder / "evaluation" / f"{config['split']}-{model.weights}" if config["save_images"] else None
+    translator.check_controls(**config["controls"])
+    set_name = "-".join(
+        [config["split"], model.weights, *(f"{key}={value}" for key, value in config["controls"].items())]
+    )
+    pictures = folder / "evaluation" / set_name if config["save_images"] else None
     facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
+    if config["controls"]:
+        facts["controls"] = config["controls"]
     writer = None if pictures is None else ImageWriter(pictures, facts)
     values = measure_method(
         evaluator,
         inputs,
-        lambda batch: method.translate_with(translator, batch),
+        lambda batch: method.translate_with(translator, batch, **config["controls"]),
         cache=reference_cache(config["metrics"]),
         size=config["metrics"]["batch_size"],
         device=device,
@@ -116,8 +124,8 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> tuple[d
     path = folder / RECORD
     if path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
-        set_name = f"{config['split']}-{model.weights}"
-        final = {**record.get("final", {}), **dashboard(found, config["split"])}
+        plain = {} if config["controls"] else dashboard(found, config["split"])
+        final = {**record.get("final", {}), **plain}
         write_json(path, {**record, "final": final, "metrics": {**record.get("metrics", {}), set_name: found}})
         written.append(path)
     return found, written

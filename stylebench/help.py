@@ -39,6 +39,7 @@ EXAMPLES = {
     ],
     "evaluate": [
         "stylebench evaluate run=outputs/fast_transfer/2026-11-20_10-00-00",
+        "stylebench evaluate run=outputs/adain/2026-11-20_10-00-00 alpha=0.5",
         "stylebench evaluate generated=theirs/ reference=paintings/ content=photos/ style=painting.jpg",
     ],
     "list": ["stylebench list models", "stylebench list controls run=outputs/fast_transfer/2026-11-20_10-00-00"],

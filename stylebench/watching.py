@@ -46,11 +46,19 @@ def watching(translator: Translator, target: Path, every: int | None, bar: bool)
         yield
         return
     rows: list[dict[str, Any]] = []
-    with tqdm(desc="optimize", unit="evaluation", disable=not bar, leave=False) as shown:
+    with contextlib.ExitStack() as stack:
+        shown: list[Any] = []
 
         def watch(progress: "Progress") -> None:
-            shown.total = progress.evaluations
-            shown.update()
+            if not shown:  # only now: what is wrong with the input has been said
+                shown.append(
+                    stack.enter_context(
+                        tqdm(
+                            desc="optimize", unit="evaluation", total=progress.evaluations, disable=not bar, leave=False
+                        )
+                    )
+                )
+            shown[0].update()
             if every is not None and (progress.evaluation % every == 0 or progress.evaluation == 1):
                 rows.append({"evaluation": progress.evaluation, "total": progress.total, **_flat(progress.terms)})
                 name = f"{target.stem}-{progress.evaluation:06d}.png"

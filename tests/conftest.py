@@ -46,14 +46,15 @@ TINY = [
     "encoder=squeezenet",
     "encoder.weights=random",
     "encoder.normalize=false",
-    "model.network.width=4",
-    "model.style_size_px=32",
     "budget.batches=6",
     "budget.evaluate_every=3",
     "budget.validation_images=2",
     "samples=2",
     "logger.every_n_batches=2",
 ]
+
+
+FAST_TRANSFER = ["model.network.width=4", "model.style_size_px=32"]
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +64,7 @@ def tiny_config() -> Callable[..., dict[str, Any]]:
     def make(*overrides: str) -> dict[str, Any]:
         from stylebench.cli import compose
 
-        return compose("train", [*TINY, *overrides])
+        other = any(override.startswith("model=") and override != "model=fast_transfer" for override in overrides)
+        return compose("train", [*TINY, *([] if other else FAST_TRANSFER), *overrides])
 
     return make

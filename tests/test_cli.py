@@ -704,3 +704,47 @@ def test_completion_installs(run: Run, shell: str) -> None:
     shown = run("-sc", f"install={shell}")
     assert shown.code == 0
     assert "stylebench" in shown.out
+
+
+def test_stylize_without_a_run(run: Run, tmp_path: Path) -> None:
+    for name, size in (("photo.png", (60, 40)), ("painting.png", (30, 50))):
+        pixels = np.random.default_rng(0).integers(0, 256, (size[1] // 10, size[0] // 10, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize(size).save(tmp_path / name)
+    shown = run(
+        "stylize", "input=photo.png", "style=painting.png", "size_px=48", "evaluations=4", "every=2", "weight_style=3"
+    )
+    assert shown.code == 0
+    assert shown.out == "1 written, 0 already there, 0 failed: stylized/photo.png\n"
+    with Image.open(tmp_path / "stylized" / "photo.png") as made:
+        assert made.size == (48, 32)
+    assert {path.name for path in (tmp_path / "stylized").iterdir()} == {
+        "photo.png", "photo.csv", "photo-000001.png", "photo-000002.png", "photo-000004.png",
+    }  # fmt: skip
+
+
+def test_texture_needs_no_input(run: Run, tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(tmp_path / "t.png")
+    shown = run("stylize", "model=texture_synthesis", "style=t.png", "size_px=32", "evaluations=3", "output=grown.png")
+    assert shown.code == 0
+    with Image.open(tmp_path / "grown.png") as made:
+        assert made.size == (32, 32)
+    again = run("stylize", "model=texture_synthesis", "style=t.png", "size_px=32", "evaluations=3", "output=grown.png")
+    assert "grown.png exists" in message(again)
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("input=t.png", "name a picture by style="),
+        ("input=t.png style=no.png", r"no picture at style=no\.png"),
+        ("input=t.png style=t.png weight_stile=3", "has no control 'weight_stile'; its controls: evaluations"),
+        ("input=t.png style=t.png encoder=compact_judge", "compact_judge only scores"),
+        ("input=t.png style=t.png size_px=0.5", "size_px is a whole number"),
+        ("input=t.png style=t.png model/style_loss=mmd_gauss", "use model/minimizer=adam"),
+        ("input=t.png style=t.png masks=t.png", "takes no masks"),
+        ("model=texture_synthesis", "name a picture by style="),
+    ],
+)
+def test_wrong_lines_of_stylize_without_a_run(run: Run, tmp_path: Path, line: str, match: str) -> None:
+    Image.fromarray(np.zeros((40, 40, 3), dtype=np.uint8)).save(tmp_path / "t.png")
+    assert re.search(match, message(run("stylize", *line.split())))

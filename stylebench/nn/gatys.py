@@ -5,8 +5,9 @@ Papers: Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural N
 losses are Li, Wang, Liu, Hou, "Demystifying Neural Style Transfer", IJCAI 2017.
 
 Deviations: weights are in units of each term's gradient (`calibrate`): that of the style term at the content, that of
-the content term at the style, so that a weight means the same for every encoder, size and style loss; without it they are the papers' plain factors. Styles are resized to the content's
-area, with their own shape (the paper: to its size). A style weight of 0 is content reconstruction (2016, section 2.1).
+the content term at the style, so that a weight means the same for every encoder, size and style loss; without it they
+are the papers' plain factors. Styles are resized to the content's area, with their own shape (the paper: to its size).
+A style weight of 0 is content reconstruction (2016, section 2.1).
 """
 
 from collections.abc import Sequence
@@ -138,8 +139,6 @@ class _PixelTranslator(StyleTranslator):
 
     def _one_by_one(self, images: Tensor, guides: Guides) -> list[tuple[Tensor, Guides]]:
         """Return every image with its own style pictures: pixels of different pictures share nothing."""
-        if guides.masks is not None:
-            raise ValueError(f"{type(self).__name__} takes no masks; use style_weights, or a model with masks (adain)")
         parts = []
         for place in range(len(images)):
             own = tuple(style[place : place + 1] if len(style) > 1 else style for style in guides.styles)

@@ -1,0 +1,1 @@
+"""Experiments on Li, Wang, Liu, Hou 2017: style losses beside each other."""
