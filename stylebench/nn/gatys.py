@@ -83,6 +83,16 @@ class _PixelTranslator(StyleTranslator):
             size = [own_height * factor, own_width * factor]
         return resized(style, [max(1, round(side)) for side in size])
 
+    def check_guides(self, images: Tensor, style: Any, style_weights: Any, masks: Any) -> Guides:
+        """Return the given styles, checked; there are no regions.
+
+        Raises:
+            ValueError: as `StyleTranslator.check_guides`, and if masks are given.
+        """
+        if masks is not None:
+            raise ValueError(f"{type(self).__name__} takes no masks; use style_weights, or a model with masks (adain)")
+        return super().check_guides(images, style, style_weights, masks)
+
     def optimize(
         self, images: Tensor, guides: Guides, start: Sequence[Any], weights: Weights, **controls: Any
     ) -> Tensor:
