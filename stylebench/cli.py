@@ -185,7 +185,10 @@ def export(arguments: list[str]) -> None:
     from stylebench.export import export as write_export
 
     folder = write_export(config["run"], config["output"], weights=config["weights"], overwrite=config["overwrite"])
-    print(f"exported to {folder}; use it with: stylebench stylize run={folder} input=<picture>")
+    from stylebench.loading import load
+
+    style = " style=<picture>" if load(folder).takes_style else ""
+    print(f"exported to {folder}; use it with: stylebench stylize run={folder} input=<picture>{style}")
 
 
 def profile(arguments: list[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stylebench.data.tasks import StyleBatch, drawn
 from stylebench.methods.base import Method
@@ -34,6 +34,7 @@ class Gatys(Method):
         self.translator = translator
         self.encoder = translator.encoder
         self.pairs = OptimizedPairs(translator, snapshots)
+        self.nothing = nn.Parameter(torch.zeros(()))  # DDP refuses a module without parameters
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> None:
         """Do nothing: there is nothing to train."""

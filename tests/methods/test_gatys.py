@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,15 @@ def test_a_pair_is_optimized_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_judge_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="compact_judge only scores"):
         train(compose("train", ["model=gatys", "dataset=procedural", "encoder=compact_judge"]), tmp_path, [])
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_pairs_and_get_the_same_values(tmp_path: Path) -> None:
+    rows = []
+    for trainer in ("cpu", "ddp_cpu"):
+        folder = tmp_path / trainer
+        command = [sys.executable, "-m", "stylebench", "train", "model=gatys", f"trainer={trainer}", *TINY]
+        subprocess.run([*command, f"run={folder}"], check=True, timeout=300, capture_output=True)
+        (row,) = csv.DictReader((folder / "metrics.csv").read_text().splitlines())
+        rows.append({key: float(value) for key, value in row.items()})
+    assert rows[1] == pytest.approx(rows[0], rel=1e-4)
