@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,12 @@ def watching(translator: Translator, target: Path, every: int | None, bar: bool)
                 shown.append(
                     stack.enter_context(
                         tqdm(
-                            desc="optimize", unit="evaluation", total=progress.evaluations, disable=not bar, leave=False
+                            desc="optimize",
+                            unit="evaluation",
+                            total=progress.evaluations,
+                            disable=not bar,
+                            leave=False,
+                            mininterval=0.5 if sys.stderr.isatty() else 30,
                         )
                     )
                 )
