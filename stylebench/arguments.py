@@ -111,6 +111,21 @@ def check_shared_folder(arguments: list[str]) -> None:
         )
 
 
+def check_trained_model_is_alone(arguments: list[str]) -> None:
+    """Refuse choices of another model beside `run=`: they would change nothing.
+
+    Raises:
+        UsageError: naming them.
+    """
+    given = {key_of(argument) for argument in arguments if "=" in argument}
+    other = sorted(key for key in given if key.partition("/")[0].partition(".")[0] in groups("stylize"))
+    if "run" in given and other:
+        raise UsageError(
+            f"{', '.join(other)}: run= brings its own model and encoder; leave these out, or run=. What can be changed "
+            "are its controls: stylebench list controls run=..."
+        )
+
+
 def controls_apart(arguments: list[str], command: str = "stylize") -> list[str]:
     """Turn `alpha=0.7` into `+controls.alpha=0.7` where `alpha` is no key of the command; the model checks the name."""
     known = [*keys(command), *groups(command)]

@@ -18,6 +18,7 @@ from stylebench.arguments import (
     before_overrides,
     check_flags,
     check_shared_folder,
+    check_trained_model_is_alone,
     controls_apart,
     expand_experiment,
     key_of,
@@ -141,6 +142,7 @@ def train(arguments: list[str]) -> None:
 
 def stylize(arguments: list[str]) -> None:
     """Apply a model, trained or not, to pictures; unknown keys are taken for controls of the model."""
+    check_trained_model_is_alone(arguments)
     config = compose("stylize", controls_apart(arguments))
     _check_switch(config, "overwrite")
     from stylebench.build import build_translator
@@ -150,6 +152,8 @@ def stylize(arguments: list[str]) -> None:
     translator = build_translator(config, choose_device(config["device"]))
     if config["input"] is None and translator.takes_content:
         raise UsageError("name what to stylize: input=<a picture, or a folder of pictures>")
+    if any(argument.startswith("seed=") for argument in arguments):  # of a loaded model: a control, if it has one
+        config["controls"] |= {"seed": config["seed"]} if "seed" in {part.name for part in translator.controls} else {}
     controls = translator.check_controls(**config["controls"])
     guides = read_guides(
         translator, _as_list(config["style"]), config["style_weights"] and _as_list(config["style_weights"]),
@@ -159,10 +163,12 @@ def stylize(arguments: list[str]) -> None:
     target = Path(config["output"]) if config["output"] else default_output(source)
     common = {"guides": guides, "overwrite": config["overwrite"], "every": config["every"], **controls}
     if config["input"] is None:
-        side = config["size_px"] or TEXTURE_PX
+        side = TEXTURE_PX if config["size_px"] is None else config["size_px"]
         summary = synthesize(translator, target, (side, side), **common)
     else:
-        size_px = config["size_px"] or (None if config["run"] else UNTRAINED_PX)
+        size_px = config["size_px"]
+        if size_px is None and translator.works_untrained:
+            size_px = UNTRAINED_PX
         summary = stylize_path(
             translator, source, target, suffix=config["suffix"], max_pixels=config["max_pixels"], size_px=size_px,
             **common,

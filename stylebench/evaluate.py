@@ -92,12 +92,16 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> tuple[d
     trained = {**model.config, "metrics": config["metrics"]}
     method = method_class(trained)
     data = build_data(trained, method)
+    translator = load(folder, config["weights"], device)
+    if translator.works_untrained:  # each image costs minutes: as many as the run itself took
+        few = min(config["metrics"]["num_images"], model.config["metrics"]["num_images"])
+        log.info("measuring %d images, as the run did: each is optimized anew", few)
+        trained = {**trained, "metrics": {**config["metrics"], "num_images": few}}
     inputs = evaluation_inputs(trained, data.task, config["split"])
     encoder = model.trained["record"].get("encoder")
     name = f"{encoder['name']}-{encoder['digest'][:8]}" if encoder else None
     evaluator = build_evaluator(config["metrics"], name)
     tell_missing(evaluator)
-    translator = load(folder, config["weights"], device)
     translator.check_controls(**config["controls"])
     set_name = "-".join(
         [config["split"], model.weights, *(f"{key}={value}" for key, value in config["controls"].items())]

@@ -24,13 +24,18 @@ class GuidePictures:
         styles: pictures (3, h, w) in [0, 1], or what a translator made of them.
         weights: a share of each style, None for equal ones.
         masks: (K, H, W) of 0 and 1, None for everywhere.
-        names: of the styles' files.
+        files: that they were read from.
     """
 
     styles: Sequence[Any] = ()
     weights: Sequence[float] | None = None
     masks: Tensor | None = None
-    names: Sequence[str] = field(default_factory=tuple)
+    files: Sequence[Path] = field(default_factory=tuple)
+
+    def check_target(self, target: Path) -> None:
+        """Raise ValueError if an output would replace one of these pictures."""
+        if target.exists() and target.resolve() in [path.resolve() for path in self.files]:
+            raise ValueError(f"the output {target} is one of the styles or masks; name another output")
 
     def arguments(self, size: Sequence[int]) -> dict[str, Any]:
         """Return the keywords of `translate` for a picture of a size (height, width); masks shrink with it.
@@ -96,7 +101,7 @@ def read_guides(
         device = next(translator.parameters(), next(translator.buffers(), torch.empty(0))).device
         with torch.no_grad():
             pictures = translator.encode_styles([picture.to(device) for picture in pictures], **controls)
-    return GuidePictures(pictures, weights, regions, [Path(path).name for path in styles])
+    return GuidePictures(pictures, weights, regions, [Path(path) for path in (*styles, *masks)])
 
 
 def shrunk(picture: Tensor, size_px: int | None) -> Tensor:
@@ -108,6 +113,8 @@ def shrunk(picture: Tensor, size_px: int | None) -> Tensor:
 
 
 def _picture(path: str | Path, key: str, max_pixels: int) -> Tensor:
+    if Path(path).is_dir():
+        raise ValueError(f"{key}={path} is a folder; name a picture, or several as [a.jpg,b.jpg]")
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no picture at {key}={path}; name a file")
     return torch.from_numpy(decode_image(Path(path), max_pixels)).permute(2, 0, 1).float().div_(255.0)  # (3, H, W)

@@ -97,8 +97,10 @@ def stylize_path(
         RuntimeError: if the output cannot be written, or memory does not suffice for a single picture.
     """
     source, output = Path(source), Path(output)
-    if size_px is not None and (isinstance(size_px, bool) or not isinstance(size_px, int) or size_px < 1):
-        raise ValueError(f"size_px is a whole number of pixels of at least 1, or null, got {size_px!r}")
+    if size_px is not None:
+        _check_side(size_px)
+    if every is not None and source.is_dir():
+        raise ValueError("every shows one picture on its way; the input is a folder: leave it out, or name a picture")
     work = _Work(translator, guides or GuidePictures(), max_pixels, size_px, translator.check_controls(**controls))
     if suffix not in SUFFIXES:
         raise ValueError(f"suffix is one of {', '.join(SUFFIXES)}, got {suffix!r}")
@@ -108,6 +110,8 @@ def stylize_path(
         jobs = _folder_jobs(source, output, suffix)
     else:
         jobs = {_single_output(source, output, suffix, overwrite): source}
+    for target in jobs:
+        work.guides.check_target(target)
     check_writable(sorted({target.parent for target in jobs}))
     if not source.is_dir():
         ((target, picture),) = jobs.items()
@@ -142,14 +146,17 @@ def synthesize(
         RuntimeError: if the output cannot be written.
     """
     target = Path(output)
+    for side in size:
+        _check_side(side)
     if target.suffix.lower() not in WRITERS:
         raise ValueError(f"cannot write {target}: the format is told by the suffix, one of {', '.join(WRITERS)}")
+    guides.check_target(target)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; name another output, or overwrite=true to replace it")
     controls = translator.check_controls(**controls)
     check_writable([target.parent])
-    with watching(translator, target, every, progress):
-        blank = torch.zeros(3, *size, device=next(translator.buffers(), torch.empty(0)).device)
+    blank = torch.zeros(3, *size, device=next(translator.buffers(), torch.empty(0)).device)
+    with watching(translator, target, every, progress), _explain_memory(size):
         result = translator.translate(blank, **guides.arguments(size), **controls)
     write_picture(target, to_pixels(result))
     return Summary(written=[target])
@@ -272,6 +279,11 @@ def _suffix_for(picture: Path, suffix: str) -> str:
     return picture.suffix if suffix == "same" else f".{suffix}"
 
 
+def _check_side(side: int) -> None:
+    if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+        raise ValueError(f"size_px is a whole number of pixels of at least 1, or null, got {side!r}")
+
+
 class _Work(NamedTuple):
     """What is done to every picture."""
 
@@ -312,7 +324,7 @@ def _stylize_file(work: _Work, picture: Path, target: Path) -> None:
         pixels = decode_image(picture, work.max_pixels)
     except OSError as error:
         raise _UnreadableError(f"cannot read {picture}: {error.strerror or error}") from error
-    with _explain_memory(pixels):
+    with _explain_memory(pixels.shape[:2]):
         translator = work.translator
         device = next(translator.parameters(), next(translator.buffers(), torch.empty(0))).device
         image = shrunk(to_tensor(pixels), work.size_px).to(device)
@@ -322,7 +334,7 @@ def _stylize_file(work: _Work, picture: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explain_memory(pixels: NDArray[np.uint8]) -> Iterator[None]:
+def _explain_memory(size: Sequence[int]) -> Iterator[None]:
     """Turn the many ways to run out of memory into one message that names the way out."""
     try:
         yield
@@ -333,6 +345,6 @@ def _explain_memory(pixels: NDArray[np.uint8]) -> Iterator[None]:
             raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        height, width = pixels.shape[:2]
+        height, width = size
         way_out = "use device=cpu, or a smaller picture" if on_gpu else "use a smaller picture"
         raise _NoMemoryError(f"not enough memory for a picture of {width} x {height} px; {way_out}") from error

@@ -43,7 +43,10 @@ def test_styles_are_read_and_encoded_once(tmp_path: Path) -> None:
     translator = Mean()
     red, blue = save(tmp_path / "red.png", (255, 0, 0)), save(tmp_path / "blue.png", (0, 0, 255), 5, 5)
     guides = read_guides(translator, [red, blue], [1, 3], [], LIMIT)
-    assert guides.names == ["red.png", "blue.png"]
+    assert guides.files == [red, blue]
+    guides.check_target(tmp_path / "other.png")
+    with pytest.raises(ValueError, match="is one of the styles or masks"):
+        guides.check_target(blue)
     for _ in range(3):
         made = translator.translate(torch.zeros(3, 6, 6), **guides.arguments((6, 6)))
     assert translator.encoded == 1
@@ -79,6 +82,8 @@ def test_what_is_missing_or_does_not_fit(tmp_path: Path) -> None:
         read_guides(Mean(), [], None, [], LIMIT)
     with pytest.raises(FileNotFoundError, match="no picture at style="):
         read_guides(Mean(), [tmp_path / "no.png"], None, [], LIMIT)
+    with pytest.raises(ValueError, match="is a folder; name a picture"):
+        read_guides(Mean(), [tmp_path], None, [], LIMIT)
     with pytest.raises(FileNotFoundError, match="no picture at masks="):
         read_guides(Mean(), [style], None, [tmp_path / "no.png"], LIMIT)
     with pytest.raises(ValueError, match="got 1 masks for 2 styles"):

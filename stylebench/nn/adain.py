@@ -175,16 +175,20 @@ class AdaINTranslator(StyleTranslator):
                 an image or a style is too small.
         """
         height, width = images.shape[-2:]
+        maps = self._decoder_inputs(images, guides, **controls)
+        decode = self.decoder.in_bands if self._is_big(images) else self.decoder
+        return decode(maps)[..., :height, :width]
+
+    def _decoder_inputs(self, images: Tensor, guides: Guides, *, alpha: float, style_scale: float) -> Tensor:
+        """Return what the decoder reads; nothing else stays, of big pictures gigabytes otherwise."""
         content = self._features(pad_to_multiple(images, self.decoder.stride))  # (B, C, h, w)
-        summaries = [self._summary(style, controls["style_scale"]) for style in guides.styles]
+        summaries = [self._summary(style, style_scale) for style in guides.styles]
         if guides.masks is None:
             mixed = self.exchange.mix(summaries, guides.weights, content.shape[2:])
             changed = self.exchange.apply(content, mixed, None)
         else:
             changed = self._by_region(content, summaries, guides.masks)
-        maps = self.exchange.join(content, torch.lerp(content, changed, controls["alpha"]))
-        decode = self.decoder.in_bands if self._is_big(images) else self.decoder
-        return decode(maps)[..., :height, :width]
+        return self.exchange.join(content, changed if alpha == 1.0 else torch.lerp(content, changed, alpha))
 
     def _by_region(self, content: Tensor, summaries: Sequence[Any], masks: Tensor) -> Tensor:
         """Give every region its style by the content's statistics in that region; what no mask covers stays."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from stylebench.functional.histogram_matching import match_histograms
+from stylebench.functional.precision import float32_island
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.image_optimization import (
     INITS,
@@ -67,7 +68,10 @@ class _PixelTranslator(StyleTranslator):
         self.evaluations_per_scale, self.smallest_px = evaluations_per_scale, smallest_px
         self.style_fit, self.calibrate = style_fit, calibrate
         self.controls = (
-            Control("evaluations", 1, 1e6, evaluations, "evaluations of the objective, the iterations of the papers"),
+            Control(
+                "evaluations", 1, 1_000_000, evaluations,
+                "of the objective, the iterations of the papers; with a ladder those at its smallest size", whole=True,
+            ),
             *controls,
             COLOR, STYLE_SCALE,
         )  # fmt: skip
@@ -108,8 +112,15 @@ class _PixelTranslator(StyleTranslator):
         Returns:
             (1, 3, H, W) within the bounds.
         """
+        with float32_island(images):  # a line search compares values: rounding to half precision would lead it astray
+            return self._climbed(images, guides, start, weights, int(controls["evaluations"]))
+
+    def _climbed(
+        self, images: Tensor, guides: Guides, start: Sequence[Any], weights: Weights, evaluations: int
+    ) -> Tensor:
+        """Optimize at each size, from small to large."""
         sizes = ladder(images.shape[-2], images.shape[-1], self.smallest_px)
-        counts = [int(controls["evaluations"]), *[self.evaluations_per_scale] * (len(sizes) - 1)]
+        counts = [evaluations, *[self.evaluations_per_scale] * (len(sizes) - 1)]
         done, optimizer = 0, None
         for size, count in zip(sizes, counts, strict=True):
             content = resized(images, size)
@@ -137,7 +148,7 @@ class _PixelTranslator(StyleTranslator):
         """Return the pictures at which each term's gradient is its unit."""
         if not self.takes_content:
             content = noise(content.shape[-2:], content, 0)
-        return {"style": content, "content": resized(styles[0], content.shape[-2:]), "tv": content}
+        return {"style": content, "content": resized(styles[0], content.shape[-2:])}
 
     def _first(self, content: Tensor, styles: Sequence[Tensor], init: str, seed: int) -> Tensor:
         """Return the picture to start with; (1, 3, H, W)."""
@@ -222,7 +233,7 @@ class GatysTranslator(_PixelTranslator):
                 Control("weight_style", 0.0, _MOST, weight_style, "of the style term; 0 = content reconstruction"),
                 Control("weight_tv", 0.0, _MOST, weight_tv, "factor of the total variation; smooths"),
                 Choice("init", INITS, init, "the picture to start with"),
-                Control("seed", 0, _LARGEST_SEED, seed, "of the noise that init=noise starts with"),
+                Control("seed", 0, _LARGEST_SEED, seed, "of the noise that init=noise starts with", whole=True),
             ),
         )  # fmt: skip
 
@@ -284,7 +295,7 @@ class TextureTranslator(_PixelTranslator):
         super().__init__(
             matching=matching, settings=Settings(minimizer, bounds), evaluations=evaluations,
             evaluations_per_scale=evaluations_per_scale, smallest_px=smallest_px, style_fit=style_fit, calibrate=True,
-            controls=(Control("seed", 0, _LARGEST_SEED, seed, "of the noise that the texture grows from"),),
+            controls=(Control("seed", 0, _LARGEST_SEED, seed, "of the noise that the texture grows from", whole=True),),
         )  # fmt: skip
         self.match_histogram = match_histogram
 

@@ -26,7 +26,7 @@ _EDGE = 1e-3  # how near to the ends of its interval a sigmoid may start
 _MARGIN = 0.03  # by which that interval is wider than the pixels': at its very ends nothing would move any more
 _HISTORY_PIXELS = 512**2  # up to which L-BFGS keeps all of its history
 _LEAST_HISTORY = 5
-_LINE_SEARCH = 25  # evaluations that a line search of torch's L-BFGS takes at most
+_LINE_SEARCH = 26  # evaluations of a line search of torch's L-BFGS at most, with the point that it starts from
 
 
 class Progress(NamedTuple):

@@ -5,6 +5,7 @@ first sums the statistics, without a graph; the loss is a function of these sums
 second pass sends back through each tile. The gradient is that of the whole picture; only one tile is in memory.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from stylebench.nn.tiles import Tile, cut_tiles, encode_in_tiles
 
 CONTENT_NORMS = ("mean", "gatys")
 
-_LEAST_UNIT = 1e-4  # of the gradient at noise: below, a picture is as good as the target itself
+_LEAST_UNIT = 3e-3  # of the gradient at noise: the least unit
 
 
 class Weights(NamedTuple):
@@ -100,7 +101,9 @@ class FeatureMatching:
                 raise ValueError(f"{encoder.name} has no layer {layer!r}; choose from {', '.join(encoder.taps)}")
         if content_norm not in CONTENT_NORMS:
             raise ValueError(f"content_norm is one of {', '.join(CONTENT_NORMS)}, got {content_norm!r}")
-        weights = [1 / len(style_layers)] * len(style_layers) if layer_weights is None else list(layer_weights)
+        weights = [1 / max(1, len(style_layers))] * len(style_layers) if layer_weights is None else list(layer_weights)
+        if not all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in weights):
+            raise ValueError(f"layer_weights are finite numbers of at least 0, got {weights}")
         if len(weights) != len(style_layers):
             raise ValueError(
                 f"expected a weight for each of the style layers {', '.join(style_layers)}, got {len(weights)}; give "
@@ -125,14 +128,15 @@ class FeatureMatching:
     def calibrated(self, weights: Weights, targets: Targets, references: Mapping[str, Tensor]) -> Weights:
         """Return weights in units of each term's own gradient at a picture that it pulls away from.
 
-        With them a weight of 1 means a gradient of root mean square 1 there, whatever the encoder, size and loss.
-        Pictures serve better than noise, at which gradients are larger, by another factor for each encoder; noise is
-        the reference where a term has no gradient at its picture.
+        With them a weight of 1 means a gradient of root mean square 1 there, over encoders, sizes and losses; not over
+        pairs of pictures, of which some differ more. Pictures serve better than noise, at which gradients are larger,
+        by another factor for each encoder; a small part of noise's is the least unit, for pictures near the target.
 
         Args:
             weights: as the user gives them.
             targets: of the optimization.
-            references: (1, 3, H, W) by term: for the style term the content, for the content term the style.
+            references: (1, 3, H, W) by term: for the style term the content, for the content term the style; a term
+                without one (total variation: a smooth picture has hardly any) has noise's gradient as its unit.
 
         Raises:
             ValueError: if a term has no gradient at all.
@@ -144,20 +148,20 @@ class FeatureMatching:
             found[name] = 0.0
             if weight:
                 alone = Weights(**{**dict.fromkeys(Weights._fields, 0.0), name: 1.0})
-                picture = references[name]
-                other = noise(picture.shape[-2:], picture, 0)
-                unit, least = (
-                    float(self.evaluate(part, targets=targets, weights=alone).gradient.square().mean().sqrt())
-                    for part in (picture, other)
-                )
-                if unit < _LEAST_UNIT * least:
-                    unit = least
+                sizes = next(iter(references.values()))
+                unit = self._steepness(noise(sizes.shape[-2:], sizes, 0), targets, alone)
+                if name in references:
+                    unit = max(_LEAST_UNIT * unit, self._steepness(references[name], targets, alone))
                 if not unit > 0:
                     raise ValueError(
                         f"the {name} term has no gradient, not even at a picture of noise; choose other layers"
                     )
                 found[name] = weight / unit
         return Weights(**found)
+
+    def _steepness(self, picture: Tensor, targets: Targets, weights: Weights) -> float:
+        """Return the root mean square of the gradient at a picture."""
+        return float(self.evaluate(picture, targets=targets, weights=weights).gradient.square().mean().sqrt())
 
     def evaluate(self, image: Tensor, step: int = 0, *, targets: Targets, weights: Weights) -> Evaluation:
         """Return the objective, its gradient and its terms.
@@ -168,6 +172,12 @@ class FeatureMatching:
             targets: from `content_targets` and `style_targets`.
             weights: factors; a term with factor 0 is not computed.
         """
+        for name, weight, taps in (
+            ("content", weights.content, self.content_layers),
+            ("style", weights.style, self.style_layers),
+        ):
+            if weight and not taps:
+                raise ValueError(f"weight_{name} is {weight:g}, but {name}_layers is empty; name taps, or set it to 0")
         content = self.content_layers if weights.content and targets.content else ()
         style = self.style_layers if weights.style and targets.styles else ()
         layers = tuple(dict.fromkeys((*content, *style)))

@@ -44,7 +44,8 @@ class OptimizedPairs:
 
     def _pair(self, content: Tensor, style: Tensor, controls: dict[str, Any]) -> OptimizedPair:
         key = hashlib.sha256(repr(sorted(controls.items())).encode())
-        for picture in (content, style):
+        key.update(repr((tuple(content.shape), tuple(style.shape))).encode())
+        for picture in (content, style) if self.translator.takes_content else (style,):
             key.update(quantize(picture[None]).cpu().numpy().tobytes())
         if key.hexdigest() not in self._known:
             self._known[key.hexdigest()] = self._optimized(content, style, controls)

@@ -147,7 +147,8 @@ def _placed(style: Any, images: Tensor) -> Any:
 def _shares(weights: Any, count: int) -> tuple[float, ...]:
     if weights is None:
         return (1 / count,) * count
-    given = list(weights) if isinstance(weights, list | tuple) else [weights]
+    given = weights.tolist() if isinstance(weights, Tensor) else weights
+    given = list(given) if isinstance(given, list | tuple) else [given]
     for weight in given:
         if isinstance(weight, bool) or not isinstance(weight, Real):
             raise TypeError(f"style_weights are numbers, got {type(weight).__name__} {weight!r}")

@@ -80,7 +80,7 @@ def cut_tiles(height: int, width: int, tile_px: int | None, encoder: Encoder, la
     step = max(encoder.strides[layer] for layer in layers)
     side = -(-tile_px // step) * step
     halo = -(-max(encoder.reach_px(layer) for layer in layers) // step) * step
-    rows, columns = list(_cuts(height, side, halo)), list(_cuts(width, side, halo))
+    rows, columns = list(_cuts(height, side, halo, step)), list(_cuts(width, side, halo, step))
     return [
         Tile(top, bottom, left, right, outer_top, outer_bottom, outer_left, outer_right, height, width)
         for top, bottom, outer_top, outer_bottom in rows
@@ -124,9 +124,11 @@ def _joined(rows: list[list[Tensor]]) -> Tensor:
     return torch.cat([torch.cat(rows.pop(0), 3) for _ in range(len(rows))], 2)  # (B, C, h, w)
 
 
-def _cuts(length: int, side: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
+def _cuts(length: int, side: int, halo: int, step: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield the first and last pixel of each cut, without and with the halo; a short rest joins the cut before it."""
     count = max(1, round(length / side))
+    if count > 1 and length - (count - 1) * side < step:  # it would have no position
+        count -= 1
     for number in range(count):
         first = number * side
         last = length if number == count - 1 else first + side

@@ -28,6 +28,7 @@ class Control(NamedTuple):
         high: largest allowed value.
         default: value where none is given.
         help: one line: meaning and unit.
+        whole: whether only whole numbers make sense.
     """
 
     name: str
@@ -35,10 +36,13 @@ class Control(NamedTuple):
     high: float
     default: float
     help: str
+    whole: bool = False
 
     @property
     def span(self) -> str:
         """What may be given and what is taken otherwise, in words."""
+        if self.whole:
+            return f"{int(self.low)} .. {int(self.high)}, default {int(self.default)}"
         return f"{self.low:g} .. {self.high:g}, default {self.default:g}"
 
     def check(self, value: Any) -> float:
@@ -52,6 +56,8 @@ class Control(NamedTuple):
             raise TypeError(f"control {self.name} is a number, got {type(value).__name__} {value!r}")
         if not self.low <= float(value) <= self.high:
             raise ValueError(f"control {self.name} lies in [{self.low:g}, {self.high:g}], got {value} ({self.help})")
+        if self.whole and not float(value).is_integer():
+            raise ValueError(f"control {self.name} is a whole number, got {value} ({self.help})")
         return float(value)
 
 

@@ -15,6 +15,8 @@ import stylebench
 from stylebench.cli import compose
 from stylebench.evaluate import evaluate
 from stylebench.nn.gatys import GatysTranslator
+from stylebench.nn.image_optimization import Progress
+from stylebench.nn.optimized_pairs import OptimizedPairs
 from stylebench.run import train
 
 TINY = [
@@ -89,6 +91,26 @@ def test_a_pair_is_optimized_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_judge_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="compact_judge only scores"):
         train(compose("train", ["model=gatys", "dataset=procedural", "encoder=compact_judge"]), tmp_path, [])
+
+
+def test_a_texture_is_synthesized_once_whatever_the_content() -> None:
+    class Counts:
+        takes_content, watch, calls = False, None, 0
+
+        def translate(self, content: Any, style: Any) -> Any:
+            self.calls += 1
+            if self.watch is not None:
+                self.watch(Progress(1, 1, content[None], torch.zeros(()), {}))
+            return style
+
+    translator: Any = Counts()
+    pairs = OptimizedPairs(translator, [])
+    style = torch.rand(3, 8, 16)
+    for content in (torch.zeros(2, 3, 8, 16), torch.ones(2, 3, 8, 16)):
+        pairs.optimize(content, style.expand(2, -1, -1, -1))
+    assert translator.calls == 1
+    pairs.optimize(torch.zeros(1, 3, 16, 8), style.reshape(1, 3, 16, 8))
+    assert translator.calls == 2
 
 
 @pytest.mark.slow

@@ -294,6 +294,22 @@ def test_parts_agree_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     close(model.translate(content, style=style), whole, 1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["none", "instance", "batch"])
+@torch.no_grad()
+def test_parts_are_within_one_grey_level_at_1500_by_1001(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Float32, a size that the stride does not divide, several tiles and bands."""
+    model = translator(norm=norm, tap="relu4_1").float()
+    content, style = images(1, 1004, 1500).float()[..., :1001, :], images(1, 300, 200, seed=1).float()
+    whole = model.render(content, Guides((style,), (1.0,), None), alpha=1.0, style_scale=1.0)
+    # A random decoder's pictures are pale; stretched over the range of gray levels they show every difference.
+    low, high = (float(bound) for bound in whole.aminmax())
+    monkeypatch.setattr(AdaINTranslator, "band_threshold_px", 1_000_000)
+    parts = model.render(content, Guides((style,), (1.0,), None), alpha=1.0, style_scale=1.0)
+    levels = [((part - low) / (high - low)).clamp(0, 1).mul(255).round() for part in (whole, parts)]
+    assert float((levels[0] - levels[1]).abs().max()) <= 1
+
+
 def test_parts_are_used_from_the_threshold_on(counted: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stylebench.nn.adain._TILE_PX", 32)
     monkeypatch.setattr(AdaINTranslator, "band_threshold_px", 144 * 92)

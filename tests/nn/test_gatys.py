@@ -12,7 +12,15 @@ from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.nn.encoders import CompactEncoder, Encoder
 from stylebench.nn.gatys import GatysTranslator, TextureTranslator
 from stylebench.nn.image_optimization import Progress
-from stylebench.nn.style_losses import GaussianMMD, GramStyle
+from stylebench.nn.style_losses import (
+    BatchStatistics,
+    GaussianMMD,
+    GaussianWasserstein,
+    GramStyle,
+    LinearMMD,
+    PolynomialMMD,
+    StyleLoss,
+)
 
 CONTENT, STYLE = ["relu2_1"], ["relu1_1", "relu2_1", "relu3_1"]
 LBFGS = partial(
@@ -162,9 +170,26 @@ def test_content_and_style_of_very_different_sizes(encoder: Encoder) -> None:
     assert bool(made.isfinite().all())
 
 
-def test_one_color_style_is_finite(encoder: Encoder) -> None:
-    made = gatys(encoder).translate(picture(0), style=torch.full((3, 20, 20), 0.5))
+@pytest.mark.parametrize("loss", [GramStyle(), BatchStatistics(), GaussianWasserstein(), LinearMMD(), PolynomialMMD()])
+def test_one_color_style_is_finite(encoder: Encoder, loss: StyleLoss) -> None:
+    made = gatys(encoder, style_loss=loss, evaluations=5).translate(picture(0), style=torch.full((3, 20, 20), 0.5))
     assert bool(made.isfinite().all())
+
+
+def test_smooth_contents_are_not_held_still_by_total_variation(encoder: Encoder) -> None:
+    smooth = torch.linspace(0.2, 0.8, 48).expand(3, 40, 48)
+    free, held = (
+        gatys(encoder, weight_tv=weight, evaluations=30).translate(smooth, style=stripes()) - smooth
+        for weight in (0.0, 0.3)
+    )
+    assert float(held.abs().mean()) > 0.5 * float(free.abs().mean())
+
+
+def test_autocast_changes_nothing(encoder: Encoder) -> None:
+    plain = gatys(encoder, evaluations=5).translate(picture(0), style=stripes())
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = gatys(encoder, evaluations=5).translate(picture(0), style=stripes())
+    assert torch.equal(plain, cast)
 
 
 def test_color_controls(encoder: Encoder) -> None:
@@ -203,6 +228,7 @@ def test_texture_takes_the_histogram(encoder: Encoder) -> None:
         ({"bounds": "box"}, "bounds is one of"),
         ({"style_layers": ["relu7_1"]}, "no layer 'relu7_1'; choose from conv1_1"),
         ({"style_loss": GaussianMMD(64)}, "use model/minimizer=adam"),
+        ({"layer_weights": [1, -1, 1]}, "layer_weights are finite numbers of at least 0"),
     ],
 )
 def test_settings_that_make_no_sense(encoder: Encoder, options: dict[str, Any], match: str) -> None:
@@ -219,6 +245,7 @@ def test_settings_that_make_no_sense(encoder: Encoder, options: dict[str, Any], 
         ({"style": torch.rand(3, 20, 20), "weight_content": 0, "weight_style": 0}, "both 0"),
         ({"style": torch.rand(3, 20, 20), "masks": torch.ones(1, 40, 48)}, "takes no masks"),
         ({"style": torch.rand(3, 20, 20), "evaluations": 0}, r"evaluations lies in \[1, "),
+        ({"style": torch.rand(3, 20, 20), "evaluations": 2.5}, "evaluations is a whole number"),
         ({"style": torch.rand(3, 20, 20), "init": "gray"}, "init is one of content, style, noise"),
         ({"style": [torch.rand(3, 9, 9)], "style_weights": [1, 2]}, "a weight for each of 1 styles, got 2"),
         ({"style": [torch.rand(3, 9, 9)], "style_weights": [-1]}, "at least 0, got -1"),
@@ -233,3 +260,10 @@ def test_input_that_makes_no_sense(encoder: Encoder, given: dict[str, Any], matc
 def test_picture_too_small_for_a_layer(encoder: Encoder) -> None:
     with pytest.raises(ValueError, match="needs images of at least"):
         gatys(encoder).translate(torch.rand(3, 3, 3), style=stripes())
+
+
+def test_terms_without_layers_are_refused(encoder: Encoder) -> None:
+    with pytest.raises(ValueError, match="weight_content is 1, but content_layers is empty"):
+        gatys(encoder, content_layers=[]).translate(picture(0), style=stripes())
+    with pytest.raises(ValueError, match="style_layers is empty"):
+        gatys(encoder, style_layers=[]).translate(picture(0), style=stripes())

@@ -87,3 +87,12 @@ def test_encoder_that_does_not_line_up_is_refused(encoder: Encoder) -> None:
 def test_tile_size_that_makes_no_sense(tile_px: Any) -> None:
     with pytest.raises(ValueError, match="tile_px is a whole number of pixels"):
         cut_tiles(64, 64, tile_px, compact(), ["relu1_1"])
+
+
+@pytest.mark.parametrize("tile_px", [1, 4, 8, 16, 40])
+@pytest.mark.parametrize("side", [56, 72, 100])
+def test_every_tile_has_positions(tile_px: int, side: int) -> None:
+    encoder, layers = compact(), ["relu1_1", "relu4_1"]
+    assert all(tile.bottom - tile.top >= 8 for tile in cut_tiles(side, 64, tile_px, encoder, layers))
+    whole, tiled = encoder(pictures(side, 64), layers), encode_in_tiles(encoder, pictures(side, 64), layers, tile_px)
+    assert all(torch.allclose(tiled[layer], whole[layer], rtol=0, atol=1e-10) for layer in layers)
