@@ -20,6 +20,7 @@ from stylebench.nn.encoders import JudgeEncoder
 
 _JUDGED = ("stem", "mix1", "mix3")
 _EDGE_SHARE = 0.1  # of a picture's pixels that count as edges, so that contrast does not
+_LEAST_EDGE = 1e-6  # where strengths differ by rounding alone
 _BLUR = (1.0, 4.0, 6.0, 4.0, 1.0)  # binomial, sigma 1 px: without it the grain of a picture is all edges
 
 
@@ -45,6 +46,13 @@ def perceptual_distance(first: Tensor, second: Tensor) -> float:
     return float(torch.stack([metric.compare(maps[0][layer], maps[1][layer]) for layer in _JUDGED]).mean())
 
 
+def smoothed(image: Tensor) -> Tensor:
+    """Return (B, 3, H, W) pictures after a blur of 1 px, in float64."""
+    taps = torch.tensor(_BLUR, dtype=torch.float64) / sum(_BLUR)
+    kernel = torch.outer(taps, taps).expand(3, 1, -1, -1)
+    return F.conv2d(F.pad(image.double(), (2, 2, 2, 2), mode="replicate"), kernel, groups=3)
+
+
 def edge_map(image: Tensor) -> Tensor:
     """Return where the strongest tenth of a picture's edges is, after a blur of 1 px.
 
@@ -54,12 +62,9 @@ def edge_map(image: Tensor) -> Tensor:
     Returns:
         (B, 1, H, W) bool; at least a tenth, where strengths are equal.
     """
-    taps = torch.tensor(_BLUR, dtype=image.dtype) / sum(_BLUR)
-    kernel = torch.outer(taps, taps).expand(3, 1, -1, -1)
-    blurred = F.conv2d(F.pad(image, (2, 2, 2, 2), mode="replicate"), kernel, groups=3)
-    strength = sobel_magnitude(blurred.clamp(0, 1))
+    strength = sobel_magnitude(smoothed(image).clamp(0, 1))
     least = strength.flatten(1).quantile(1 - _EDGE_SHARE, dim=1)[:, None, None, None]
-    return (strength >= least) & (strength > 0)
+    return (strength >= least - _LEAST_EDGE) & (strength > _LEAST_EDGE)
 
 
 def edge_agreement(first: Tensor, second: Tensor, tolerance_px: int = 2) -> float:

@@ -13,6 +13,8 @@ from stylebench.data.worlds import World
 
 WORLDS = ("procstyle", "filterstyle")
 REAL = "real"
+GROUPS = (*WORLDS, REAL)
+_BLOCK = 12  # contents and styles of a seed, so that fewer pairs of it are the first ones
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def world_pairs(world: World, seed: int, count: int) -> list[Pair]:
     """
     contents = world.contents(None)
     test, train = ([contents.ids[int(place)] for place in contents.layout.splits[split]] for split in ("test", "train"))
-    first, last = seed * count, (seed + 1) * count
+    first = seed * max(count, _BLOCK)
+    last = first + count
     if last > min(len(test), len(train)):
         raise ValueError(
             f"{world.name} must hold {last} contents for testing and for training, found {len(test)} and "
@@ -101,6 +104,8 @@ class Source:
         pairs: pairs of a world and seed.
         seeds: how many.
         real: contents, and styles, of the real pairs.
+        groups: which groups to take.
+        of_each: pairs a group where a study takes a few.
     """
 
     photos: Path | None
@@ -110,10 +115,12 @@ class Source:
     pairs: int
     seeds: int
     real: int
+    groups: Sequence[str] = GROUPS
+    of_each: int = 3
 
     def of_world(self, name: str, seeds: Sequence[int] | None = None) -> list[Pair]:
         """Return the pairs of a world; none where its photographs are not given."""
-        if name == "filterstyle" and self.photos is None:
+        if name not in self.groups or (name == "filterstyle" and self.photos is None):
             return []
         world = open_world(name, self.size_px, self.photos)
         chosen = range(self.seeds) if seeds is None else seeds
@@ -121,7 +128,7 @@ class Source:
 
     def of_pictures(self) -> list[Pair]:
         """Return the real pairs; none where their folders are not given."""
-        if self.contents is None or self.styles is None:
+        if REAL not in self.groups or self.contents is None or self.styles is None:
             return []
         return real_pairs(self.contents, self.styles, self.real, self.size_px)
 
@@ -129,10 +136,10 @@ class Source:
         """Return the pairs of all groups."""
         return [*(pair for name in WORLDS for pair in self.of_world(name)), *self.of_pictures()]
 
-    def matched(self) -> list[Pair]:
-        """Return one content with one style each, of all groups: seed 0 of the worlds, the diagonal of the real."""
-        worlds = [pair for name in WORLDS for pair in self.of_world(name, [0])]
-        return [*worlds, *self.of_pictures()[:: self.real + 1]]
+    def few(self) -> list[Pair]:
+        """Return a few pairs that share nothing: of seed 0 of the worlds, and of the diagonal of the real ones."""
+        worlds = [pair for name in WORLDS for pair in self.of_world(name, [0])[: self.of_each]]
+        return [*worlds, *self.of_pictures()[:: self.real + 1][: self.of_each]]
 
 
 def noise_picture(like: Tensor, seed: int) -> Tensor:

@@ -78,7 +78,9 @@ def terms(image: Tensor, content: Tensor | None, style: Tensor, overrides: Seque
         overrides: of the config.
     """
     matching = translator("gatys", tuple(overrides)).matching
-    targets = Targets({} if content is None else matching.content_targets(content), [matching.style_targets(style)], (1.0,))
+    targets = Targets(
+        {} if content is None else matching.content_targets(content), [matching.style_targets(style)], (1.0,)
+    )
     found = matching.evaluate(image, targets=targets, weights=Weights(1.0, 1.0, 0.0)).terms
     return {name: float(sum(found[name].values())) for name in ("content", "style") if name in found}
 

@@ -56,7 +56,9 @@ def translators(setting: Setting) -> Outcome:
     def compute(device: torch.device, dtype: torch.dtype, layout: torch.memory_format) -> dict[str, Tensor]:
         encoder = CompactEncoder("random", CONTENT, STYLE, "relu4_1")
         torch.manual_seed(0)
-        adain = AdaINTranslator(encoder=encoder, transfer="adain", norm="none").to(device, dtype).to(memory_format=layout)
+        adain = (
+            AdaINTranslator(encoder=encoder, transfer="adain", norm="none").to(device, dtype).to(memory_format=layout)
+        )
         contents, style = noise(2, 3, 60, 70).to(device, dtype), noise(1, 3, 50, 80).to(device, dtype)
         masks = torch.zeros(2, 60, 70)
         masks[0, :30], masks[1, 30:] = 1, 1
