@@ -1,6 +1,6 @@
 """What is measured of a result beside its own losses: pixels, edges, regions, and distances of a network that judges.
 
-The judge (`compact_judge`) shares no weights and no pictures with the encoder whose features are matched.
+The judge (`compact_judge`) has another architecture and other weights than the encoder whose features are matched.
 """
 
 from functools import cache
