@@ -20,10 +20,10 @@ import torch
 
 from experiments.gatys2016 import measures
 from experiments.gatys2016.pairs import GROUPS, REAL, Pair, Source, noise_picture
-from experiments.gatys2016.runs import Results, Row, Run, default, label, optimize, rounded, terms
+from experiments.gatys2016.runs import STYLE_WEIGHT, Results, Row, Run, label, optimize, rounded, terms
 from experiments.gatys2016.verdicts import tables
 
-RATIOS = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the default style weight: four decades
+RATIOS = (0.01, 0.1, 1.0, 10.0, 100.0)  # of STYLE_WEIGHT: four decades
 SHALLOW, DEEP = "relu2_2", "relu4_2"  # strides 2 and 8
 RAW_WEIGHT = 50.0  # style weight without calibration: the factors that calibration gives the shallow tap, median
 TAPS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_1")  # one a stride: 1, 2, 4, 8, 16
@@ -34,10 +34,10 @@ Rows = Iterator[tuple[Row, Callable[[], dict[str, Any]]]]  # what names a result
 
 
 def tradeoff(source: Source, evaluations: int) -> Rows:
-    """Sweep the style weight over four decades around its default (2016, section 3.1)."""
+    """Sweep the style weight over four decades around STYLE_WEIGHT (2016, section 3.1)."""
     for pair in source.all():
         for ratio in RATIOS:
-            weight = ratio * default("weight_style")
+            weight = ratio * STYLE_WEIGHT
             yield label("tradeoff", pair, f"{ratio:g}"), partial(transferred, pair, evaluations, weight)
 
 
@@ -46,7 +46,7 @@ def content_layer(source: Source, evaluations: int) -> Rows:
 
     From the content: in 100 evaluations from noise so much of it stays that no tap keeps the pixels.
     """
-    weight = default("weight_style")
+    weight = STYLE_WEIGHT
     for pair in source.all():
         for word, tap in (("shallow", SHALLOW), ("deep", DEEP)):
             chosen = (f"encoder.content_layers=[{tap}]",)
@@ -69,7 +69,7 @@ def init(source: Source, evaluations: int) -> Rows:
 
 def _starts(pair: Pair, other: torch.Tensor, evaluations: int) -> dict[str, Any]:
     starts: list[dict[str, Any]] = [{"init": "content"}, {"init": "style"}, *({"seed": k} for k in range(NOISES))]
-    controls: dict[str, Any] = {"weight_style": default("weight_style"), "evaluations": evaluations}
+    controls: dict[str, Any] = {"weight_style": STYLE_WEIGHT, "evaluations": evaluations}
     runs = [optimize(pair, **{**controls, **start}) for start in starts]
     short = [optimize(pair, **{**controls, "evaluations": 10, "init": "content"}).image for _ in range(2)]
     noisy = [run.image for run in runs[2:]]
@@ -129,13 +129,13 @@ def optimizers(source: Source, evaluations: int) -> Rows:
 def _followed(pair: Pair, name: str, evaluations: int) -> dict[str, Any]:
     word, _, rate = name.partition(" ")
     chosen = [f"model/minimizer={word}", *([f"model.minimizer.lr={rate}"] if rate else [])]
-    run = optimize(pair, chosen, weight_style=default("weight_style"), evaluations=evaluations)
+    run = optimize(pair, chosen, weight_style=STYLE_WEIGHT, evaluations=evaluations)
     return {"curve": [float(f"{value:.5g}") for value in run.curve]}
 
 
 def scale(source: Source, evaluations: int) -> Rows:
     """Resize the style picture first; from the content, for what stays of noise hides the size of strokes."""
-    weight = default("weight_style")
+    weight = STYLE_WEIGHT
     for pair in source.few():
         for factor in SCALES:
             found = partial(transferred, pair, evaluations, weight, init="content", style_scale=factor)
@@ -150,7 +150,7 @@ def photos(source: Source, evaluations: int) -> Rows:
             "real", 0, f"{pair.name.split(' x ')[0]} x {other.name.split(' x ')[0]}", pair.content, other.content
         )
         for name, ratio in (("default", 1.0), ("tenth", 0.1)):
-            weight = ratio * default("weight_style")
+            weight = ratio * STYLE_WEIGHT
             yield label("photos", both, name), partial(transferred, both, evaluations, weight, init="content")
 
 

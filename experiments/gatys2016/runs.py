@@ -16,7 +16,8 @@ from stylebench.nn.gatys import GatysTranslator, TextureTranslator
 from stylebench.nn.image_optimization import Progress
 from stylebench.nn.matching import Targets, Weights
 
-LAST = 25  # evaluations among which L-BFGS keeps the best picture (`image_optimization`)
+STYLE_WEIGHT = 10.0  # of the studies, in units of the style term's gradient; content weight 1
+LAST = 26  # evaluations among which L-BFGS keeps the best picture (`image_optimization`)
 Row = dict[str, Any]
 
 
@@ -83,11 +84,6 @@ def terms(image: Tensor, content: Tensor | None, style: Tensor, overrides: Seque
     )
     found = matching.evaluate(image, targets=targets, weights=Weights(1.0, 1.0, 0.0)).terms
     return {name: float(sum(found[name].values())) for name in ("content", "style") if name in found}
-
-
-def default(key: str) -> float:
-    """Return the default of a control of `model=gatys`."""
-    return float(translator("gatys", ()).check_controls()[key])
 
 
 class Results:

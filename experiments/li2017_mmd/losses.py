@@ -17,7 +17,7 @@ import numpy as np
 from experiments.gatys2016.claims import add_sources, source_of
 from experiments.gatys2016.measures import ssim, style_distance
 from experiments.gatys2016.pairs import Pair
-from experiments.gatys2016.runs import Results, Row, default, label, optimize, rounded, terms
+from experiments.gatys2016.runs import STYLE_WEIGHT, Results, Row, label, optimize, rounded, terms
 from experiments.gatys2016.verdicts import Table, counted
 from stylebench.benchmark.intervals import t_interval
 
@@ -38,7 +38,7 @@ OWN, GRAM = 0.1, 0.5  # of the content's loss that may be left
 def measured(pair: Pair, name: str, evaluations: int) -> dict[str, Any]:
     """Optimize a pair under a loss and return every loss of the result, as the share of the content's that is left."""
     count = 2 * evaluations if name == SAMPLED else evaluations
-    run = optimize(pair, LOSSES[name], weight_style=default("weight_style"), evaluations=count, init="content")
+    run = optimize(pair, LOSSES[name], weight_style=STYLE_WEIGHT, evaluations=count, init="content")
     left: dict[str, float | None] = {}
     for other, overrides in LOSSES.items():
         chosen = (*overrides, _MANY) if other == SAMPLED else overrides
