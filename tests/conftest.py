@@ -37,7 +37,9 @@ def squeezenet_weights(shared: Path) -> Path:
     return shared / "weights" / "squeezenet1_0_imagenet.pth"
 
 
+FAST_TRANSFER = ["model.network.width=4", "model.style_size_px=32"]
 TINY = [
+    *FAST_TRANSFER,
     "dataset=procedural",
     "dataset.store.count=12",
     "dataset.store.size_px=48",
@@ -54,9 +56,6 @@ TINY = [
 ]
 
 
-FAST_TRANSFER = ["model.network.width=4", "model.style_size_px=32"]
-
-
 @pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., dict[str, Any]]:
     """Return a function that composes the config of a run of seconds, with overrides."""
@@ -65,6 +64,7 @@ def tiny_config() -> Callable[..., dict[str, Any]]:
         from stylebench.cli import compose
 
         other = any(override.startswith("model=") and override != "model=fast_transfer" for override in overrides)
-        return compose("train", [*TINY, *([] if other else FAST_TRANSFER), *overrides])
+        tiny = [override for override in TINY if not (other and override in FAST_TRANSFER)]
+        return compose("train", [*tiny, *overrides])
 
     return make
