@@ -59,7 +59,7 @@ def textures(folder: Path, count: int, seeds: int, size_px: int) -> Iterator[Pai
 
 def measured(pair: Pair, name: str, evaluations: int) -> dict[str, Any]:
     """Grow a texture and return the full model's loss and the judge's distance."""
-    run = optimize(pair, models()[name], model="texture_synthesis", evaluations=evaluations)
+    run = optimize(pair, models()[name], model="texture_synthesis", weight_tv=0.0, evaluations=evaluations)
     return rounded({
         "full": terms(run.image, None, pair.style, (_layers(FULL),))["style"],
         "judged": style_distance(run.image, pair.style), "left": run.total / run.curve[0],

@@ -256,6 +256,7 @@ class TextureTranslator(_PixelTranslator):
         style_loss: which statistics, and how they are compared.
         minimizer: builds the optimizer from a list of one tensor.
         layer_weights: of the layers, None for equal ones with sum 1.
+        weight_tv: factor of the total variation, in units of the style term's gradient at noise; 0 as in the paper.
         seed: of the noise.
         evaluations: of the objective, at the smallest size.
         evaluations_per_scale: at every larger size of the ladder.
@@ -279,6 +280,7 @@ class TextureTranslator(_PixelTranslator):
         style_loss: StyleLoss,
         minimizer: Minimizer,
         layer_weights: Sequence[float] | None,
+        weight_tv: float,
         seed: int,
         evaluations: int,
         evaluations_per_scale: int,
@@ -295,7 +297,10 @@ class TextureTranslator(_PixelTranslator):
         super().__init__(
             matching=matching, settings=Settings(minimizer, bounds), evaluations=evaluations,
             evaluations_per_scale=evaluations_per_scale, smallest_px=smallest_px, style_fit=style_fit, calibrate=True,
-            controls=(Control("seed", 0, _LARGEST_SEED, seed, "of the noise that the texture grows from", whole=True),),
+            controls=(
+                Control("weight_tv", 0.0, _MOST, weight_tv, "of the total variation; takes the grain of the noise"),
+                Control("seed", 0, _LARGEST_SEED, seed, "of the noise that the texture grows from", whole=True),
+            ),
         )  # fmt: skip
         self.match_histogram = match_histogram
 
@@ -304,7 +309,7 @@ class TextureTranslator(_PixelTranslator):
         start = ("noise", int(controls["seed"]))
         found = []
         for image, own in self._one_by_one(images, guides):
-            made = self.optimize(image, own, start, Weights(0.0, 1.0, 0.0), **controls)
+            made = self.optimize(image, own, start, Weights(0.0, 1.0, controls["weight_tv"]), **controls)
             found.append(match_histograms(made, own.styles[0]) if self.match_histogram else made)
         return torch.cat(found)
 

@@ -47,7 +47,8 @@ def gatys(encoder: Encoder, **options: Any) -> GatysTranslator:
 
 def texture(encoder: Encoder, **options: Any) -> TextureTranslator:
     settings: dict[str, Any] = {
-        "style_layers": STYLE, "style_loss": GramStyle(), "minimizer": LBFGS, "layer_weights": None, "seed": 0,
+        "style_layers": STYLE, "style_loss": GramStyle(), "minimizer": LBFGS, "layer_weights": None, "weight_tv": 0.0,
+        "seed": 0,
         "evaluations": 30, "evaluations_per_scale": 5, "smallest_px": None, "bounds": "auto",
         "match_histogram": False, "style_fit": "own", "tile_px": None,
     }  # fmt: skip
@@ -213,6 +214,16 @@ def test_texture_grows_from_noise(encoder: Encoder) -> None:
     assert distances(encoder, made, noise, style)[1] < 0.1 * distances(encoder, noise, noise, style)[1]
     ignored = translator.translate(torch.ones(3, 48, 48), style=style, evaluations=60)
     assert torch.equal(made, ignored)
+
+
+def test_total_variation_takes_the_grain_of_a_texture(encoder: Encoder) -> None:
+    blank, style = torch.zeros(3, 48, 48), picture(1, 60, 60)
+    rough, smooth = (texture(encoder).translate(blank, style=style, weight_tv=weight) for weight in (0.0, 0.1))
+
+    def roughness(image: Tensor) -> float:
+        return float((image[:, 1:] - image[:, :-1]).abs().mean())
+
+    assert roughness(smooth) < 0.7 * roughness(rough)
 
 
 def test_texture_takes_the_histogram(encoder: Encoder) -> None:
