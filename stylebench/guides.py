@@ -98,9 +98,8 @@ def read_guides(
             )
         regions = torch.stack(found).float()  # (K, H, W)
     if isinstance(translator, StyleTranslator):
-        device = next(translator.parameters(), next(translator.buffers(), torch.empty(0))).device
         with torch.no_grad():
-            pictures = translator.encode_styles([picture.to(device) for picture in pictures], **controls)
+            pictures = translator.encode_styles([picture.to(translator.device) for picture in pictures], **controls)
     return GuidePictures(pictures, weights, regions, [Path(path) for path in (*styles, *masks)])
 
 

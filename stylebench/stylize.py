@@ -155,7 +155,7 @@ def synthesize(
         raise FileExistsError(f"{target} exists; name another output, or overwrite=true to replace it")
     controls = translator.check_controls(**controls)
     check_writable([target.parent])
-    blank = torch.zeros(3, *size, device=next(translator.buffers(), torch.empty(0)).device)
+    blank = torch.zeros(3, *size, device=translator.device)
     with watching(translator, target, every, progress), _explain_memory(size):
         result = translator.translate(blank, **guides.arguments(size), **controls)
     write_picture(target, to_pixels(result))
@@ -325,11 +325,9 @@ def _stylize_file(work: _Work, picture: Path, target: Path) -> None:
     except OSError as error:
         raise _UnreadableError(f"cannot read {picture}: {error.strerror or error}") from error
     with _explain_memory(pixels.shape[:2]):
-        translator = work.translator
-        device = next(translator.parameters(), next(translator.buffers(), torch.empty(0))).device
-        image = shrunk(to_tensor(pixels), work.size_px).to(device)
+        image = shrunk(to_tensor(pixels), work.size_px).to(work.translator.device)
         given = work.guides.arguments(image.shape[1:])
-        result = to_pixels(translator.translate(image, **given, **work.controls))
+        result = to_pixels(work.translator.translate(image, **given, **work.controls))
     write_picture(target, result)
 
 

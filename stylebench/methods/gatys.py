@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stylebench.data.tasks import StyleBatch, drawn
 from stylebench.methods.base import Method
 from stylebench.nn.gatys import GatysTranslator
-from stylebench.nn.optimized_pairs import OptimizedPairs, mean_terms
+from stylebench.nn.optimized_pairs import OptimizedPairs
 
 
 class Gatys(Method):
@@ -41,20 +41,16 @@ class Gatys(Method):
 
     def validation_step(self, batch: StyleBatch, batch_idx: int) -> None:
         """Optimize the pairs, and log their terms at the end and at the snapshots, as means."""
-        found = self.pairs.optimize(drawn(batch.content), drawn(batch.style))
-        self.latest["val"] = mean_terms(found)
+        self.latest["val"] = self.pairs.terms(drawn(batch.content), drawn(batch.style))
 
     def translate(self, batch: StyleBatch, **controls: Any) -> Tensor:
         """Return the optimized pictures of a batch, (B, 3, H, W) in [0, 1]; a pair is optimized once."""
-        found = self.pairs.optimize(drawn(batch.content), drawn(batch.style), **controls)
-        return torch.stack([pair.image for pair in found]).to(self.device).float() / 255  # (B, 3, H, W)
+        return self.pairs.images(drawn(batch.content), drawn(batch.style), **controls)
 
     def sample_rows(self, batch: StyleBatch) -> list[Tensor]:
         """Return rows of contents, styles, what stood at the snapshots, and results."""
         content, style = drawn(batch.content), drawn(batch.style)
-        found = self.pairs.optimize(content, style)
-        between = [torch.stack(row).float() / 255 for row in zip(*(pair.snapshots for pair in found), strict=True)]
-        return [content, style, *between, self.translate(batch)]
+        return [content, style, *self.pairs.rows(content, style)]
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return none: pixels are no parameters."""

@@ -73,7 +73,7 @@ class _PixelTranslator(StyleTranslator):
                 "of the objective, the iterations of the papers; with a ladder those at its smallest size", whole=True,
             ),
             *controls,
-            COLOR, STYLE_SCALE,
+            STYLE_SCALE,
         )  # fmt: skip
 
     def fit_style(self, style: Tensor, images: Tensor, scale: float) -> Tensor:
@@ -234,6 +234,7 @@ class GatysTranslator(_PixelTranslator):
                 Control("weight_tv", 0.0, _MOST, weight_tv, "factor of the total variation; smooths"),
                 Choice("init", INITS, init, "the picture to start with"),
                 Control("seed", 0, _LARGEST_SEED, seed, "of the noise that init=noise starts with", whole=True),
+                COLOR,
             ),
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ Adam carried over, crowsonkb/style-transfer-pytorch style_transfer.py. An iterat
 with its gradient, whatever the optimizer makes of it.
 """
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ class PixelOptimizer:
 
         The history of L-BFGS means nothing at another size and is let go.
         """
-        bigger = PixelOptimizer(self.settings, self.image)
+        bigger = copy.copy(self)
         bigger.variable = _resized(self.variable.detach(), size).requires_grad_()
         bigger.optimizer = _built(self.settings.minimizer, bigger.variable)
         state = self.optimizer.state.get(self.variable, {})

@@ -74,7 +74,7 @@ class FeatureMatching:
         encoder: frozen network.
         content_layers: taps whose maps must be the content's.
         style_layers: taps whose statistics must be the style's.
-        style_loss: how statistics are compared; one for all layers, or one for each.
+        style_loss: how statistics are compared, at every style layer.
         layer_weights: of the style layers; None for equal ones with sum 1.
         content_norm: `mean` (over C*H*W) or `gatys` (half the sum: Gatys et al. 2016, eq. 1).
         tv_convention: form of the total variation.

@@ -42,6 +42,20 @@ class OptimizedPairs:
         """Return the results for (B, 3, H, W) contents (of textures only their size counts) and styles in [0, 1]."""
         return [self._pair(content[place], style[place], controls) for place in range(len(content))]
 
+    def images(self, content: Tensor, style: Tensor, **controls: Any) -> Tensor:
+        """Return the results as (B, 3, H, W) images in [0, 1], on the contents' device."""
+        return _floats([pair.image for pair in self.optimize(content, style, **controls)], content)
+
+    def rows(self, content: Tensor, style: Tensor) -> list[Tensor]:
+        """Return what stood at each snapshot, and the results: rows of (B, 3, H, W) images in [0, 1]."""
+        found = self.optimize(content, style)
+        between = zip(*(pair.snapshots for pair in found), strict=True)
+        return [*(_floats(row, content) for row in between), self.images(content, style)]
+
+    def terms(self, content: Tensor, style: Tensor) -> dict[str, Tensor]:
+        """Return the means of all terms by log key; see `mean_terms`."""
+        return mean_terms(self.optimize(content, style))
+
     def _pair(self, content: Tensor, style: Tensor, controls: dict[str, Any]) -> OptimizedPair:
         key = hashlib.sha256(repr(sorted(controls.items())).encode())
         key.update(repr((tuple(content.shape), tuple(style.shape))).encode())
@@ -67,6 +81,10 @@ class OptimizedPairs:
         finally:
             self.translator.watch = before
         return OptimizedPair(_stored(image), snapshots, terms)
+
+
+def _floats(pictures: Sequence[Tensor], like: Tensor) -> Tensor:
+    return torch.stack(list(pictures)).to(like.device).float() / 255  # (B, 3, H, W)
 
 
 def _stored(picture: Tensor) -> Tensor:

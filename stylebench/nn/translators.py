@@ -124,6 +124,11 @@ class Translator(nn.Module):
     works_untrained: bool = False
     watch: Callable[[Any], None] | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; the CPU if it has none."""
+        return next(self.parameters(), next(self.buffers(), torch.empty(0))).device
+
     def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         """Return the translated images; called without gradients, in evaluation mode, with every control given.
 

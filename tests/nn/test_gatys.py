@@ -226,6 +226,11 @@ def test_total_variation_takes_the_grain_of_a_texture(encoder: Encoder) -> None:
     assert roughness(smooth) < 0.7 * roughness(rough)
 
 
+def test_texture_has_no_color_control(encoder: Encoder) -> None:
+    with pytest.raises(ValueError, match="no control 'color'"):  # of a content that is not looked at
+        texture(encoder).translate(torch.zeros(3, 48, 48), style=stripes(), color="coral")
+
+
 def test_texture_takes_the_histogram(encoder: Encoder) -> None:
     style = stripes(60, 60)
     made = texture(encoder, match_histogram=True, evaluations=3).translate(torch.zeros(3, 48, 48), style=style)
