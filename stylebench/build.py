@@ -17,7 +17,8 @@ from stylebench.data.worlds import HIDDEN
 from stylebench.files import cache_dir
 from stylebench.loading import load
 from stylebench.messages import UsageError
-from stylebench.methods.base import Method, refuse_judges
+from stylebench.methods.base import Method
+from stylebench.methods.checks import refuse_judges
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator, Metric
 from stylebench.metrics.extractors import Extractor
@@ -88,6 +89,7 @@ def build_data(config: Config, method: type[Method]) -> DomainData:
 def build_method(config: Config, data: DomainData) -> Method:
     """Build the method, show it the data, and apply the switches of the config."""
     method: Method = build({key: node for key, node in config["model"].items() if key not in PARTS})
+    method.seed = data.task.seed
     method.prepare(data.task)
     data.position = lambda: method.batches_done
     if config["channels_last"]:

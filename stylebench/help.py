@@ -11,13 +11,16 @@ COMMANDS = {
     "profile": "images/s, where the time of a step goes, memory, and the frame's cost over a bare loop",
     "prepare": "get a dataset where it can be had, check and pack it once, show what is in it",
     "evaluate": "metrics of a finished run, or of anybody's images beside a reference",
-    "list": "what there is: models, networks, datasets, encoders, metrics, trainers, loggers, experiments, controls",
+    "list": "what there is: models, networks, schedules, datasets, encoders, metrics, trainers, experiments, controls",
 }
 EXAMPLES = {
     "train": [
         "stylebench train dataset.content=photos/ dataset.style=painting.jpg",
         "stylebench train dataset.content=photos/ dataset.style=a.jpg encoder=vgg16 budget.batches=2000 trainer=gpu",
         "stylebench train -m dataset.content=photos/ dataset.style=a.jpg model.weight_style=1,3,10 seed=0,1,2",
+        "stylebench train model=cyclegan dataset.a=photos/ dataset.b=paintings/ trainer=gpu",
+        "stylebench train model=pix2pix dataset=facades",
+        "stylebench train model=stargan dataset=pacs dataset.size_px=128",
         "stylebench train run=outputs/fast_transfer/2026-11-20_10-00-00 budget.batches=80000   # go on",
     ],
     "stylize": [
@@ -26,6 +29,8 @@ EXAMPLES = {
         "stylebench stylize model=texture_synthesis style=pebbles.jpg output=texture.png",
         "stylebench stylize run=outputs/fast_transfer/2026-11-20_10-00-00 input=photo.jpg output=painted.png",
         "stylebench stylize run=exported/ input=photos/ output=painted/ alpha=0.7",
+        "stylebench stylize run=outputs/cyclegan/2026-11-20_10-00-00 input=paintings/ direction=b_to_a",
+        "stylebench stylize run=outputs/stargan/2026-11-20_10-00-00 input=photos/ target=sketch",
     ],
     "export": ["stylebench export run=outputs/fast_transfer/2026-11-20_10-00-00 output=exported/"],
     "profile": [
@@ -46,7 +51,7 @@ EXAMPLES = {
 }
 KINDS = {
     "models": "model", "networks": "model/network", "style_losses": "model/style_loss",
-    "minimizers": "model/minimizer", "datasets": "dataset", "encoders": "encoder",
+    "minimizers": "model/minimizer", "schedules": "model/schedule", "datasets": "dataset", "encoders": "encoder",
     "trainers": "trainer", "loggers": "logger", "metrics": "metrics",
 }  # fmt: skip
 

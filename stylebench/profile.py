@@ -5,9 +5,10 @@ the same method, data and optimizer, so that a slow moment of the machine hits b
 reported, and the ratio is taken round by round.
 """
 
+import contextlib
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -105,9 +106,10 @@ class Rounds(pl.Callback):
         """Run the bare loop: once timed whole, once with its parts taken apart."""
         method = cast(Method, pl_module)
         frame = (self._end - self._begin) / self._batches
-        step = BareStep(method, trainer.optimizers[0], self.precision)
-        bare = self._bare_round(step)
-        parts = self._parts_round(step)
+        step = BareStep(method, trainer.optimizers, self.precision)
+        with _going_on(method):
+            bare = self._bare_round(step)
+            parts = self._parts_round(step)
         if trainer.current_epoch == 0:
             return
         self.frame.append(frame)
@@ -128,75 +130,103 @@ class Rounds(pl.Callback):
 
     def _parts_round(self, step: "BareStep") -> dict[str, float]:
         device = step.method.device
-        totals = dict.fromkeys(PARTS, 0.0)
+        watch = Stopwatch(device)
         batches = iter(self.data.train_dataloader())
         count = 0
-
-        def timed(part: str, work: Callable[[], Any]) -> Any:
-            begin = time.perf_counter()
-            result = work()
-            _synchronize(device)
-            totals[part] += time.perf_counter() - begin
-            return result
-
-        while (raw := timed("data", partial(next, batches, None))) is not None:
-            batch = timed("augmentation", partial(self.data.task.finish, _to(raw, device)))
-            loss = timed("forward", partial(step.forward, batch))
-            timed("backward", partial(step.backward, loss))
-            timed("optimizer", step.step)
+        while (raw := watch.timed("data", partial(next, batches, None))) is not None:
+            batch = watch.timed("augmentation", partial(self.data.task.finish, _to(raw, device)))
+            step.optimize(batch, watch)
             count += 1
-        return {part: total / count for part, total in totals.items()}
+        return {part: watch.totals[part] / count for part in PARTS}
+
+
+class Stopwatch:
+    """Adds up seconds by part, with the device synchronised between them; what is timed inside a part is no part of it.
+
+    Args:
+        device: where the work happens.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.totals = dict.fromkeys(PARTS, 0.0)
+
+    def timed(self, part: str, work: Callable[[], Any]) -> Any:
+        """Do some work and add its time to a part."""
+        inside = sum(self.totals.values())
+        begin = time.perf_counter()
+        result = work()
+        _synchronize(self.device)
+        self.totals[part] += time.perf_counter() - begin - (sum(self.totals.values()) - inside)
+        return result
 
 
 class BareStep:
     """A training step as one would write it without a frame: no logging, no hooks, no checks."""
 
-    def __init__(self, method: Method, optimizer: Any, precision: str) -> None:
-        if not method.automatic_optimization:
-            raise ValueError(f"profile compares one-optimizer methods only, {type(method).__name__} has several")
+    def __init__(self, method: Method, optimizers: Sequence[Any], precision: str) -> None:
         self.method = method
-        self.optimizer = getattr(optimizer, "optimizer", optimizer)
+        if not (method.automatic_optimization or method.players):
+            raise ValueError(f"profile measures training steps, and {type(method).__name__} trains nothing")
+        plain = [getattr(optimizer, "optimizer", optimizer) for optimizer in optimizers]
+        self.optimizers = dict(zip(method.players or ("only",), plain, strict=True))
         self.dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
         self.scaler = torch.amp.GradScaler(method.device.type, enabled=precision == "16-mixed")
 
-    def forward(self, batch: Any) -> Tensor:
-        """Return the loss of a batch."""
-        with (
-            torch.autocast(self.method.device.type, dtype=self.dtype, enabled=self.dtype is not None),
-            _without_logging(self.method),
-        ):
-            return cast(Tensor, self.method.training_step(batch, 0))
+    def optimize(self, batch: Any, watch: Stopwatch | None = None) -> None:
+        """Take one whole step, with its parts timed if there is a watch."""
+        timed = watch.timed if watch is not None else _untimed
+        with _bare(self.method, partial(self._update, timed)):
+            loss = timed("forward", partial(self._forward, batch))
+        if self.method.automatic_optimization:
+            self._update(timed, "only", loss)
+        self.method._batches_before += 1
 
-    def backward(self, loss: Tensor) -> None:
-        """Fill the gradients."""
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self.scaler.scale(loss))
+    def _forward(self, batch: Any) -> Any:
+        with torch.autocast(self.method.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+            return self.method.training_step(batch, 0)
 
-    def step(self) -> None:
-        """Move the weights."""
-        self.scaler.step(self.optimizer)
+    def _update(self, timed: Callable[..., Any], player: str, loss: Tensor, clip_norm: float | None = None) -> None:
+        optimizer = self.optimizers[player]
+        optimizer.zero_grad(set_to_none=True)
+        timed("backward", partial(torch.autograd.backward, self.scaler.scale(loss)))
+        timed("optimizer", partial(self.scaler.step, optimizer))
         self.scaler.update()
 
-    def optimize(self, batch: Any) -> None:
-        """Take one whole step."""
-        self.backward(self.forward(batch))
-        self.step()
+
+def _untimed(part: str, work: Callable[[], Any]) -> Any:
+    return work()
 
 
-class _without_logging:  # noqa: N801 (used like a function)
-    """Replace a method's `log_and_sum` by the bare weighted sum for the time of a `with` block."""
+@contextlib.contextmanager
+def _bare(method: Method, update: Callable[..., None]) -> Iterator[None]:
+    """Replace what a method logs by nothing, and its update of a player by a plain one, in a `with` block."""
+    plain = {"log_and_sum": _weighted_sum, "log_health": _no_log, "update": update}
+    method.__dict__.update(plain)
+    try:
+        yield
+    finally:
+        for name in plain:
+            del method.__dict__[name]
 
-    def __init__(self, method: Method) -> None:
-        self.method = method
 
-    def __enter__(self) -> None:
-        self.method.__dict__["log_and_sum"] = _weighted_sum
+@contextlib.contextmanager
+def _going_on(method: Method) -> Iterator[None]:
+    """Let the batch counter, which decides what kind of step a batch is, go on; set it back after a `with` block."""
+    before = method._batches_before
+    try:
+        yield
+    finally:
+        method._batches_before = before
 
-    def __exit__(self, *args: object) -> None:
-        del self.method.__dict__["log_and_sum"]
+
+def _no_log(values: Mapping[str, Tensor]) -> None:
+    """Take values and do nothing."""
 
 
-def _weighted_sum(terms: Terms, weights: Mapping[str, float], stage: str = "train") -> Tensor:
+def _weighted_sum(
+    terms: Terms, weights: Mapping[str, float], stage: str = "train", player: str | None = None
+) -> Tensor:
     total: Any = 0.0
     for name, term in terms.items():
         for value in term.values() if isinstance(term, Mapping) else (term,):

@@ -43,7 +43,8 @@ from stylebench.data.worlds import World
 from stylebench.files import atomic_write, write_json
 from stylebench.loading import load
 from stylebench.loggers.csv_log import CSVLog
-from stylebench.methods.base import Method, refuse_judges
+from stylebench.methods.base import Method
+from stylebench.methods.checks import refuse_judges
 from stylebench.prepare import check_report
 from stylebench.profile import Figures, Rounds, summarize
 from stylebench.resume import CHECKPOINTS, Start, check_inputs, find_start, fingerprint, flatten

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a sc
 from stylebench.callbacks.run_record import machine, source_commit, versions
 from stylebench.files import write_json
 from stylebench.run import quieten
-from tests.gpu import equality, runs, speed, style_family
+from tests.gpu import equality, runs, speed, style_family, translation
 from tests.gpu.base import Check, Result, Setting, run_check
 
 HALVES = ("trainer.precision=bf16-mixed", "compile=true", "channels_last=true")
@@ -37,6 +37,9 @@ CHECKS = [
     Check("equal: networks", equality.networks),
     Check("equal: style losses and tiles", style_family.objective),
     Check("equal: adain and gatys", style_family.translators),
+    Check("equal: players of translation", translation.steps),
+    Check("equal: translators", translation.translators),
+    Check("penalty beside compilation", translation.penalty_beside_compilation, 60),
     Check("equal: data finish", equality.data_finish),
     Check("equal: training step", equality.training_step),
     Check("run: fp32", runs.learns, 20),

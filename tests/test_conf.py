@@ -34,7 +34,8 @@ def targets(node: Any) -> list[str]:
 
 @pytest.mark.parametrize(("group", "name"), every_option())
 def test_every_option_composes_and_names_listed_targets(group: str, name: str) -> None:
-    around = ["model=gatys"] if group in ("model/style_loss", "model/minimizer") else []
+    chosen_by = {"model/style_loss": "gatys", "model/minimizer": "gatys", "model/schedule": "cyclegan"}
+    around = [f"model={chosen_by[group]}"] if group in chosen_by else []
     config = compose(
         "train", [*around, f"{group}={name}", *([] if (group, name) == ("dataset", "procedural") else GIVEN)]
     )

@@ -1,6 +1,7 @@
 """The profile: that the bare loop is the same training, and that its figures add up."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +12,25 @@ import torch
 
 from stylebench.build import build_data, build_method, method_class
 from stylebench.cli import compose
-from stylebench.profile import PARTS, BareStep, Figures, _weighted_sum, report, summarize, to_json
+from stylebench.profile import PARTS, BareStep, Figures, Stopwatch, _weighted_sum, report, summarize, to_json
 from stylebench.run import profile
 from tests.conftest import TINY
 
 Make = Callable[..., dict[str, Any]]
+TINY_STARGAN = [
+    "model=stargan",
+    "model.critic_batches=2",
+    "model.translator.generator.width=4",
+    "model.translator.generator.blocks=1",
+    "model.discriminator.width=4",
+    "model.discriminator.layers=4",
+    "dataset=procstyle",
+    "dataset.domains=[flat,pixel]",
+    "dataset.store.size_px=16",
+    "dataset.store.train_images=4",
+    "dataset.store.val_images=4",
+    "dataset.store.test_images=4",
+]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +95,7 @@ def test_the_bare_step_takes_the_step_of_the_method(tiny_config: Make) -> None:
     method, batch = built(tiny_config())
     other, _ = built(tiny_config())
     optimizer = method.configure_optimizers()
-    step = BareStep(other, other.configure_optimizers(), "32-true")
+    step = BareStep(other, [other.configure_optimizers()], "32-true")
     for _ in range(2):
         optimizer.zero_grad()
         method.training_step(batch, 0).backward()
@@ -93,10 +108,11 @@ def test_the_bare_step_takes_the_step_of_the_method(tiny_config: Make) -> None:
 
 def test_the_bare_step_logs_nothing_and_gives_the_method_back(tiny_config: Make) -> None:
     method, batch = built(tiny_config())
-    loss = BareStep(method, method.configure_optimizers(), "32-true").forward(batch)
+    BareStep(method, [method.configure_optimizers()], "32-true").optimize(batch)
     assert method.latest["train"] == {}
-    assert "log_and_sum" not in vars(method)
-    assert float(loss.detach()) == pytest.approx(float(method.training_step(batch, 0).detach()), rel=1e-5)
+    assert not {"log_and_sum", "log_health", "update"} & set(vars(method))
+    method.training_step(batch, 0)
+    assert method.latest["train"]
 
 
 def test_the_bare_step_follows_the_precision(tiny_config: Make) -> None:
@@ -105,7 +121,7 @@ def test_the_bare_step_follows_the_precision(tiny_config: Make) -> None:
     convolution = next(part for part in method.translator.modules() if isinstance(part, torch.nn.Conv2d))
     convolution.register_forward_hook(lambda module, given, output: seen.append(output.dtype))
     for precision in ("32-true", "bf16-mixed"):
-        BareStep(method, method.configure_optimizers(), precision).forward(batch)
+        BareStep(method, [method.configure_optimizers()], precision).optimize(batch)
     assert seen == [torch.float32, torch.bfloat16]
 
 
@@ -114,8 +130,32 @@ def test_weighted_sum_takes_layers_and_scalars() -> None:
     assert float(_weighted_sum(terms, {"content": 10.0, "style": 0.5})) == 24.0
 
 
-def test_a_method_with_several_optimizers_is_refused(tiny_config: Make) -> None:
-    method, _ = built(tiny_config())
-    method.automatic_optimization = False
-    with pytest.raises(ValueError, match="one-optimizer methods only, FastTransfer has several"):
-        BareStep(method, None, "32-true")
+def test_the_bare_step_moves_every_player_in_turn() -> None:
+    method, batch = built(compose("train", TINY_STARGAN))
+    optimizers = method.configure_optimizers()
+    step, watch = BareStep(method, optimizers, "32-true"), Stopwatch(method.device)
+    before = [weight.clone() for weight in method.translator.parameters()]
+    moved = []
+    for _ in range(4):
+        step.optimize(batch, watch)
+        moved.append(not all(map(torch.equal, before, method.translator.parameters())))
+        before = [weight.clone() for weight in method.translator.parameters()]
+    assert moved == [False, True, False, True]
+    assert all(watch.totals[part] > 0 for part in ("forward", "backward", "optimizer"))
+    assert method.latest["train"] == {}
+
+
+def test_the_watch_takes_inner_parts_out_of_outer_ones() -> None:
+    watch = Stopwatch(torch.device("cpu"))
+    begin = time.perf_counter()
+    watch.timed("forward", lambda: [watch.timed("backward", lambda: time.sleep(0.05)) for _ in range(2)])
+    elapsed = time.perf_counter() - begin
+    assert watch.totals["backward"] >= 0.1
+    assert sum(watch.totals.values()) <= elapsed
+    assert watch.totals["forward"] <= elapsed - 0.1
+
+
+def test_a_method_that_trains_nothing_is_refused(tiny_config: Make) -> None:
+    method, _ = built(tiny_config("model=gatys"))
+    with pytest.raises(ValueError, match="profile measures training steps, and Gatys trains nothing"):
+        BareStep(method, [], "32-true")

@@ -1,7 +1,6 @@
 """Every model config, from training to a painted picture: a new file in conf/model is covered by being there."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from PIL import Image
 
 import stylebench
 from stylebench.callbacks.checkpoints import checkpoint_files
-from stylebench.cli import main
+from stylebench.cli import compose, main
 from stylebench.files import read_pickle
 from stylebench.run import train
+from tests.conftest import FAST_TRANSFER, TINY
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 MODELS = [path.stem for path in sorted((CONF / "model").glob("*.yaml"))]
@@ -27,24 +27,51 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     main()
 
 
-# What a model's file needs beside its name to be quick; every network of a model that chooses one.
+# What a model's file needs beside its name to be quick, and data where the procedural set does not serve its task.
+PROCSTYLE = [
+    "dataset=procstyle", "dataset.store.size_px=44", "dataset.store.train_images=8", "dataset.store.val_images=4",
+    "dataset.store.test_images=4", "dataset.flip=true", "metrics.scenes=0",  # no exact answers: they cost renders
+]  # fmt: skip
+EXTRA = {
+    "cyclegan": [
+        *PROCSTYLE, "model.translator.generator_ab.width=4", "model.translator.generator_ab.blocks=1",
+        "model.discriminator_a.width=4", "model.discriminator_a.receptive_field_px=16",
+    ],
+    "pix2pix": [
+        *PROCSTYLE, "dataset.store.size_px=32", "dataset.size_px=32", "model.translator.generator.width=4",
+        "model.discriminator.width=4", "model.discriminator.receptive_field_px=16",
+    ],
+    "stargan": [
+        *PROCSTYLE, "model.translator.generator.width=4", "model.translator.generator.blocks=1",
+        "model.discriminator.width=4", "model.discriminator.layers=2", "model.critic_batches=2",
+    ],
+    "super_resolution": ["+dataset.target=leaves", "model.network.width=4"],
+}  # fmt: skip
+FEW = ["model.translator.evaluations=2", "model.snapshots=[1]"]  # of a model that optimizes each picture
+# Every network of a model that chooses one.
 CASES = [[f"model={model}"] for model in MODELS if model != "fast_transfer"]
 CASES += [["model=fast_transfer", f"model/network={network}"] for network in NETWORKS]
-FEW = ["model.translator.evaluations=2", "model.snapshots=[1]"]
+
+
+def configure(case: list[str], *more: str) -> dict[str, Any]:
+    """Compose the config of a run of seconds; johnson_paper takes images of at least 41 px."""
+    model = case[0].removeprefix("model=")
+    own = EXTRA.get(model, [])
+    other_data = any(override.startswith("dataset=") for override in own)
+    tiny = [override for override in TINY if not (other_data and override.startswith("dataset"))]
+    tiny = [override for override in tiny if model == "fast_transfer" or override not in FAST_TRANSFER]
+    sizes = ["dataset.size_px=44", "dataset.batch_size=2", "budget.batches=3", "budget.evaluate_every=2"]
+    return compose("train", [*tiny, *case, *sizes, *own, *more])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[-1 if len(case) == 1 else 1])
 def test_model_trains_evaluates_paints_and_exports(
-    case: list[str],
-    tiny_config: Callable[..., dict[str, Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    case: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, picture = tmp_path / "run", tmp_path / "picture.png"
-    # johnson_paper takes images of at least 41 px
-    sizes = ["dataset.size_px=44", "dataset.batch_size=2", "budget.batches=3", "budget.evaluate_every=2"]
-    optimizes = "minimizer" in tiny_config(*case)["model"]
-    result = train(tiny_config(*case, *sizes, *(FEW if optimizes else [])), run, [])
+    config = configure(case)
+    optimizes = "minimizer" in config["model"]
+    result = train(configure(case, *FEW) if optimizes else config, run, [])
     assert result.batches == 3
     assert all(np.isfinite(value) for value in result.metrics.values())
     wanted = {"val/loss/style"} if optimizes else {"train/loss/total", "val/loss/total"}
@@ -62,13 +89,14 @@ def test_model_trains_evaluates_paints_and_exports(
     Image.fromarray(pixels).save(picture)
     style = [f"style={picture}"] if result.takes_style else []
     command(monkeypatch, "stylize", f"run={run}", f"input={picture}", f"output={tmp_path / 'painted.png'}", *style)
+    loaded = stylebench.load(run)
     with Image.open(tmp_path / "painted.png") as painted:
-        assert painted.size == (51, 45)
+        assert painted.size == (51 * loaded.enlarges, 45 * loaded.enlarges)
 
     command(monkeypatch, "export", f"run={run}", f"output={tmp_path / 'exported'}")
     images = torch.rand(2, 3, 45, 51, generator=torch.Generator().manual_seed(0))
     given = {"style": torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(1))} if style else {}
-    expected = stylebench.load(run).translate(images, **given)
+    expected = loaded.translate(images, **given)
     assert torch.equal(stylebench.load(tmp_path / "exported").translate(images, **given), expected)
     assert torch.equal(stylebench.load(checkpoints[0]).translate(images, **given), expected)
     assert 0 <= float(expected.min()) <= float(expected.max()) <= 1

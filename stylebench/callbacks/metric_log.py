@@ -36,7 +36,7 @@ class MetricLog(pl.Callback):
             return
         values = _read(method.latest["train"], trainer.world_size)
         method.check_finite()
-        for name, rate in _learning_rates(trainer).items():
+        for name, rate in _learning_rates(trainer, list(method.players)).items():
             values[f"train/lr/{name}"] = rate
         self.shown = values
         self._send(trainer, values, batches)
@@ -88,7 +88,8 @@ def _read(terms: dict[str, Tensor], world_size: int = 1) -> dict[str, float]:
     return dict(zip(terms, flat.tolist(), strict=True))
 
 
-def _learning_rates(trainer: pl.Trainer) -> dict[str, float]:
-    """Return the learning rate of each optimizer, by its position where there are several."""
-    rates = [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers]
-    return {("optimizer" if len(rates) == 1 else f"optimizer_{i}"): float(rate) for i, rate in enumerate(rates)}
+def _learning_rates(trainer: pl.Trainer, players: list[str]) -> dict[str, float]:
+    """Return the learning rate of each optimizer, by its player, or its position where several have no names."""
+    rates = [float(optimizer.param_groups[0]["lr"]) for optimizer in trainer.optimizers]
+    numbered = ["optimizer"] if len(rates) == 1 else [f"optimizer_{place}" for place in range(len(rates))]
+    return dict(zip(players or numbered, rates, strict=True))

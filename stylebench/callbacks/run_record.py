@@ -13,9 +13,9 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import stylebench
+from stylebench.callbacks.flop_counter import FlopCounter
 from stylebench.files import write_json
 from stylebench.methods.base import Method
 
@@ -32,8 +32,8 @@ class RunRecord(pl.Callback):
         facts: plain values known before training (name, seed, fingerprint, overrides, data, encoder).
         batch_size: images of a batch over all devices.
         previous: the record that a resumed run continues, else None.
-        count_flops: count the floating-point operations of the first batch (not with compiled networks, which the
-            counter cannot look into).
+        count_flops: count the floating-point operations of the first batches, as many as `method.turn_batches`; the
+            record has their mean (not with compiled networks, which the counter cannot look into).
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class RunRecord(pl.Callback):
             "health_failures": before.get("health_failures", {}),
         }
         self._train_seconds_before = float(self.record["train_seconds"])
-        self._counter: FlopCounterMode | None = None
+        self._counter: FlopCounter | None = None
+        self._counted: list[int] = []
         self._elapsed = 0.0
         self._clock: float | None = None
         self._timed_batches = 0
@@ -93,9 +94,9 @@ class RunRecord(pl.Callback):
         self._write_on_zero(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Start the clock after the first batch of a session, and count operations in the first of the run."""
-        if self.count_flops and self.record["flops_per_batch"] is None and self._counter is None:
-            self._counter = FlopCounterMode(display=False)
+        """Start the clock after the first batches of a session, and count operations in the first of the run."""
+        if self.count_flops and self.record["flops_per_batch"] is None:
+            self._counter = FlopCounter()
             self._counter.__enter__()  # type: ignore[no-untyped-call]
         elif self._clock is None:
             self._clock = time.perf_counter()
@@ -104,8 +105,10 @@ class RunRecord(pl.Callback):
         """Count the batch."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self.record["flops_per_batch"] = self._counter.get_total_flops() * trainer.world_size
-            self._counter, self.count_flops = None, False
+            self._counted.append(self._counter.total)
+            self._counter = None
+            if len(self._counted) == cast(Method, pl_module).turn_batches:
+                self.record["flops_per_batch"] = sum(self._counted) * trainer.world_size // len(self._counted)
         elif self._clock is not None:
             self._timed_batches += 1
 

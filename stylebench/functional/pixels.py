@@ -42,6 +42,16 @@ def to_float64(images: Tensor) -> Tensor:
     return images.double() / 255 if images.dtype == torch.uint8 else images.double()
 
 
+def to_signed(images: Tensor) -> Tensor:
+    """Map [0, 1] to [-1, 1], the range in which translation networks work."""
+    return 2 * images - 1
+
+
+def from_signed(images: Tensor) -> Tensor:
+    """Map [-1, 1] to [0, 1]; what lies outside stays outside."""
+    return (images + 1) / 2
+
+
 def luma(images: Tensor) -> Tensor:
     """Compute the brightness of display RGB in full range.
 

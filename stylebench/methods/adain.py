@@ -11,7 +11,7 @@ losses of all variants can be compared.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,9 @@ from stylebench.functional.channel_statistics import (
     moment_loss,
 )
 from stylebench.functional.content import content_loss
-from stylebench.methods.base import Method, Terms, check_weights
+from stylebench.functional.schedules import InverseDecay
+from stylebench.methods.base import Method, Terms
+from stylebench.methods.checks import check_weights
 from stylebench.nn.adain import AdaINTranslator
 
 
@@ -75,7 +77,7 @@ class AdaIN(Method):
             "reconstruction_style": weight_reconstruction * weight_style,
         }
         self._check(style_reduction, lr_decay)
-        self.style_reduction, self.lr_decay = style_reduction, lr_decay
+        self.style_reduction, self.schedule = style_reduction, InverseDecay(lr_decay)
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
         """Return the stylized images, unclamped; (B, 3, H, W) in [0, 1] each, H and W multiples of the stride."""
@@ -138,12 +140,6 @@ class AdaIN(Method):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Optimize the decoder; the encoder is frozen."""
         return self.build_optimizer(self.translator.parameters())
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the learning rate by the number of batches done, which goes on where a stopped run was."""
-        for optimizer in self.trainer.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = optimizer.defaults["lr"] / (1.0 + self.lr_decay * self.batches_done)
 
     def sample_rows(self, batch: StyleBatch) -> list[Tensor]:
         """Return rows of contents, styles and results."""

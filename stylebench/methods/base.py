@@ -1,11 +1,10 @@
-"""What every method shares: the batch clock, logged terms, the non-finite guard and the update of one player.
+"""What every method shares: the batch clock, logged terms, the non-finite guard, and players that move in turn.
 
 Thin on purpose: a method file reads top to bottom like its paper, and nothing derives from a method.
 """
 
 import contextlib
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -14,10 +13,14 @@ from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 
 from stylebench.data.tasks import StyleTask, Task
-from stylebench.nn.encoders.base import Encoder
+from stylebench.functional.hash_noise import hash_uniform
+from stylebench.functional.schedules import Constant, Schedule
+from stylebench.methods.checks import refuse_judges
+from stylebench.nn.image_pool import ImagePool
 from stylebench.nn.translators import Translator
 
 Terms = Mapping[str, Tensor | Mapping[str, Tensor]]
+OptimizerBuilder = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -31,18 +34,30 @@ class Method(pl.LightningModule):
     It defines `training_step`, `validation_step` and `configure_optimizers`; `prepare` looks at the data before
     anything is spent on them. No method may hold an encoder that only judges, at any depth: ValueError.
 
+    A method with several players (a generator against a discriminator) names them in `players`, switches
+    `automatic_optimization` off, and moves each inside `with self.moving(player):` by `self.update(player, loss)`.
+
     Attributes:
         task: the task whose batches the method trains on.
         draws: the roles of the task that a batch must hold, None = all; a role that is not drawn is None in the batch.
+            Of the multi_domain task: the pictures of a sample.
         ema_networks: attribute names of the networks that a moving average follows.
         compiled_networks: attribute names of the networks that `compile=true` compiles.
+        players: attribute names of the networks that each player moves, by player, in the order of their optimizers.
+        seed: the run's seed, for draws inside a step.
+        schedule: the factor of every learning rate, by the number of finished batches.
+        turn_batches: batches after which the kinds of step repeat, where not every batch moves every player.
     """
 
     task: ClassVar[type[Task]] = StyleTask
     draws: ClassVar[tuple[str, ...] | None] = None
     ema_networks: ClassVar[tuple[str, ...]] = ("translator",)
     compiled_networks: ClassVar[tuple[str, ...]] = ()
+    players: ClassVar[Mapping[str, Sequence[str]]] = {}
     translator: Translator
+    seed: int = 0
+    schedule: Schedule = Constant()
+    turn_batches: int = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,8 +65,7 @@ class Method(pl.LightningModule):
         self.mid_update = False
         self._batches_before = 0
         self._clip_norm: float | None = None
-        self._guarded: tuple[str, ...] = ()
-        self._first_bad: Tensor | None = None
+        self._first_bad: dict[tuple[str, ...], Tensor] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, nn.Module | list | tuple | set | dict):
@@ -69,14 +83,17 @@ class Method(pl.LightningModule):
         """
 
     def setup(self, stage: str) -> None:
-        """Keep frozen networks and cached statistics out of DDP's buffer broadcast: every process has the same.
+        """Keep out of DDP's buffer broadcast what every process has alike (frozen networks) or for itself (pools).
 
         Raises:
             ValueError: if a part of the method was given an encoder that only judges.
         """
         refuse_judges(self)
         kept = set(self.state_dict())
-        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name not in kept]
+        own = {name for name, part in self.named_modules() if isinstance(part, ImagePool)}
+        self._ddp_params_and_buffers_to_ignore = [
+            name for name, _ in self.named_buffers() if name not in kept or name.rpartition(".")[0] in own
+        ]
 
     def translate(self, batch: Any, **controls: Any) -> Tensor:
         """Return the translated images of a batch.
@@ -117,16 +134,21 @@ class Method(pl.LightningModule):
         """Continue the batch counter where the checkpoint stood."""
         self._batches_before = int(checkpoint["stylebench"]["batches"])
 
-    def log_and_sum(self, terms: Terms, weights: Mapping[str, float], stage: str = "train") -> Tensor:
+    def log_and_sum(
+        self, terms: Terms, weights: Mapping[str, float], stage: str = "train", player: str | None = None
+    ) -> Tensor:
         """Return the weighted sum of loss terms, and keep each of them for the loggers, without a host sync.
 
         Logged per term: `<stage>/loss/<term>` (unweighted, comparable over a weight sweep) and
         `<stage>/weighted/<term>`; a term given per layer is summed, and each layer is logged as `<term>_<layer>`.
+        Terms of a player are logged as `<player>_<term>`, beside what the other players logged; the total of a method
+        is that of its first player.
 
         Args:
             terms: scalar batch means by name, or, for a term of several layers, scalars by layer.
             weights: the factor of each term.
             stage: `train` or `val`.
+            player: whose loss it is, where a method has several players.
 
         Returns:
             The weighted total, a scalar with gradient.
@@ -137,31 +159,60 @@ class Method(pl.LightningModule):
         missing = sorted(set(terms) - set(weights))
         if missing:
             raise ValueError(f"no weight for the loss terms {missing}; weights are given for {sorted(weights)}")
-        logged = self.latest[stage] = {}
+        whose = "" if player is None else f"{player}_"
+        kinds = (f"{stage}/loss/{whose}", f"{stage}/weighted/{whose}")
+        logged = self.latest[stage] = {
+            name: value
+            for name, value in self.latest[stage].items()
+            if player is not None and not name.startswith(kinds)  # of this player no term may stay that is not given
+        }
         sums: dict[str, Tensor] = {}
         for name, term in terms.items():
             if isinstance(term, Mapping):
                 for layer, value in term.items():
-                    logged[f"{stage}/loss/{name}_{layer}"] = value.detach()
-                    logged[f"{stage}/weighted/{name}_{layer}"] = weights[name] * value.detach()
+                    logged[f"{stage}/loss/{whose}{name}_{layer}"] = value.detach()
+                    logged[f"{stage}/weighted/{whose}{name}_{layer}"] = weights[name] * value.detach()
                 term = torch.stack(list(term.values())).sum()
-            sums[name] = term
-            logged[f"{stage}/loss/{name}"] = term.detach()
-            logged[f"{stage}/weighted/{name}"] = weights[name] * term.detach()
-        total = torch.stack([weights[name] * term for name, term in sums.items()]).sum()
-        logged[f"{stage}/loss/total"] = total.detach()
+            sums[whose + name] = term
+            logged[f"{stage}/loss/{whose}{name}"] = term.detach()
+            logged[f"{stage}/weighted/{whose}{name}"] = weights[name] * term.detach()
+        total = torch.stack([weights[name.removeprefix(whose)] * term for name, term in sums.items()]).sum()
+        logged[f"{stage}/loss/{whose}total"] = total.detach()
+        if player is not None and player == next(iter(self.players), None):
+            logged[f"{stage}/loss/total"] = total.detach()
         if stage == "train":
             self._watch(sums)
         return total
 
+    def log_health(self, values: Mapping[str, Tensor]) -> None:
+        """Keep scalars that say how training goes, for the loggers: `train/health/<name>`; no host sync."""
+        self.latest["train"] |= {f"train/health/{name}": value.detach() for name, value in values.items()}
+
+    def uniform(self, count: int, stream: int = 0) -> Tensor:
+        """Draw numbers that depend on the run's seed, the batch and the place in the global batch alone.
+
+        Args:
+            count: numbers of this process, one for each of its images.
+            stream: which of several independent draws of a batch, >= 0.
+
+        Returns:
+            (count,) float32 in [0, 1) on the method's device: the same on one device or many, and after a resume.
+        """
+        first = 0 if self._trainer is None else self.trainer.global_rank * count
+        world = 1 if self._trainer is None else self.trainer.world_size
+        place = self.batches_done * count * world + first
+        places = torch.arange(place, place + count, device=self.device)
+        return hash_uniform((self.seed << 32) ^ places, 1, 1, stream).flatten()
+
     def _watch(self, sums: Mapping[str, Tensor]) -> None:
         """Remember, on the device, the first batch at which each term was not finite."""
         values = torch.stack([term.detach().float() for term in sums.values()])
-        if self._first_bad is None:
-            self._guarded = tuple(sums)
-            self._first_bad = torch.full((len(sums),), -1, dtype=torch.int64, device=values.device)
-        fresh = ~torch.isfinite(values) & (self._first_bad < 0)
-        self._first_bad = torch.where(fresh, self.batches_done + 1, self._first_bad)
+        names = tuple(sums)
+        first = self._first_bad.get(names)
+        if first is None:
+            first = torch.full((len(sums),), -1, dtype=torch.int64, device=values.device)
+        fresh = ~torch.isfinite(values) & (first < 0)
+        self._first_bad[names] = torch.where(fresh, self.batches_done + 1, first)
 
     def check_finite(self) -> None:
         """Read the flags that `log_and_sum` gathered; call it at every log and before every checkpoint.
@@ -171,13 +222,18 @@ class Method(pl.LightningModule):
         Raises:
             NonFiniteLossError: naming each non-finite term and the batch at which it first was so.
         """
-        if self._first_bad is None:
+        if not self._first_bad:
             return
         never = torch.iinfo(torch.int64).max
-        first = torch.where(self._first_bad < 0, never, self._first_bad)
+        first = torch.cat(list(self._first_bad.values()))
+        first = torch.where(first < 0, never, first)
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(first, op=torch.distributed.ReduceOp.MIN)
-        bad = {name: batch for name, batch in zip(self._guarded, first.tolist(), strict=True) if batch < never}
+        names = [name for group in self._first_bad for name in group]
+        bad: dict[str, int] = {}
+        for name, batch in zip(names, first.tolist(), strict=True):  # a term may stand in several groups of terms
+            if batch < never:
+                bad[name] = min(batch, bad.get(name, never))
         if bad:
             listed = ", ".join(f"'{name}' at batch {batch}" for name, batch in bad.items())
             raise NonFiniteLossError(
@@ -199,31 +255,57 @@ class Method(pl.LightningModule):
                 "this was written. Lower model.optimizer.lr, or use trainer.precision=32-true"
             )
 
-    def update(
-        self,
-        optimizer: Any,
-        loss: Tensor,
-        parameters: Iterable[nn.Parameter],
-        clip_norm: float | None = None,
-    ) -> None:
-        """Take one optimizer step for one player of a method with several (manual optimisation).
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rates by the number of batches done, which goes on where a stopped run was."""
+        factor = self.schedule.factor(self.batches_done)
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
-        Zero, backward, gradient sync, clip, step. Gradients that the loss left in other players' parameters are
-        the caller's to avoid: freeze those players while this one moves.
+    def player_optimizers(self, builders: Mapping[str, OptimizerBuilder]) -> list[torch.optim.Optimizer]:
+        """Return an optimizer for each player, in their order; for `configure_optimizers`."""
+        return [builders[player](self.player_parameters(player)) for player in self.players]
+
+    def player_parameters(self, player: str) -> list[nn.Parameter]:
+        """Return the weights that a player moves, each once."""
+        networks = [self.get_submodule(name) for name in self.players[player]]
+        return list(dict.fromkeys(parameter for network in networks for parameter in network.parameters()))
+
+    @contextlib.contextmanager
+    def moving(self, player: str) -> Iterator[None]:
+        """Freeze the weights of all other players: gradients flow through their networks, none reach their weights."""
+        own = set(self.player_parameters(player))
+        others = [p for other in self.players for p in self.player_parameters(other) if p not in own]
+        trained = [parameter for parameter in others if parameter.requires_grad]
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+    def update(self, player: str, loss: Tensor, clip_norm: float | None = None) -> None:
+        """Take one optimizer step for one player: zero, backward, gradient sync, clip, step.
+
+        Call it inside `with self.moving(player):`, so that the loss leaves no gradient in the others.
 
         Args:
-            optimizer: what `self.optimizers()` gave for this player.
+            player: a key of `players`.
             loss: the scalar to minimise.
-            parameters: the player's parameters.
             clip_norm: largest gradient norm over the player, None = no limit.
         """
-        players = [parameter for parameter in parameters if parameter.requires_grad]
+        optimizers: Any = self.optimizers()
+        optimizer = optimizers[list(self.players).index(player)]
         optimizer.zero_grad(set_to_none=True)
         strategy = self.trainer.strategy
         # DDP's own reduction expects every parameter to have a gradient; this player's are averaged alone, below.
         with strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else contextlib.nullcontext():
             self.manual_backward(loss)
-        self.sync_gradients(players)
+        parameters = [parameter for parameter in self.player_parameters(player) if parameter.grad is not None]
+        self.sync_gradients(parameters)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.log_health({f"gradient_norm_{player}": nn.utils.get_total_norm(gradients)})
         self._clip_norm = clip_norm
         optimizer.step()
         self._clip_norm = None
@@ -258,50 +340,3 @@ class Method(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Mark that weights, averages and counter agree again."""
         self.mid_update = False
-
-
-def refuse_judges(part: object) -> None:
-    """Check that nothing is trained with the encoder that will score it.
-
-    Args:
-        part: a module of a method, looked through to any depth, plain lists, tuples, sets and dicts among its
-            attributes too; such a container; or a class whose object a method is to be given.
-
-    Raises:
-        ValueError: if it is an encoder that only judges, or holds one.
-    """
-    kinds = [found if isinstance(found, type) else type(found) for found in _inside(part, set())]
-    if any(issubclass(kind, Encoder) and kind.judges_only for kind in kinds):
-        raise ValueError(
-            "compact_judge only scores what others trained: what is trained with the features that score it looks "
-            "better than it is. Choose another encoder to train with, such as encoder=compact"
-        )
-
-
-def _inside(part: object, seen: set[int]) -> Iterator[object]:
-    """Yield modules and classes in a module or container; `seen` holds the ids of those that were looked into."""
-    if id(part) in seen:
-        return
-    seen.add(id(part))
-    inner: list[object] = []
-    if isinstance(part, nn.Module | type):
-        yield part
-    if isinstance(part, nn.Module):  # its children are in a dict among its attributes, like any other container
-        inner = [value for value in vars(part).values() if isinstance(value, list | tuple | set | dict)]
-    elif isinstance(part, dict):
-        inner = list(part.values())
-    elif isinstance(part, list | tuple | set):
-        inner = list(part)
-    for value in inner:
-        yield from _inside(value, seen)
-
-
-def check_weights(weights: Mapping[str, float]) -> None:
-    """Check the factors of loss terms when a method is built.
-
-    Raises:
-        ValueError: if one is no finite number of at least 0.
-    """
-    for name, weight in weights.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
-            raise ValueError(f"model.weight_{name} must be a finite number of at least 0, got {weight!r}")

@@ -23,7 +23,8 @@ from stylebench.functional.flat import detach_flat
 from stylebench.functional.geometry import center_square
 from stylebench.functional.gram import check_gram_energy, gram_loss, gram_matrix
 from stylebench.functional.total_variation import total_variation
-from stylebench.methods.base import Method, Terms, check_weights
+from stylebench.methods.base import Method, Terms
+from stylebench.methods.checks import check_weights
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.translators import ImageToImage
 

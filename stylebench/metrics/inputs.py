@@ -40,6 +40,9 @@ class EvaluationInputs:
         count: images, at most; fewer where the split ends.
         scenes: images with exact answers in a rendered world, at most: these cost renders.
         draws: renders that stand for the set of right answers.
+
+    Raises:
+        ValueError: if exact answers would have another size than results.
     """
 
     def __init__(
@@ -50,6 +53,11 @@ class EvaluationInputs:
         self.settings = settings
         self.count = min(count, task.size(split))
         self.scenes = min(scenes, self.count) if self.world else 0
+        if self.world is not None and self.scenes and self.world.size_px != task.size_px:
+            raise ValueError(
+                f"exact answers are rendered at dataset.store.size_px={self.world.size_px}, but results have "
+                f"dataset.size_px={task.size_px}; set both alike, or metrics.scenes=0 to measure without answers"
+            )
         self.draws = draws
         self._single = self._single_style()
 
@@ -58,7 +66,7 @@ class EvaluationInputs:
 
     def roles(self) -> set[str]:
         """Return what results can be compared with."""
-        here = {field for field, role in self.task.evaluated.items() if role in self.task.draws}
+        here = {field for field, role in self.task.evaluated.items() if self.task.comparable(role)}
         here |= {"style"} if self._single is not None else set()
         here |= {"world", "target"} if self.scenes else set()
         return here | ({"reference"} if self.reference_count() > 1 else set())
@@ -134,9 +142,8 @@ class EvaluationInputs:
         ids: dict[str, list[str]] = {}
         for field, role in self.task.evaluated.items():
             images = getattr(batch, role, None)
-            chosen = self.task.central_indices(role, self.split, places)
-            ids[field] = [self.task.domains[role].ids[int(index)] for index in chosen]
-            if images is not None:
+            ids[field] = self.task.fixed_ids(role, self.split, places)
+            if images is not None and self.task.comparable(role):
                 known[field] = quantize(images)
         if "style" in self.task.evaluated and "style" not in known:
             known["style"] = self._single

@@ -43,7 +43,7 @@ class PairMetric(ABC):
     stem: str
     usual: ClassVar[str] = "target"
     larger_is_better: ClassVar[bool] = False
-    smallest_px: ClassVar[int] = 1
+    smallest_px: int = 1
     allowed: ClassVar[tuple[str, ...]] = AGAINST
 
     def __init__(self, against: str, extractor: str | None = None) -> None:
@@ -133,6 +133,7 @@ class PSNRY(PixelMetric):
     def __init__(self, scale_px: int, against: str = "target") -> None:
         super().__init__(against)
         self.scale_px = scale_px
+        self.smallest_px = 2 * scale_px + 1
 
     @property
     def tag(self) -> str:
@@ -156,23 +157,32 @@ class SSIM(PixelMetric):
         valid: only where the window lies inside the image, as MATLAB's and super-resolution papers' do.
         luma: on BT.601 video luma instead of RGB.
         against: see `PairMetric`.
+        border_px: cut off on each side first; super-resolution papers take the upscaling factor.
     """
 
-    larger_is_better, smallest_px = True, _WINDOW
+    larger_is_better = True
 
-    def __init__(self, valid: bool = True, luma: bool = False, against: str = "target") -> None:
+    def __init__(self, valid: bool = True, luma: bool = False, against: str = "target", border_px: int = 0) -> None:
         self.stem = "ssim" + ("_y" if luma else "") + ("" if valid else "_mirrored")
         super().__init__(against)
-        self.valid, self.luma = valid, luma
+        self.valid, self.luma, self.border_px = valid, luma, border_px
+        self.smallest_px = _WINDOW + 2 * border_px
+
+    @property
+    def tag(self) -> str:
+        """The border, where there is one."""
+        return f"border{self.border_px}" if self.border_px else ""
 
     def compare(self, images: Tensor, others: Tensor) -> Tensor:
         """Return similarities in [-1, 1]."""
-        first, second = ((video_luma(x) if self.luma else x.double()) / 255 for x in (images, others))
+        first, second = (without_border(x, self.border_px) for x in (images, others))
+        first, second = ((video_luma(x) if self.luma else x.double()) / 255 for x in (first, second))
         return ssim_of(first, second, self.valid)
 
     def describe(self) -> dict[str, Any]:
         """Name the region."""
-        return {**super().describe(), "region": "valid" if self.valid else "mirrored", "data_range": 1.0}
+        border = {"border_px": self.border_px} if self.border_px else {}
+        return {**super().describe(), "region": "valid" if self.valid else "mirrored", "data_range": 1.0, **border}
 
 
 class MSSSIM(PixelMetric):

@@ -69,16 +69,23 @@ class InstanceNorm(nn.Module):
     Args:
         channels: C of the (B, C, H, W) maps, any real range.
         eps: added to the variance.
+        affine: whether scale and shift are learned; else they stay 1 and 0, and are in no checkpoint.
 
     Source: Ulyanov et al. 2017, "Improved Texture Networks"; InstanceNormalization.lua of DmitryUlyanov/texture_nets
         for the biased variance and eps.
     """
 
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
-        self.channels, self.eps = channels, eps
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.channels, self.eps, self.affine = channels, eps, affine
+        if affine:
+            self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        else:
+            self.register_buffer("weight", torch.ones(channels), persistent=False)
+            self.register_buffer("bias", torch.zeros(channels), persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the normalized (B, C, H, W) maps."""
@@ -89,7 +96,7 @@ class InstanceNorm(nn.Module):
 
     def extra_repr(self) -> str:
         """Describe the layer in one line."""
-        return f"{self.channels}, eps={self.eps}"
+        return f"{self.channels}, eps={self.eps}, affine={self.affine}"
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
@@ -113,10 +120,13 @@ class ReflectConv(nn.Conv2d):
         out_channels: channels of the output.
         size_px: side of the odd kernel.
         stride: step of the kernel.
+        bias: whether a number is added to each channel; before a norm without effect.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, size_px: int, stride: int = 1) -> None:
-        super().__init__(in_channels, out_channels, size_px, stride)
+    def __init__(
+        self, in_channels: int, out_channels: int, size_px: int, stride: int = 1, *, bias: bool = True
+    ) -> None:
+        super().__init__(in_channels, out_channels, size_px, stride, bias=bias)
         self.margin_px = size_px // 2
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -136,8 +146,8 @@ class UpsampleConv(nn.Conv2d):
     for the backward pass. Parameters and their gradients are those of the 3x3 convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3)
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 3, bias=bias)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, out_channels, 2H, 2W)."""
@@ -170,22 +180,27 @@ class OutputConv(nn.Conv2d):
         out_channels: channels of the output, few.
         size_px: side of the odd kernel.
         padding_mode: `reflect` or `constant` (zeros).
+        bias: whether a number is added to each channel.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, size_px: int, padding_mode: str = "reflect") -> None:
-        super().__init__(in_channels, out_channels, size_px)
+    def __init__(
+        self, in_channels: int, out_channels: int, size_px: int, padding_mode: str = "reflect", *, bias: bool = True
+    ) -> None:
+        super().__init__(in_channels, out_channels, size_px, bias=bias)
         self.margin_px, self.extend = size_px // 2, padding_mode
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, out_channels, H, W)."""
         padded = F.pad(maps, (self.margin_px,) * 4, mode=self.extend)  # (B, C, H + k - 1, W + k - 1)
-        if maps.device.type != "cpu" or self.bias is None:
+        if maps.device.type != "cpu":
             return F.conv2d(padded, self.weight, self.bias)
         size, width = self.kernel_size[0], maps.shape[-1]
         columns = self.weight.permute(0, 3, 1, 2).flatten(0, 1).unsqueeze(-1)  # (O k, C, k, 1)
         parts = F.conv2d(padded, columns)  # (B, O k, H, W + k - 1)
         parts = parts.view(-1, self.out_channels, size, *parts.shape[2:])  # (B, O, k, H, W + k - 1)
-        total: Tensor = self.bias.view(1, -1, 1, 1) + parts[:, :, 0, :, :width]  # (B, O, H, W)
+        total: Tensor = parts[:, :, 0, :, :width]  # (B, O, H, W)
+        if self.bias is not None:
+            total = self.bias.view(1, -1, 1, 1) + total
         for column in range(1, size):
             total = total + parts[:, :, column, :, column : column + width]
         return total
@@ -209,6 +224,23 @@ class Residual(nn.Module):
         skip = maps[..., crop : maps.shape[-2] - crop, crop : maps.shape[-1] - crop]
         branch: Tensor = self.layers(maps)
         return branch.add_(skip)  # the norm's output, which no backward pass reads
+
+
+@torch.no_grad()
+def initialize_normal(layer: nn.Module, std: float = 0.02) -> None:
+    """Draw a convolution's weights from N(0, std) and a norm's scales from N(1, std); shifts and biases are 0.
+
+    For `network.apply`.
+
+    Source: Radford et al. 2016, "DCGAN", sec. 4; Isola et al. 2017, appendix.
+    """
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        layer.weight.normal_(0.0, std)
+        if layer.bias is not None:
+            layer.bias.zero_()
+    elif isinstance(layer, nn.BatchNorm2d) or (isinstance(layer, InstanceNorm) and layer.affine):
+        layer.weight.normal_(1.0, std)
+        layer.bias.zero_()
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:

@@ -115,6 +115,7 @@ class Translator(nn.Module):
         takes_style: whether it needs pictures of the style.
         takes_content: whether it needs pictures of the content; else only their size counts.
         works_untrained: whether it can be used without a training run: it optimizes each picture.
+        enlarges: by how much results are higher and wider than the images.
         watch: for one that optimizes: called with an `image_optimization.Progress` at every evaluation.
     """
 
@@ -122,6 +123,7 @@ class Translator(nn.Module):
     takes_style: bool = False
     takes_content: bool = True
     works_untrained: bool = False
+    enlarges: int = 1
     watch: Callable[[Any], None] | None = None
 
     @property
@@ -138,7 +140,7 @@ class Translator(nn.Module):
             **controls: a value for each of `self.controls`.
 
         Returns:
-            (B, 3, H, W) RGB; `translate` clamps it.
+            (B, 3, enlarges * H, enlarges * W) RGB; `translate` clamps it.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define render()")
 
@@ -184,7 +186,7 @@ class Translator(nn.Module):
             **controls: see `controls`.
 
         Returns:
-            The shape, device and type of `images`, clamped to [0, 1].
+            The shape (both sides times `enlarges`), device and type of `images`, clamped to [0, 1].
 
         Raises:
             TypeError: if `images` is not a floating-point tensor, or a control is not a number.

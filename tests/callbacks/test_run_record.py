@@ -27,7 +27,7 @@ def test_each_job_of_a_process_measures_its_own_peak_memory(tmp_path: Path, monk
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: peak["bytes"])
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
-    method: Any = SimpleNamespace(device=torch.device("cuda", 0), batches_done=0)
+    method: Any = SimpleNamespace(device=torch.device("cuda", 0), batches_done=0, turn_batches=1)
     trainer: Any = SimpleNamespace(
         optimizers=[], world_size=1, precision="32-true", is_global_zero=True, lightning_module=method
     )
@@ -57,7 +57,7 @@ class Lived(NamedTuple):
 
 
 def lived(folder: Path, **settings: Any) -> Lived:
-    method: Any = SimpleNamespace(device=torch.device("cpu"), batches_done=0)
+    method: Any = SimpleNamespace(device=torch.device("cpu"), batches_done=0, turn_batches=1)
     optimizer = torch.optim.SGD(nn.Linear(3, 2).parameters(), lr=1.0)
     trainer: Any = SimpleNamespace(
         optimizers=[optimizer, optimizer], world_size=1, precision="32-true", is_global_zero=True,

@@ -1,6 +1,7 @@
 """What methods share: the weighted sum, the non-finite guard, and one player's update."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import pytest
 import pytorch_lightning as pl
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from stylebench.methods.base import Method, NonFiniteLossError, refuse_judges
+from stylebench.methods.base import Method, NonFiniteLossError
+from stylebench.methods.checks import refuse_judges
 from stylebench.nn.encoders import CompactEncoder, JudgeEncoder
 
 
@@ -99,6 +101,8 @@ def test_refusing_judges_looks_at_classes_and_leaves_all_else() -> None:
 class TwoPlayers(Method):
     """A toy game: both players move once a batch, the first clipped."""
 
+    players: ClassVar[Mapping[str, Sequence[str]]] = {"first": ("first",), "second": ("second",)}
+
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -107,20 +111,14 @@ class TwoPlayers(Method):
         self.left_over: list[bool] = []
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        optimizer_first, optimizer_second = self.optimizers()  # type: ignore[misc]
-        self.second.requires_grad_(False)
-        self.update(
-            optimizer_first,
-            1e3 * self.second(self.first(batch[0])).square().mean(),
-            self.first.parameters(),
-            clip_norm=0.1,
-        )
+        with self.moving("first"):
+            self.update("first", 1e3 * self.second(self.first(batch[0])).square().mean(), clip_norm=0.1)
         self.norms.append(
             float(nn.utils.get_total_norm([p.grad for p in self.first.parameters() if p.grad is not None]))
         )
         self.left_over.append(any(p.grad is not None for p in self.second.parameters()))
-        self.second.requires_grad_(True)
-        self.update(optimizer_second, self.second(self.first(batch[0]).detach()).mean(), self.second.parameters())
+        with self.moving("second"):
+            self.update("second", self.second(self.first(batch[0]).detach()).mean())
 
     def configure_optimizers(self) -> Any:
         return [torch.optim.SGD(self.first.parameters(), lr=0.1), torch.optim.SGD(self.second.parameters(), lr=0.1)]
@@ -159,3 +157,48 @@ def test_batch_counter_survives_a_checkpoint_and_loop_positions_do_not() -> None
     restored.on_load_checkpoint(checkpoint)
     assert restored.batches_done == 12
     assert "loops" not in checkpoint
+
+
+def test_moving_freezes_the_other_players_and_restores_them() -> None:
+    method = TwoPlayers()
+    method.second.bias.requires_grad_(False)
+
+    def fail_while_moving() -> None:
+        with method.moving("first"):
+            assert all(p.requires_grad for p in method.first.parameters())
+            assert not any(p.requires_grad for p in method.second.parameters())
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail_while_moving()
+    assert method.second.weight.requires_grad
+    assert not method.second.bias.requires_grad
+
+
+def test_log_and_sum_keeps_the_terms_of_all_players() -> None:
+    method = Method()
+    method.log_and_sum({"gan": torch.tensor(2.0)}, {"gan": 3.0}, player="generator")
+    method.log_and_sum({"gan": torch.tensor(float("inf"))}, {"gan": 1.0}, player="discriminator")
+    method.log_health({"real_logit": torch.tensor(0.5)})
+    assert {name: float(value) for name, value in method.latest["train"].items()} == {
+        "train/loss/generator_gan": 2.0, "train/weighted/generator_gan": 6.0, "train/loss/generator_total": 6.0,
+        "train/loss/discriminator_gan": float("inf"), "train/weighted/discriminator_gan": float("inf"),
+        "train/loss/discriminator_total": float("inf"), "train/health/real_logit": 0.5,
+    }  # fmt: skip
+    with pytest.raises(NonFiniteLossError, match="'discriminator_gan' at batch 1"):
+        method.check_finite()
+
+
+def test_uniform_depends_on_seed_batch_and_place_alone() -> None:
+    method = Method()
+    first, other = method.uniform(4), method.uniform(4, stream=1)
+    assert torch.equal(first, method.uniform(4))
+    assert not torch.equal(first, other)
+    method._batches_before = 1
+    following = method.uniform(4)
+    assert not torch.isin(following, first).any()
+    method.seed = 1
+    assert not torch.isin(method.uniform(4), following).any()
+    many = torch.cat([method.uniform(1000), method.uniform(1000, stream=3)])
+    assert 0 <= float(many.min()) <= float(many.max()) < 1
+    assert abs(float(many.mean()) - 0.5) < 0.03  # 4.6 standard errors

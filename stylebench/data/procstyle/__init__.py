@@ -2,7 +2,7 @@
 
 from stylebench.data.procstyle.drawing import draw_scenes, visible_shares
 from stylebench.data.procstyle.labels import SceneLabels, scene_labels
-from stylebench.data.procstyle.named import NAMED_STYLES, PHOTO
+from stylebench.data.procstyle.named import NAMED_STYLES, PHOTO, hue_style
 from stylebench.data.procstyle.prior import POOL_SIZE, POOLS, parse_style, prior_style, style_seed
 from stylebench.data.procstyle.render import render
 from stylebench.data.procstyle.scenes import BACKGROUNDS, MATERIALS, SHAPES, VERSION, Scenes
@@ -51,6 +51,7 @@ __all__ = [
     "cel_steps",
     "cover_weight",
     "draw_scenes",
+    "hue_style",
     "interpolate",
     "parse_style",
     "prior_style",

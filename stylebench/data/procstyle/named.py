@@ -1,7 +1,8 @@
-"""The source rendering and the eight named styles, each a vector of parameters."""
+"""The source rendering, the eight named styles and the hue circles, each a vector of parameters."""
 
 import math
 
+from stylebench.data.procstyle.scenes import BACKGROUNDS, MATERIALS
 from stylebench.data.procstyle.styles import (
     Color,
     Palette,
@@ -13,6 +14,10 @@ from stylebench.data.procstyle.styles import (
     Texture,
     display_color,
 )
+from stylebench.functional.oklch import oklch_to_rgb
+
+_HUE_LIGHTNESS, _HUE_CHROMA = 0.7, 0.12  # inside a display's colors at every hue
+_GROUNDS = (0.95, 0.85, 0.4, 0.25)  # lightness of the gray grounds
 
 
 def _colors(*codes: str) -> tuple[Color, ...]:
@@ -132,3 +137,23 @@ NAMED_STYLES: dict[str, Style] = {
         shading=Shading(lambert=0.12),
     ),
 }
+
+
+def hue_style(degrees: int) -> Style:
+    """Return flat fills whose materials differ in hue alone: six steps of 60 degrees around a circle, on gray grounds.
+
+    Two of these circles have no natural correspondence: turned by 30 degrees, every hue of one lies midway between two
+    of the other. What a method learns to map to what can then be read off.
+
+    Args:
+        degrees: hue of the first material, in [0, 360).
+
+    Raises:
+        ValueError: if it is out of range.
+    """
+    if not 0 <= degrees < 360:
+        raise ValueError(f"the first hue lies in 0 .. 359 degrees, got {degrees}")
+    hues = [(degrees / 360 + number / MATERIALS) % 1.0 for number in range(MATERIALS)]
+    materials = tuple(display_color(*oklch_to_rgb(_HUE_LIGHTNESS, _HUE_CHROMA, hue)) for hue in hues)
+    grounds = tuple(display_color(*oklch_to_rgb(lightness, 0.0, 0.0)) for lightness in _GROUNDS[:BACKGROUNDS])
+    return Style(palette=Palette(materials=materials, backgrounds=grounds))

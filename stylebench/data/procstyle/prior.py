@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from stylebench.data.procstyle.named import NAMED_STYLES, PHOTO
+from stylebench.data.procstyle.named import NAMED_STYLES, PHOTO, hue_style
 from stylebench.data.procstyle.scenes import BACKGROUNDS, MATERIALS, VERSION
 from stylebench.data.procstyle.styles import (
     STRENGTHS,
@@ -63,6 +63,7 @@ _RESERVES = {"light": (0.6, 1.0), "middle": (0.0, 0.0), "dark": (0.6, 1.0)}
 _FINE = 1 / 256  # a block no larger than a pixel
 _PLAIN = 0.08  # part of the other styles that have no texture
 _NAME = re.compile(r"(?P<base>[a-z_]+(?:-\d+)?)(?:@(?P<strength>[0-9.]+))?")
+_HUES = re.compile(r"hues-(?P<degrees>\d{1,3})")
 _POOLED = re.compile(r"(?P<pool>[a-z]+)-(?P<number>\d+)")
 
 
@@ -244,8 +245,8 @@ def parse_style(name: str) -> Style:
     """Read a style's name.
 
     Args:
-        name: "photo", a named style, or a style of the prior such as "prior-17", "val-3", "hidden-3"; "@0.5" after it
-            gives the strength from `PHOTO`, in [0, 1.5].
+        name: "photo", a named style, a hue circle such as "hues-30" (see `hue_style`), or a style of the prior such as
+            "prior-17", "val-3", "hidden-3"; "@0.5" after it gives the strength from `PHOTO`, in [0, 1.5].
 
     Returns:
         The style.
@@ -260,13 +261,15 @@ def parse_style(name: str) -> Style:
         style = PHOTO
     elif base in NAMED_STYLES:
         style = NAMED_STYLES[base]
+    elif hues := _HUES.fullmatch(base):
+        style = hue_style(int(hues["degrees"]))
     elif pooled and pooled["pool"] in POOLS:
         style = prior_style(int(pooled["number"]), pooled["pool"])
     else:
         pools = ", ".join(f"{pool}-<number>" for pool in POOLS)
         raise ValueError(
-            f"no style {name!r}; there are photo, {', '.join(NAMED_STYLES)}, {pools}, each with @<strength> in "
-            f"[{STRENGTHS[0]}, {STRENGTHS[1]}] after it if wanted, such as flat@0.5"
+            f"no style {name!r}; there are photo, {', '.join(NAMED_STYLES)}, hues-<degrees>, {pools}, each with "
+            f"@<strength> in [{STRENGTHS[0]}, {STRENGTHS[1]}] after it if wanted, such as flat@0.5"
         )
     if match is None or match["strength"] is None:
         return style

@@ -195,6 +195,14 @@ class Task(ABC):
         }
         return self.batch_type(**{**dict.fromkeys(self.batch_type._fields), **made})
 
+    def comparable(self, role: str) -> bool:
+        """Tell whether a batch holds a role's images, in the size of results, so that the two can be compared."""
+        return role in self.draws
+
+    def fixed_ids(self, role: str, split: str, places: Positions) -> list[str]:
+        """Return the ids of what `fixed` shows for a role of `evaluated` at places of a split."""
+        return [self.domains[role].ids[int(index)] for index in self.central_indices(role, split, places)]
+
     def describe(self) -> dict[str, Any]:
         """Return what a run record says about the data, as plain values."""
         return {role: domain.describe() for role, domain in self.domains.items()}

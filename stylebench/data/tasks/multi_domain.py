@@ -1,6 +1,6 @@
 """The multi-domain task: images of several domains, each with a domain to go to and references from there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from stylebench.data.streams import Jitter, central, cut, jitter, mixed, pick, s
 from stylebench.data.tasks.base import Positions, RawBatch, Task, named
 
 _FEWEST_DOMAINS = 2
+_PICTURES = ("image", "reference", "other_reference")
 
 
 class MultiDomainBatch(NamedTuple):
@@ -23,15 +24,15 @@ class MultiDomainBatch(NamedTuple):
     Attributes:
         image: (B, 3, H, W) float32 RGB in [0, 1].
         domain: (B,) int64, the number of each image's domain, in the order of `dataset.domains`.
-        reference: (B, 3, H, W) images of the target domains.
-        other_reference: a second, different image of each target domain.
+        reference: (B, 3, H, W) images of the target domains; None where the method does not draw it.
+        other_reference: a second, different image of each target domain; None where the method does not draw it.
         target_domain: (B,) int64, the domain each image is to be translated to; in training it may be its own.
     """
 
     image: Tensor
     domain: Tensor
-    reference: Tensor
-    other_reference: Tensor
+    reference: Tensor | None
+    other_reference: Tensor | None
     target_domain: Tensor
 
 
@@ -41,12 +42,27 @@ class MultiDomainTask(Task):
     Of K consecutive images of the stream each belongs to another of the K domains, in an order drawn for them, whatever
     the domains' sizes; the same holds for target domains, independently. References walk through their domain in pairs,
     so that two references of one sample are never the same image.
+
+    All domains are drawn from; `draws` says which pictures of a sample: `image`, `reference`, `other_reference`.
+
+    Raises:
+        ValueError: if `draws` names something else, or not the image.
     """
 
     name = "multi_domain"
     keys = ("domains",)
     fewest = 2
+    evaluated: ClassVar[Mapping[str, str]] = {"content": "image"}
     batch_type: ClassVar[type[MultiDomainBatch]] = MultiDomainBatch
+
+    def __init__(self, domains: Mapping[str, Domain], *, draws: Sequence[str] | None = None, **settings: Any) -> None:
+        self.pictures = _PICTURES if draws is None else tuple(draws)
+        if not {"image"} <= {*self.pictures} <= {*_PICTURES}:
+            raise ValueError(
+                f"the multi_domain task draws image, and reference and other_reference where they are asked for; got "
+                f"draws {', '.join(self.pictures) or 'nothing'}"
+            )
+        super().__init__(domains, **settings)
 
     def _roles(self) -> tuple[str, ...]:
         if len(self.domains) < _FEWEST_DOMAINS:
@@ -81,21 +97,19 @@ class MultiDomainTask(Task):
         domain = self._in_turn("domain", blocks, places)
         target = self._in_turn("target_domain", blocks, places)
         chosen = [self._pick(d, "image", split, block) for d, block in zip(domain, blocks, strict=True)]
-        pairs = [
-            (self._pick(d, "reference", split, 2 * block), self._pick(d, "reference", split, 2 * block + 1))
-            for d, block in zip(target, blocks, strict=True)
-        ]
-        references = [self._apart(first, second, d, split) for d, (first, second) in zip(target, pairs, strict=True)]
-        where = {
-            field: jitter(self.seed, field, positions, self.flip) for field in ("image", "reference", "other_reference")
-        }
-        return {
-            "image": self._cut(domain, chosen, where["image"]),
-            "domain": torch.from_numpy(domain),
-            "reference": self._cut(target, [pair[0] for pair in references], where["reference"]),
-            "other_reference": self._cut(target, [pair[1] for pair in references], where["other_reference"]),
-            "target_domain": torch.from_numpy(target),
-        }
+        batch: RawBatch = {"domain": torch.from_numpy(domain), "target_domain": torch.from_numpy(target)}
+        batch["image"] = self._cut(domain, chosen, jitter(self.seed, "image", positions, self.flip))
+        if len(self.pictures) > 1:
+            pairs = [
+                (self._pick(d, "reference", split, 2 * block), self._pick(d, "reference", split, 2 * block + 1))
+                for d, block in zip(target, blocks, strict=True)
+            ]
+            pairs = [self._apart(first, second, d, split) for d, (first, second) in zip(target, pairs, strict=True)]
+            for place, field in enumerate(_PICTURES[1:]):
+                if field in self.pictures:
+                    where = jitter(self.seed, field, positions, self.flip)
+                    batch[field] = self._cut(target, [pair[place] for pair in pairs], where)
+        return batch
 
     def center(self, start: int, count: int, split: str) -> RawBatch:
         """Take every image of every domain once, in turn; targets are the other domains in turn, never an image's own.
@@ -103,13 +117,8 @@ class MultiDomainTask(Task):
         References stand one and two places further in their domain's order: never an image's own scene, as long as the
         split has more than two.
         """
-        orders = [mixed(self.domains[role], self.indices(role, split)) for role in self.roles]
-        samples = [
-            (number, place)
-            for place in range(max(len(order) for order in orders))
-            for number in range(len(orders))
-            if place < len(orders[number])
-        ][start : start + count]
+        orders, samples = self._in_order(split)
+        samples = samples[start : start + count]
         others = len(orders) - 1
         domain = np.array([number for number, _ in samples], dtype=np.int64)
         target = np.array([(number + 1 + place % others) % len(orders) for number, place in samples], dtype=np.int64)
@@ -123,17 +132,30 @@ class MultiDomainTask(Task):
             ]
             return self._cut(numbers, chosen, where)
 
-        return {
-            "image": at(domain, 0),
-            "domain": torch.from_numpy(domain),
-            "reference": at(target, 1),
-            "other_reference": at(target, 2),
-            "target_domain": torch.from_numpy(target),
-        }
+        shown = {field: at(domain if field == "image" else target, _PICTURES.index(field)) for field in self.pictures}
+        return {**shown, "domain": torch.from_numpy(domain), "target_domain": torch.from_numpy(target)}
+
+    def comparable(self, role: str) -> bool:
+        """Tell whether a batch holds a field's pictures."""
+        return role in self.pictures
+
+    def fixed_ids(self, role: str, split: str, places: Positions) -> list[str]:
+        """Return the ids of the images that `fixed` shows at places of a split."""
+        orders, samples = self._in_order(split)
+        chosen = [samples[int(place)] for place in places]
+        return [self.domains[self.roles[number]].ids[int(orders[number][place])] for number, place in chosen]
 
     def size(self, split: str) -> int:
         """Return how many images all domains hold in a split."""
         return sum(len(self.indices(role, split)) for role in self.roles)
+
+    def _in_order(self, split: str) -> tuple[list[Indices], list[tuple[int, int]]]:
+        """Return each domain's images in hash order, and the order in which `fixed` shows them: (domain, place)."""
+        orders = [mixed(self.domains[role], self.indices(role, split)) for role in self.roles]
+        rounds = range(max(len(order) for order in orders))
+        return orders, [
+            (number, place) for place in rounds for number, order in enumerate(orders) if place < len(order)
+        ]
 
     def _in_turn(self, role: str, blocks: Positions, places: Positions) -> Indices:
         count = len(self.roles)

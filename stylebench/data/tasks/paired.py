@@ -1,4 +1,4 @@
-"""The paired task: inputs with their exact targets."""
+"""The paired task: inputs with their exact targets, given as pictures, or made of the targets."""
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -7,6 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from stylebench.data.augmentation import RawImages
+from stylebench.data.degradation import Degradation, Degraded
 from stylebench.data.domain import Domain
 from stylebench.data.side_by_side import halves, open_pairs
 from stylebench.data.splits import Indices
@@ -22,8 +24,8 @@ class PairedBatch(NamedTuple):
     """A batch of the paired task, on the device.
 
     Attributes:
-        input: (B, 3, H, W) float32 RGB in [0, 1].
-        target: the images that the inputs should become, the same crops, mirrored alike.
+        input: (B, 3, H, W) float32 RGB in [0, 1]; (B, 3, H / factor, W / factor) where inputs are made of targets.
+        target: (B, 3, H, W), the images that the inputs should become, the same crops, mirrored alike.
     """
 
     input: Tensor
@@ -33,10 +35,14 @@ class PairedBatch(NamedTuple):
 class PairedTask(Task):
     """Draw pairs: `dataset.input` and `dataset.target`, matched by path, or `dataset.pairs`, side by side.
 
-    The splits of the inputs hold for both. Both images of a pair are cut and mirrored alike.
+    The splits of the inputs hold for both. Both images of a pair are cut and mirrored alike. With
+    `dataset.degradation` only targets are named, and `finish` makes smaller inputs of their crops.
 
     Raises:
-        ValueError: if an image has no partner, or the two differ in size.
+        ValueError: if an image has no partner, the two differ in size, or crops cannot be shrunk by a whole factor.
+
+    Attributes:
+        degradation: what makes inputs of targets; None where inputs are given.
     """
 
     name = "paired"
@@ -46,17 +52,24 @@ class PairedTask(Task):
     batch_type: ClassVar[type[PairedBatch]] = PairedBatch
 
     def __init__(self, domains: Mapping[str, Domain], **settings: Any) -> None:
+        inputs = domains.get("input")
+        self.degradation = inputs.degradation if isinstance(inputs, Degraded) else None
         super().__init__(domains, **settings)
         self._partners = _partners(self.domains["input"], self.domains["target"])
+        if self.degradation is not None:
+            _check_size(self.size_px, self.degradation.factor)
 
     @classmethod
     def is_named(cls, settings: Mapping[str, Any]) -> bool:
-        """Tell whether the config names inputs and targets, or pairs."""
-        return settings.get("pairs") not in UNSET or super().is_named(settings)
+        """Tell whether the config names inputs and targets, or pairs, or targets that inputs are made of."""
+        made = settings.get("degradation") is not None and settings.get("target") not in UNSET
+        return made or settings.get("pairs") not in UNSET or super().is_named(settings)
 
     @classmethod
     def open(cls, store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
-        """Open inputs and targets on the same contents, or both halves of side-by-side pairs."""
+        """Open inputs and targets on the same contents, both halves of side-by-side pairs, or targets alone."""
+        if settings.get("degradation") is not None:
+            return _degraded(store, settings)
         if settings.get("pairs") not in UNSET:
             return halves(open_pairs(store, settings["pairs"]), settings["direction"])
         if settings.get("input") in UNSET and settings.get("target") in UNSET and "pairs" in settings:
@@ -87,11 +100,47 @@ class PairedTask(Task):
         """Return how many pairs a split holds."""
         return len(self.indices("input", split))
 
+    def comparable(self, role: str) -> bool:
+        """Tell whether results can be compared with a role: inputs that are made of targets are smaller."""
+        return super().comparable(role) and (self.degradation is None or role != "input")
+
+    def finish(self, raw: Mapping[str, RawImages | Tensor]) -> PairedBatch:
+        """Do what every task does, and make the inputs of the targets where none are given."""
+        batch: PairedBatch = super().finish(raw)
+        return batch if self.degradation is None else batch._replace(input=self.degradation(batch.target))
+
+    def _roles(self) -> tuple[str, ...]:
+        return self.keys if self.degradation is None else ("target", "input")  # messages name what the user named
+
     def _cut(self, chosen: Indices, where: Jitter) -> RawBatch:
-        return {
-            "input": cut(self.domains["input"], chosen, where, self.crop),
-            "target": cut(self.domains["target"], self._partners[chosen], where, self.crop),
-        }
+        targets = {"target": cut(self.domains["target"], self._partners[chosen], where, self.crop)}
+        if self.degradation is not None:
+            return dict(targets)
+        return {"input": cut(self.domains["input"], chosen, where, self.crop), **targets}
+
+
+def _degraded(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
+    """Open targets, and beside them the inputs that are made of them."""
+    degradation = Degradation.of(settings["degradation"])
+    given = [key for key in ("input", "pairs") if settings.get(key) not in UNSET]
+    if given:
+        raise UsageError(
+            f"dataset.degradation makes the inputs of dataset.target, but dataset.{given[0]} is set too "
+            f"({settings[given[0]]}); drop one: dataset.{given[0]}=null, or dataset.degradation=null"
+        )
+    value = named(settings, "target", PairedTask.name)
+    targets = store.open(value)
+    return {"input": Degraded(targets, degradation), "target": targets}
+
+
+def _check_size(size_px: int, factor: int) -> None:
+    below = size_px // factor * factor
+    if below != size_px:
+        nearest = f"{below} or {below + factor}" if below else f"{factor}"
+        raise ValueError(
+            f"dataset.size_px={size_px} is no multiple of {factor}, by which dataset.degradation shrinks crops; set it "
+            f"to {nearest}"
+        )
 
 
 def _partners(inputs: Domain, targets: Domain) -> Indices:

@@ -1,0 +1,94 @@
+"""Learning-rate schedules as pure functions of the number of finished batches: nothing to save, nothing to step."""
+
+from typing import NamedTuple
+
+
+class EpochDecay(NamedTuple):
+    """Constant for some epochs, then falling in equal steps, one an epoch, almost to zero.
+
+    An epoch is a given share of the run, so that a run of any length goes through the whole schedule.
+
+    Attributes:
+        batches: length of the run.
+        constant_epochs: epochs at the full rate.
+        decay_epochs: epochs in which it falls; 0 for a constant rate.
+
+    Source: junyanz/pytorch-CycleGAN-and-pix2pix, models/networks.py (`lr_policy=linear`): the factor in epoch e, from
+        0, is 1 - max(0, e + 1 - constant_epochs) / (decay_epochs + 1).
+    """
+
+    batches: int
+    constant_epochs: int
+    decay_epochs: int
+
+    def factor(self, batches_done: int) -> float:
+        """Return the factor of the learning rate of the next batch."""
+        epochs = self.constant_epochs + self.decay_epochs
+        epoch = batches_done * epochs // self.batches
+        return max(0.0, 1.0 - max(0, epoch + 1 - self.constant_epochs) / (self.decay_epochs + 1))
+
+
+class LinearDecay(NamedTuple):
+    """Constant, then falling linearly to zero at the end of the run.
+
+    Attributes:
+        batches: length of the run.
+        constant_share: share of the run at the full rate, in [0, 1].
+    """
+
+    batches: int
+    constant_share: float
+
+    def factor(self, batches_done: int) -> float:
+        """Return the factor of the learning rate of the next batch."""
+        falling = self.batches - self.constant_share * self.batches
+        left = self.batches - batches_done
+        if left >= falling or not falling:  # a profile goes on behind the end
+            return 1.0
+        return max(0.0, left / falling)
+
+
+class SubtractiveDecay(NamedTuple):
+    """Constant, then a fixed amount less every so many batches.
+
+    Attributes:
+        start: batches at the full rate.
+        every: batches between two subtractions, the first after `start + every`.
+        amount: what is subtracted, as a share of the full rate.
+
+    Source: yunjey/stargan, solver.py: every 1000 of the last 100,000 batches 1/100,000 of the rate is subtracted, so
+        that it ends at 0.999 of what it was; the paper means a decay to zero.
+    """
+
+    start: int
+    every: int
+    amount: float
+
+    def factor(self, batches_done: int) -> float:
+        """Return the factor of the learning rate of the next batch."""
+        return max(0.0, 1.0 - max(0, (batches_done - self.start) // self.every) * self.amount)
+
+
+class InverseDecay(NamedTuple):
+    """Falling as 1 / (1 + d t) after t batches.
+
+    Attributes:
+        decay: d, >= 0.
+    """
+
+    decay: float
+
+    def factor(self, batches_done: int) -> float:
+        """Return the factor of the learning rate of the next batch."""
+        return 1.0 / (1.0 + self.decay * batches_done)
+
+
+class Constant(NamedTuple):
+    """The full rate throughout."""
+
+    def factor(self, batches_done: int) -> float:
+        """Return 1."""
+        return 1.0
+
+
+Schedule = EpochDecay | LinearDecay | SubtractiveDecay | InverseDecay | Constant

@@ -1,0 +1,114 @@
+"""What is refused before a method is trained: encoders that only judge, and settings that are no numbers."""
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from stylebench.nn.encoders.base import Encoder
+
+_BETAS = 2
+
+
+def refuse_judges(part: object) -> None:
+    """Check that nothing is trained with the encoder that will score it.
+
+    Args:
+        part: a module of a method, looked through to any depth, plain lists, tuples, sets and dicts among its
+            attributes too; such a container; or a class whose object a method is to be given.
+
+    Raises:
+        ValueError: if it is an encoder that only judges, or holds one.
+    """
+    kinds = [found if isinstance(found, type) else type(found) for found in _inside(part, set())]
+    if any(issubclass(kind, Encoder) and kind.judges_only for kind in kinds):
+        raise ValueError(
+            "compact_judge only scores what others trained: what is trained with the features that score it looks "
+            "better than it is. Choose another encoder to train with, such as encoder=compact"
+        )
+
+
+def _inside(part: object, seen: set[int]) -> Iterator[object]:
+    """Yield modules and classes in a module or container; `seen` holds the ids of those that were looked into."""
+    if id(part) in seen:
+        return
+    seen.add(id(part))
+    inner: list[object] = []
+    if isinstance(part, nn.Module | type):
+        yield part
+    if isinstance(part, nn.Module):  # its children are in a dict among its attributes, like any other container
+        inner = [value for value in vars(part).values() if isinstance(value, list | tuple | set | dict)]
+    elif isinstance(part, dict):
+        inner = list(part.values())
+    elif isinstance(part, list | tuple | set):
+        inner = list(part)
+    for value in inner:
+        yield from _inside(value, seen)
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Check the factors of loss terms when a method is built.
+
+    Raises:
+        ValueError: if one is no finite number of at least 0.
+    """
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise ValueError(f"model.weight_{name} must be a finite number of at least 0, got {weight!r}")
+
+
+def check_whole(key: str, value: Any, least: int) -> int:
+    """Return a setting that counts something.
+
+    Raises:
+        ValueError: if it is no whole number of at least `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{key} must be a whole number of at least {least}, got {value!r}")
+    return value
+
+
+def check_size_multiple(size_px: int, multiple: int) -> None:
+    """Check that a network can halve training crops as often as it does.
+
+    Args:
+        size_px: side of the crops.
+        multiple: what must divide it.
+
+    Raises:
+        ValueError: naming the nearest sizes that would do.
+    """
+    if size_px % multiple:
+        below = size_px // multiple * multiple
+        nearest = f"{below} or {below + multiple}" if below else f"{multiple}"
+        raise ValueError(
+            f"the network halves images until a multiple of {multiple} px is 1; dataset.size_px={size_px} is no such "
+            f"multiple: set it to {nearest}"
+        )
+
+
+def with_float_betas(builders: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """Turn the betas of Adam into floats: YAML reads 0 as an integer, which torch refuses beside a float.
+
+    Args:
+        builders: partial optimizer classes by player, as the config gives them.
+
+    Raises:
+        ValueError: if betas are no two numbers in [0, 1).
+    """
+    checked = {}
+    for player, builder in builders.items():
+        betas = getattr(builder, "keywords", {}).get("betas")
+        if betas is not None:
+            numbers = isinstance(betas, list | tuple) and all(
+                isinstance(beta, int | float) and not isinstance(beta, bool) and 0 <= beta < 1 for beta in betas
+            )
+            if not numbers or len(betas) != _BETAS:
+                raise ValueError(
+                    f"model.optimizers.{player}.betas are two numbers in [0, 1), such as [0.5, 0.999], got {betas!r}"
+                )
+            builder = functools.partial(builder, betas=tuple(float(beta) for beta in betas))
+        checked[player] = builder
+    return checked

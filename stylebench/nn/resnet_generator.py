@@ -1,0 +1,175 @@
+"""The residual generator of unpaired translation: images in [-1, 1] to images in [-1, 1] of the same size.
+
+Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017,
+appendix 7.2: `c7s1-64, d128, d256, R256 x blocks, u128, u64, c7s1-3`, after Johnson et al. 2016.
+
+Deviations: any image size (extended by reflection to a multiple of 4, cropped after; multiples of 4 are untouched);
+convolutions before a norm have no bias unless asked for, as the norm takes any bias away.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stylebench.nn.bands import BAND_ROWS, KEEP_BYTES, PerPixel, run_in_bands
+from stylebench.nn.layers import (
+    InstanceNorm,
+    OutputConv,
+    ReflectConv,
+    Residual,
+    UpsampleConv,
+    initialize_normal,
+    pad_to_multiple,
+)
+
+UPSAMPLING = ("deconv", "nearest_conv", "bilinear_conv", "blurpool")
+IN_BANDS = ("deconv", "nearest_conv")
+STRIDE = 4  # two halvings
+MINIMUM_PX = 8  # the residual blocks mirror one pixel of a quarter-size map, which must have two
+
+
+class BlurPool(nn.Module):
+    """Halve a map: a fixed binomial filter 1 2 1, extended by reflection, then every second pixel.
+
+    Source: Zhang 2019, "Making Convolutional Networks Shift-Invariant Again".
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        line = torch.tensor([1.0, 2.0, 1.0]) / 4
+        self.register_buffer("kernel", torch.outer(line, line).expand(channels, 1, 3, 3).clone(), persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
+        padded = F.pad(maps, (1, 1, 1, 1), mode="reflect")  # (B, C, H + 2, W + 2)
+        return F.conv2d(padded, self.kernel, stride=2, groups=self.channels)
+
+
+class BlurUpsample(nn.Module):
+    """Double a map: zeros between the pixels, then a fixed binomial filter 1 3 3 1, extended by copies of the edge.
+
+    Source: Zhang 2019, as `BlurPool`.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4  # each output pixel sees a sum of 1
+        self.register_buffer("kernel", torch.outer(line, line).expand(channels, 1, 4, 4).clone(), persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, 2H, 2W)."""
+        padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")  # (B, C, H + 2, W + 2)
+        return F.conv_transpose2d(padded, self.kernel, stride=2, padding=3, groups=self.channels)
+
+
+class ResNetGenerator(nn.Module):
+    """Two halvings, residual blocks at a quarter of the size, two doublings.
+
+    11,378,179 parameters with 9 blocks and biases, 7,837,699 with 6, at width 64; 11,372,931 and 7,833,987 without.
+
+    Args:
+        blocks: residual blocks; 6 for 128 px, 9 from 256 px on.
+        width: channels at full resolution.
+        upsample: how maps are doubled: `deconv` (transposed 3x3 convolution, the paper's), `nearest_conv`,
+            `bilinear_conv` (resize, then 3x3 convolution) or `blurpool` (fixed blur filters, for halving too).
+        biases: whether convolutions before a norm have biases, as the published checkpoints do.
+
+    Raises:
+        ValueError: if a number is below 1 or the upsampling is unknown.
+
+    Source: appendix 7.2; junyanz/pytorch-CycleGAN-and-pix2pix, models/networks.py (residual blocks without ReLU after
+        the sum, instance norm without scale, N(0, 0.02)); taesungp/contrastive-unpaired-translation, the same file
+        (`blurpool`).
+    """
+
+    def __init__(self, blocks: int = 9, width: int = 64, upsample: str = "deconv", biases: bool = False) -> None:
+        super().__init__()
+        if upsample not in UPSAMPLING:
+            raise ValueError(f"upsample is one of {', '.join(UPSAMPLING)}, got {upsample!r}")
+        if min(blocks, width) < 1:
+            raise ValueError(f"blocks and width are numbers of at least 1, got {blocks} and {width}")
+        self.upsample, self.biases = upsample, biases
+        wide = 4 * width
+        self.body = nn.Sequential(
+            *self._stage(ReflectConv(3, width, 7, bias=biases)),
+            *self._halve(width),
+            *self._halve(2 * width),
+            *(
+                Residual(
+                    *self._stage(ReflectConv(wide, wide, 3, bias=biases)),
+                    *self._stage(ReflectConv(wide, wide, 3, bias=biases), active=False),
+                    crop_px=0,
+                )
+                for _ in range(blocks)
+            ),
+            *self._double(wide),
+            *self._double(2 * width),
+            OutputConv(width, 3, 7, padding_mode="reflect"),
+        )
+        self.apply(initialize_normal)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Translate images.
+
+        Args:
+            images: (B, 3, H, W) in [-1, 1], sides of at least 8 px.
+
+        Returns:
+            (B, 3, H, W) in (-1, 1), of the input's type under autocast too.
+
+        Raises:
+            ValueError: if a side is too short.
+        """
+        height, width = self._check(images)
+        maps: Tensor = self.body(pad_to_multiple(images, STRIDE))
+        return maps.to(images.dtype).tanh()[..., :height, :width]
+
+    @torch.no_grad()
+    def in_bands(self, images: Tensor, band_rows: int = BAND_ROWS, keep_bytes: int = KEEP_BYTES) -> Tensor:
+        """Translate big images without gradients: as `forward`, up to rounding, in a fraction of the memory.
+
+        `bilinear_conv` and `blurpool` have filters without a band version and need the memory of `forward`.
+        """
+        height, width = self._check(images)
+        if self.upsample not in IN_BANDS:
+            return self(images)  # type: ignore[no-any-return]
+        layers = nn.Sequential(
+            nn.ReflectionPad2d((0, -width % STRIDE, 0, -height % STRIDE)), self.body, PerPixel(torch.tanh)
+        )
+        return run_in_bands(layers, images, band_rows, keep_bytes)[..., :height, :width]
+
+    def _check(self, images: Tensor) -> tuple[int, int]:
+        height, width = images.shape[-2:]
+        if min(height, width) < MINIMUM_PX:
+            raise ValueError(
+                f"the generator needs images of at least {MINIMUM_PX} x {MINIMUM_PX} px, got {height} x {width}; "
+                "enlarge the image"
+            )
+        return height, width
+
+    def _stage(self, convolution: nn.Module, active: bool = True) -> list[nn.Module]:
+        norm = InstanceNorm(int(convolution.out_channels), affine=False)  # type: ignore[arg-type]
+        return [convolution, norm, nn.ReLU(inplace=True)] if active else [convolution, norm]
+
+    def _halve(self, channels: int) -> list[nn.Module]:
+        if self.upsample == "blurpool":
+            convolution = nn.Conv2d(channels, 2 * channels, 3, padding=1, bias=self.biases)
+            return [*self._stage(convolution), BlurPool(2 * channels)]
+        return self._stage(nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=self.biases))
+
+    def _double(self, channels: int) -> list[nn.Module]:
+        inputs, outputs, bias = channels, channels // 2, self.biases
+        if self.upsample == "deconv":
+            return self._stage(nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1, bias=bias))
+        if self.upsample == "nearest_conv":
+            return self._stage(UpsampleConv(inputs, outputs, bias=bias))
+        if self.upsample == "bilinear_conv":
+            resize = nn.Upsample(scale_factor=2, mode="bilinear")
+            return [resize, *self._stage(ReflectConv(inputs, outputs, 3, bias=bias))]
+        return [BlurUpsample(inputs), *self._stage(nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))]

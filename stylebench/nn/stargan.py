@@ -1,0 +1,110 @@
+"""The networks of StarGAN: a generator that is told the target domain, a discriminator that names the domain it sees.
+
+Choi, Choi, Kim, Ha, Kim, Choo, "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image
+Translation", CVPR 2018, appendix 7.2 (tables 4 and 5).
+
+Deviations: instance norm has no running statistics (the published code keeps them and never uses them); any image size
+(extended by reflection to a multiple of 4, cropped after; multiples of 4 are untouched).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from stylebench.nn.layers import InstanceNorm, OutputConv, Residual, pad_to_multiple
+
+STRIDE = 4  # two halvings
+_SLOPE = 0.01
+
+
+class StarGANGenerator(nn.Module):
+    """Label vectors as constant channels beside the image; two halvings, residual blocks, two doublings.
+
+    Zero padding throughout: it is the image's border that tells the norms of the constant channels, which they would
+    take away under reflection. 8,430,528 parameters with 5 label channels, 6 blocks and width 64.
+
+    Args:
+        label_channels: length c of the label vectors.
+        blocks: residual blocks.
+        width: channels at full resolution.
+
+    Source: appendix 7.2, table 4; yunjey/stargan, model.py (no biases, learned scales, zero padding).
+    """
+
+    def __init__(self, label_channels: int, blocks: int = 6, width: int = 64) -> None:
+        super().__init__()
+        if min(label_channels, blocks, width) < 1:
+            raise ValueError(
+                f"label_channels, blocks and width are numbers of at least 1, got {label_channels}, {blocks}, {width}"
+            )
+
+        def stage(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+            return [convolution, InstanceNorm(convolution.out_channels), nn.ReLU(inplace=True)]
+
+        def residual(channels: int) -> nn.Module:
+            first, second = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+            return Residual(*stage(first), second, InstanceNorm(channels), crop_px=0)
+
+        self.body = nn.Sequential(
+            *stage(nn.Conv2d(3 + label_channels, width, 7, padding=3, bias=False)),
+            *stage(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
+            *stage(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
+            *(residual(4 * width) for _ in range(blocks)),
+            *stage(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
+            *stage(nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)),
+            OutputConv(width, 3, 7, padding_mode="constant", bias=False),
+        )
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Translate images.
+
+        Args:
+            images: (B, 3, H, W) in [-1, 1].
+            labels: (B, c) label vectors of the target domains.
+
+        Returns:
+            (B, 3, H, W) in (-1, 1), of the input's type under autocast too.
+        """
+        height, width = images.shape[-2:]
+        padded = pad_to_multiple(images, STRIDE)
+        channels = labels.to(images.dtype)[:, :, None, None].expand(-1, -1, *padded.shape[-2:])  # (B, c, H, W)
+        maps = self.body(torch.cat([padded, channels], 1))
+        return maps.to(images.dtype).tanh()[..., :height, :width]  # type: ignore[no-any-return]
+
+
+class StarGANDiscriminator(nn.Module):
+    """Six halvings without a norm, then two heads: a map of real-or-generated logits, and a logit for each class.
+
+    44,762,048 parameters for 128 px, 5 classes and width 64.
+
+    Args:
+        size_px: side of the square images it is made for.
+        classes: logits of the domain classifier.
+        layers: halvings; the width doubles with each.
+        width: channels after the first.
+
+    Raises:
+        ValueError: if the images cannot be halved that often.
+
+    Source: appendix 7.2, table 5; yunjey/stargan, model.py (LeakyReLU 0.01).
+    """
+
+    def __init__(self, size_px: int, classes: int, layers: int = 6, width: int = 64) -> None:
+        super().__init__()
+        if size_px % 2**layers or size_px < 1:
+            raise ValueError(
+                f"a discriminator of {layers} layers halves images that often: dataset.size_px is a multiple of "
+                f"{2**layers}, got {size_px}; set it to {max(1, round(size_px / 2**layers)) * 2**layers}, or lower "
+                "model.discriminator.layers"
+            )
+        widths = [width * 2**layer for layer in range(layers)]
+        trunk: list[nn.Module] = []
+        for inputs, outputs in zip([3, *widths[:-1]], widths, strict=True):
+            trunk += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(_SLOPE)]
+        self.trunk = nn.Sequential(*trunk)
+        self.source = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
+        self.domain = nn.Conv2d(widths[-1], classes, size_px // 2**layers, bias=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, 3, H, W) in [-1, 1] to (B, 1, h, w) logits of being real and (B, classes) domain logits."""
+        maps = self.trunk(images)  # (B, C, h, w)
+        return self.source(maps), self.domain(maps).flatten(1)

@@ -1,0 +1,240 @@
+"""The U-Net of paired translation: images in [-1, 1] to images in [-1, 1] of the same size.
+
+Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, section 3.2.1
+and appendix: `C64-C128-C256-C512-C512-C512-C512-C512`, then the way back with skips.
+
+The paper uses the network as it was trained, on one image at a time: batch norm normalizes by the image's own
+statistics, and dropout, the only noise, stays on. `as_trained` does so for a batch of any size, changes no buffer, and
+draws the noise by a seed.
+
+Deviations: no bias but in the last convolution, as the published code sets them to 0 before every step; any image size
+(extended by reflection to a multiple of 2^levels, cropped after; multiples are untouched).
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from stylebench.functional.hash_noise import hash_uniform
+from stylebench.nn.layers import InstanceNorm, initialize_normal, pad_to_multiple
+
+NORMS = ("batch", "instance")
+DROPOUTS = ("paper", "code", "none")
+MOST_LEVELS = 8
+_FEWEST_LEVELS = 4  # that a size alone may lead to: with fewer an output pixel sees little of the image
+_WIDEST = 8  # times the first width
+_SLOPE = 0.2
+_DROPPED = 0.5  # share of the entries
+_PAPER_DROPS = 3  # innermost outputs of the decoder with dropout
+_CODE_DROPS_FROM = 5  # level; the innermost one has none
+
+
+class SwitchedBatchNorm(nn.BatchNorm2d):
+    """Batch norm that `as_trained` switches to each image's own statistics, with the learned scales and shifts.
+
+    Attributes:
+        own_statistics: whether that is on; then no running statistic is read or changed.
+    """
+
+    own_statistics: bool = False
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the normalized (B, C, H, W) maps."""
+        if not self.own_statistics:
+            return super().forward(maps)
+        with torch.autocast(maps.device.type, enabled=False):
+            wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
+            variance, mean = torch.var_mean(wide, (2, 3), correction=0, keepdim=True)  # (B, C, 1, 1) each
+            scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(variance + self.eps)
+            return ((wide - mean) * scale + self.bias.view(1, -1, 1, 1)).to(maps.dtype)
+
+
+class SeededDropout(nn.Dropout):
+    """Dropout that `as_trained` keeps on outside training, drawn by a seed: the same entries of every image.
+
+    Args:
+        p: share of the entries that are set to 0; the others grow by 1 / (1 - p).
+        stream: tells the layers of a network apart, >= 0.
+
+    Attributes:
+        seed: (1,) int64 on the device of the maps while that is on.
+    """
+
+    seed: Tensor | None = None
+
+    def __init__(self, p: float, stream: int) -> None:
+        super().__init__(p)
+        self.stream = stream
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (B, C, H, W) maps with entries set to 0."""
+        if self.seed is None:
+            return super().forward(maps)
+        channels, height, width = maps.shape[1:]
+        uniform = hash_uniform(self.seed, channels, height * width, self.stream)  # (1, C, H * W)
+        kept = (uniform >= self.p).view(1, channels, height, width)  # (1, C, H, W)
+        return maps * kept / (1 - self.p)
+
+
+@contextlib.contextmanager
+def as_trained(network: nn.Module, noise_seed: int | None = None) -> Iterator[None]:
+    """Have a network in evaluation mode work as in training on one image at a time, for a `with` block.
+
+    Its `SwitchedBatchNorm` layers use each image's own statistics, so that a result does not depend on the batch; its
+    `SeededDropout` layers drop where a seed is given. No buffer and no state of a random generator changes.
+
+    Args:
+        network: any module; others of its layers are left alone.
+        noise_seed: of the dropout, 0 <= seed < 2^31; None for no dropout.
+    """
+    norms = [layer for layer in network.modules() if isinstance(layer, SwitchedBatchNorm)]
+    dropouts = [layer for layer in network.modules() if isinstance(layer, SeededDropout)]
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    seed = None if noise_seed is None else torch.tensor([noise_seed], dtype=torch.int64, device=device)
+    try:
+        for norm in norms:
+            norm.own_statistics = True
+        for dropout in dropouts:
+            dropout.seed = seed
+        yield
+    finally:
+        for norm in norms:
+            norm.own_statistics = False
+        for dropout in dropouts:
+            dropout.seed = None
+
+
+class UNetGenerator(nn.Module):
+    """4x4 convolutions that halve an image level by level, transposed ones that double it, skips between equal sizes.
+
+    Leaky ReLUs come before a convolution of the encoder, ReLUs before one of the decoder. Channels double with every
+    level up to 8 times the first. Parameters at width 64 with norm: 54,413,955 (8 levels), 41,828,995 (7: 128 px),
+    29,244,035 (6: 64 px); without skips 39,075,459 (8 levels).
+
+    Args:
+        size_px: side of the training crops; it decides the levels.
+        levels: halvings; None for as many as `size_px` allows, at most 8: 8 from 256 px on, 7 for 128 px, 6 for 64 px.
+        width: channels of the first level.
+        norm: `batch` (the paper's) or `instance` (with learned scales).
+        skips: whether the decoder sees the encoder's maps; without them it is the paper's encoder-decoder.
+        dropout: outputs of the decoder with dropout: `paper` (the three innermost, levels 8, 7, 6), `code` (5 up to the
+            innermost but one, levels 7, 6, 5) or `none`.
+        bottleneck_norm: whether the innermost map is normalized too, as in the paper's first release. One of 1x1 px
+            loses all it holds by that, if an image is normalized alone.
+
+    Raises:
+        ValueError: if a setting is none of these, or the size cannot be halved as often.
+
+    Source: section 3.2.1 and appendix; phillipi/pix2pix, models.lua and train.lua (dropout of `paper`, biases);
+        junyanz/pytorch-CycleGAN-and-pix2pix, models/networks.py (dropout of `code`, no norm of the innermost map).
+    """
+
+    def __init__(
+        self,
+        size_px: int = 256,
+        levels: int | None = None,
+        width: int = 64,
+        norm: str = "batch",
+        skips: bool = True,
+        dropout: str = "paper",
+        bottleneck_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if norm not in NORMS:
+            raise ValueError(f"norm of the U-Net is one of {', '.join(NORMS)}, got {norm!r}")
+        if dropout not in DROPOUTS:
+            raise ValueError(f"dropout of the U-Net is one of {', '.join(DROPOUTS)}, got {dropout!r}")
+        if width < 1:
+            raise ValueError(f"width is a number of channels of at least 1, got {width!r}")
+        self.levels = _levels(size_px, levels)
+        self.norm, self.skips, self.dropout, self.bottleneck_norm = norm, skips, dropout, bottleneck_norm
+        widths = [width * min(2**level, _WIDEST) for level in range(self.levels)]
+        inputs = [(2 if skips else 1) * channels for channels in widths[:-1]] + widths[-1:]
+        numbers = range(2, self.levels + 1)
+        self.encoder = nn.ModuleList(
+            [
+                nn.Conv2d(3, width, 4, 2, 1, bias=False),
+                *(self._down(level, widths[level - 2], widths[level - 1]) for level in numbers),
+            ]
+        )
+        self.decoder = nn.ModuleList(
+            [
+                *(self._up(level, inputs[level - 1], widths[level - 2]) for level in reversed(numbers)),
+                nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(inputs[0], 3, 4, 2, 1)),
+            ]
+        )
+        self.apply(initialize_normal)
+
+    @property
+    def multiple(self) -> int:
+        """What divides both sides of an image that is not extended."""
+        return int(2**self.levels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Translate images.
+
+        Args:
+            images: (B, 3, H, W) in [-1, 1], both sides more than half of 2^levels px.
+
+        Returns:
+            (B, 3, H, W) in (-1, 1), of the input's type under autocast too.
+
+        Raises:
+            ValueError: if a side is too short to be mirrored up to a multiple of 2^levels.
+        """
+        height, width = images.shape[-2:]
+        least = self.multiple // 2 + 1
+        if min(height, width) < least:
+            raise ValueError(
+                f"this U-Net halves images {self.levels} times and needs sides of at least {least} px, which it "
+                f"extends to a multiple of {self.multiple}; got {height} x {width}: enlarge the image"
+            )
+        maps, kept = pad_to_multiple(images, self.multiple), []
+        for stage in self.encoder:
+            maps = stage(maps)  # (B, c, H / 2^level, W / 2^level)
+            kept.append(maps)
+        maps = kept.pop()
+        for stage in self.decoder:
+            maps = stage(maps)  # (B, c, H / 2^(level - 1), W / 2^(level - 1))
+            if kept:
+                skip = kept.pop()
+                maps = torch.cat([maps, skip], 1) if self.skips else maps
+        return maps.to(images.dtype).tanh()[..., :height, :width]
+
+    def _down(self, level: int, inputs: int, outputs: int) -> nn.Module:
+        layers: list[nn.Module] = [nn.LeakyReLU(_SLOPE), nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)]
+        if level < self.levels or self.bottleneck_norm:
+            layers.append(self._norm(outputs))
+        return nn.Sequential(*layers)
+
+    def _up(self, level: int, inputs: int, outputs: int) -> nn.Module:
+        paper = level > self.levels - _PAPER_DROPS
+        code = _CODE_DROPS_FROM <= level < self.levels
+        dropped = {"paper": paper, "code": code, "none": False}[self.dropout]
+        layers = [nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), self._norm(outputs)]
+        return nn.Sequential(*layers, *([SeededDropout(_DROPPED, stream=level)] if dropped else []))
+
+    def _norm(self, channels: int) -> nn.Module:
+        return SwitchedBatchNorm(channels) if self.norm == "batch" else InstanceNorm(channels)
+
+
+def _levels(size_px: int, levels: int | None) -> int:
+    """Return the number of levels, checked against the size."""
+    for name, value, least in (("size_px", size_px, 1), ("levels", levels, 2)):
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        if not whole and not (name == "levels" and value is None):
+            raise ValueError(f"{name} of the U-Net is a whole number of at least {least}, got {value!r}")
+    allowed = (size_px & -size_px).bit_length() - 1  # how often 2 divides the size
+    wanted = min(MOST_LEVELS, allowed) if levels is None else levels
+    if wanted > allowed or (levels is None and wanted < _FEWEST_LEVELS):
+        multiple = 2 ** (_FEWEST_LEVELS if levels is None else levels)
+        below = size_px // multiple * multiple
+        nearest = f"{below} or {below + multiple}" if below else f"{multiple}"
+        raise ValueError(
+            f"the U-Net halves images level by level, and {size_px} px can be halved {allowed} times; for "
+            f"{'at least ' if levels is None else ''}{multiple.bit_length() - 1} levels set dataset.size_px to "
+            f"{nearest}, or choose another number of levels"
+        )
+    return wanted

@@ -1,0 +1,57 @@
+"""Run by test_processes_translation on one or two processes: train a tiny run, and keep what every step of it saw."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from stylebench.callbacks.metric_log import MetricLog
+from stylebench.cli import compose
+from stylebench.methods.base import Method
+from stylebench.run import train
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[dict[str, list[Any]]]:
+    """Keep, while training runs, what each step sent, its gradients, and the weights at the end."""
+    seen: dict[str, list[Any]] = {"sent": [], "gradients": [], "end": [], "mix": []}
+    sync, uniform = Method.sync_gradients, Method.uniform
+
+    def counting(self: Method, parameters: list[torch.nn.Parameter]) -> None:
+        seen["sent"].append(sum(p.numel() for p in parameters if p.grad is not None))
+        sync(self, parameters)
+
+    def keep_gradients(self: MetricLog, trainer: pl.Trainer, method: Any, optimizer: Any) -> None:
+        moved = {id(p) for group in optimizer.param_groups for p in group["params"] if p.grad is not None}
+        seen["gradients"].append({name: p.grad.clone() for name, p in method.named_parameters() if id(p) in moved})
+
+    def keep_weights(self: MetricLog, trainer: pl.Trainer, method: Any) -> None:
+        seen["end"].append({name: p.detach().clone() for name, p in method.named_parameters()})
+
+    def keep_mix(self: Method, count: int, stream: int = 0) -> torch.Tensor:
+        seen["mix"].append(uniform(self, count, stream))
+        return seen["mix"][-1]  # type: ignore[no-any-return]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Method, "sync_gradients", counting)
+        patch.setattr(Method, "uniform", keep_mix)
+        patch.setattr(MetricLog, "on_before_optimizer_step", keep_gradients)
+        patch.setattr(MetricLog, "on_train_end", keep_weights)
+        yield seen
+
+
+def main(folder: Path, overrides: list[str]) -> None:
+    """Train in `folder/run`; write `seen-<rank>.pt`."""
+    with watching() as seen:
+        train(compose("train", overrides), folder / "run", overrides)
+    torch.save(seen, folder / f"seen-{os.environ.get('LOCAL_RANK', '0')}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,90 @@
+"""Two real processes train two players as one process does, and each player sends its own gradients alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stylebench.cli import compose
+from stylebench.files import read_pickle
+from stylebench.run import train
+from tests.ddp_translation import watching
+from tests.methods.test_cyclegan import TINY as CYCLEGAN
+from tests.methods.test_stargan import TINY as STARGAN
+from tests.test_run import assert_equal, rows
+
+SHORT = ["budget.batches=4", "budget.evaluate_every=2", "checkpoint.every_n_batches=2"]
+# Sums over a batch of two halves and over a whole one differ in their order: float32 rounding of 6e-8 an operation,
+# through some twenty layers and, for the penalty, their second derivatives.
+FIRST_STEP = 1e-5
+# From there Adam divides by the size of the gradient, so that rounding in small ones counts as much as in large ones:
+# 5e-6 was measured in gradients, 2e-5 in weights.
+FOUR_BATCHES = 1e-4
+
+
+def run_two(folder: Path, overrides: list[str]) -> list[dict[str, Any]]:
+    subprocess.run(
+        [
+            *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
+            *[str(Path(__file__).with_name("ddp_translation.py")), str(folder), *overrides, "trainer=ddp_cpu"],
+        ],
+        check=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    return [dict(read_pickle(folder / f"seen-{rank}.pt")) for rank in (0, 1)]
+
+
+def gap(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """One ratio of norms over all parameters of a player."""
+    assert found.keys() == expected.keys()
+    difference = torch.cat([(found[name] - expected[name]).flatten() for name in expected]).norm()
+    return float(difference / torch.cat([tensor.flatten() for tensor in expected.values()]).norm())
+
+
+def assert_two_equal_one(folder: Path, overrides: list[str], players: list[str]) -> None:
+    """Compare every step; `players` names whose step each of them is."""
+    first, second = run_two(folder, overrides)
+    with watching() as alone:
+        train(compose("train", overrides), folder / "one", overrides)
+    assert_equal(first["gradients"], second["gradients"])
+    assert_equal(first["end"], second["end"])
+    assert len(first["gradients"]) == len(alone["gradients"]) == len(players)
+    own = {player: 0 for player in players}
+    for player, found, expected in zip(players, first["gradients"], alone["gradients"], strict=True):
+        assert {name.startswith("translator") for name in found} == {player == "generator"}
+        tolerance = FOUR_BATCHES if own[player] else FIRST_STEP
+        own[player] = sum(gradient.numel() for gradient in expected.values())
+        assert gap(found, expected) < tolerance, player
+    assert first["sent"] == second["sent"] == [own[player] for player in players]
+    assert gap(first["end"][0], alone["end"][0]) < FOUR_BATCHES
+    for single, double in zip(rows(folder / "one"), rows(folder / "run"), strict=True):
+        for column in ("train/loss/total", "val/loss/total", "train/loss/discriminator_total"):
+            if single[column] and double[column]:
+                assert float(double[column]) == pytest.approx(float(single[column]), rel=FOUR_BATCHES), column
+    halves = [torch.cat(parts) for parts in zip(first["mix"], second["mix"], strict=True)]
+    assert_equal(halves, alone["mix"])
+
+
+def test_stargan_on_two_processes_equals_one(tmp_path: Path) -> None:
+    turns = ["discriminator", "discriminator", "generator"] * 2
+    assert_two_equal_one(tmp_path, [*STARGAN, *SHORT, "dataset.batch_size=4"], turns)
+
+
+@pytest.mark.slow
+def test_cyclegan_on_two_processes_equals_one(tmp_path: Path) -> None:
+    """Without pools: of these each process has its own."""
+    assert_two_equal_one(tmp_path, [*CYCLEGAN, *SHORT, "model.pool=0"], ["generator", "discriminator"] * 4)
+
+
+@pytest.mark.slow
+def test_processes_fill_pools_of_their_own(tmp_path: Path) -> None:
+    first, second = run_two(tmp_path, [*CYCLEGAN, *SHORT, "model.pool=1"])
+    assert_equal(first["end"], second["end"])
+    checkpoint = read_pickle(max((tmp_path / "run" / "checkpoints").glob("*.ckpt")))
+    assert checkpoint["state_dict"]["pool_a._extra_state"] == {"seen": 4}  # one image of each batch of two
