@@ -1,0 +1,1 @@
+"""Experiments on Zhu, Park, Isola, Efros 2017: unpaired translation."""
