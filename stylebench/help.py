@@ -21,6 +21,7 @@ EXAMPLES = {
         "stylebench train model=cyclegan dataset.a=photos/ dataset.b=paintings/ trainer=gpu",
         "stylebench train model=pix2pix dataset=facades",
         "stylebench train model=stargan dataset=pacs dataset.size_px=128",
+        "stylebench train model=super_resolution dataset.target=photos/ dataset.size_px=64 dataset.resize_px=256",
         "stylebench train run=outputs/fast_transfer/2026-11-20_10-00-00 budget.batches=80000   # go on",
     ],
     "stylize": [

@@ -5,7 +5,8 @@
     python -m experiments.cyclegan2017.learning --tables learning.jsonl
 
 A run is measured at each checkpoint that it kept; its cost is counted operations (`flops_per_batch` of its record times
-batches). Beside them: the content as it is, the content with the target domain's colors, and the ceiling.
+batches). Beside them: another draw of the exact answer, the content as it is, the content with the target domain's
+colors, and the ceiling.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ from stylebench.build import build, build_data, build_evaluator, evaluation_inpu
 from stylebench.cli import compose
 from stylebench.data.contact_sheet import labelled_rows
 from stylebench.data.images import write_png
+from stylebench.data.worlds import TRUTH_DRAWS
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.pixels import from_signed, luma, quantize, to_signed
 from stylebench.loading import load, read_model
@@ -92,11 +95,27 @@ def towards(translator: Translator, b: str) -> Translate:
 
 
 def trivial(bench: Bench) -> Iterator[tuple[str, Translate]]:
-    """Yield the answers that need no learning, and the exact one."""
+    """Yield the exact answer, and those that need no learning."""
     reference = next(iter(bench.inputs.reference(64)))[0].float() / 255  # (64, 3, H, W)
     side_by_side = torch.cat(list(reference), 2)[None]  # (1, 3, H, 64 W): one picture with the colors of the domain
+    yield "another exact answer", exact(bench)
     yield "content as it is", lambda batch: batch.a
     yield "colors matched", lambda batch: match_color_statistics(batch.a, side_by_side)
+
+
+def exact(bench: Bench) -> Translate:
+    """Return the answer by another draw of what the style leaves open; batches must come in the inputs' order."""
+    inputs, world = bench.inputs, bench.inputs.world
+    assert world is not None
+    done = [0]
+
+    def translate(batch: Any) -> Tensor:
+        first = done[0] % len(inputs)
+        done[0] += len(batch.a)
+        ids = inputs.task.fixed_ids("a", inputs.split, np.arange(first, first + len(batch.a)))
+        return world.render(ids, str(inputs.settings["b"]), draw=TRUTH_DRAWS).float() / 255
+
+    return translate
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -175,7 +194,6 @@ def main() -> None:
     if options.picture:
         piece = bench.first()
         pictures = {name: quantize(translate(piece.batch)) for name, translate in shown.items()}
-        pictures["an exact answer"] = piece.known["target"][:, 0]
         write_png(labelled_rows({k: list(v.permute(0, 2, 3, 1).numpy()) for k, v in pictures.items()}), options.picture)
     print(tables(rows))  # noqa: T201
 

@@ -151,8 +151,11 @@ def simulated_floor(eigenvalues: Tensor, n_1: int, n_2: int, draws: int = _FLOOR
         ValueError: for fewer than two samples.
     """
     _check_counts(n_1, n_2)
-    scale = eigenvalues.double().clamp(min=0).sqrt().cpu()
-    scale = scale[scale > 0]
+    values = eigenvalues.double().clamp(min=0).cpu()
+    # Where there are fewer samples than dimensions some are 0 but for rounding; how many come out above it differs from
+    # machine to machine, and with their number all draws.
+    rounding = len(values) * torch.finfo(torch.float64).eps
+    scale = values[values > values.amax() * rounding].sqrt()
     if not len(scale):
         return 0.0
     generator = torch.Generator().manual_seed(seed)

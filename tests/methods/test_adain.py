@@ -230,7 +230,7 @@ def test_learning_rate_falls_with_the_batches(tmp_path: Path) -> None:
 
 def test_paper_schedule() -> None:
     method, _, _ = build("model.lr_decay=5e-5")
-    rates = [1e-4 / (1 + method.lr_decay * batches) for batches in (0, 20_000, 80_000, 160_000)]
+    rates = [1e-4 * method.schedule.factor(batches) for batches in (0, 20_000, 80_000, 160_000)]
     assert rates == pytest.approx([1e-4, 5e-5, 2e-5, 1.1111e-5], rel=1e-4)
 
 

@@ -38,7 +38,8 @@ def test_tiled_features_equal_whole(encoder: Encoder, layers: list[str], size: t
     tiled = encode_in_tiles(encoder, images, layers, tile_px=48)
     assert len(cut_tiles(*size, 48, encoder, layers)) > 1
     for layer in layers:
-        assert torch.allclose(tiled[layer], whole[layer], rtol=0, atol=1e-10)
+        # float64 sums of thousands of products, in another order; random weights reach 1e6 before a ReLU
+        assert float((tiled[layer] - whole[layer]).abs().max()) <= 1e-13 * float(whole[layer].abs().max())
 
 
 def test_tiles_need_their_halo() -> None:

@@ -90,7 +90,7 @@ def test_names() -> None:
 def test_unknown_names_list_what_there_is(name: str) -> None:
     with pytest.raises(
         ValueError,
-        match=r"no style '.*'; there are photo, flat, .*chalk, prior-<number>, val-<number>, hidden-<number>",
+        match=r"no style '.*'; there are photo, flat, .*chalk, hues-<degrees>, prior-<number>, val-<number>, hidden-",
     ):
         parse_style(name)
 
