@@ -71,6 +71,7 @@ def assert_two_equal_one(folder: Path, overrides: list[str], players: list[str])
     assert_equal(halves, alone["mix"])
 
 
+@pytest.mark.slow
 def test_stargan_on_two_processes_equals_one(tmp_path: Path) -> None:
     turns = ["discriminator", "discriminator", "generator"] * 2
     assert_two_equal_one(tmp_path, [*STARGAN, *SHORT, "dataset.batch_size=4"], turns)
