@@ -99,7 +99,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     if start.checkpoint is not None:
         log.info("continuing %s from batch %d", folder, start.batches)
         if start.batches >= batches:
-            log.info("the run has its %d batches already; a larger budget.batches continues it", batches)
+            log.info("the run has its %d batches already; %s", batches, _how_to_go_on(config))
             csv.rewind(start.batches, keep_evaluation=True)
             if first:
                 _close_record(folder, start, csv)
@@ -126,6 +126,13 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
     _fit(trainer, method, data, record, csv, start)
     return Result(folder, csv.last_values(), batches, method.translator.takes_style)
+
+
+def _how_to_go_on(config: Config) -> str:
+    """Say whether a finished run can be made longer."""
+    if "batches" in (config["model"].get("schedule") or {}):
+        return "its learning rates fell to their end with them, so a longer run is another run, in a folder of its own"
+    return "a larger budget.batches continues it"
 
 
 def report(config: Config, folder: Path, command: str) -> Path:

@@ -2,10 +2,10 @@
 
     python -m experiments.cyclegan2017.mapping --runs outputs/cyclegan/<time> [--output mapping.jsonl]
 
-Scenes of the test split are translated; the mean color of each material's region is matched with the six colors of the
-target domain, one to one, so that the sum of squared distances in RGB is least (Hungarian method).
-Material k should become material k. The unpaired losses cannot know that: any permutation that can be undone has the
-same adversarial and cycle losses.
+Scenes of the test split are translated; the median color of each material's region is matched with the six colors of
+the target domain, one to one, so that the sum of squared distances in RGB is least (Hungarian method). Material k
+should become material k. The unpaired losses cannot know that: any permutation that can be undone has the same
+adversarial and cycle losses.
 """
 
 import argparse

@@ -120,9 +120,9 @@ class Folders:
         images = {id_: file for id_, file in sorted(found.items()) if file.suffix.lower() in IMAGE_SUFFIXES}
         if not images:
             suffixes = sorted({file.suffix.lower() or "no suffix" for file in found.values()})
-            seen = f"{len(found)} other files ({', '.join(suffixes[:_LISTED])})" if found else "nothing"
+            seen = f"{len(found)} other files ({', '.join(suffixes[:_LISTED])})" if found else "no other file either"
             raise FileNotFoundError(
-                f"no images ({', '.join('*' + suffix for suffix in IMAGE_SUFFIXES)}) under {path}, but {seen}; set the "
+                f"no images ({', '.join('*' + suffix for suffix in IMAGE_SUFFIXES)}) under {path}: {seen}; set the "
                 "dataset key that named it (dataset.content, dataset.style, ...) to a folder with images"
             )
         return self._digested(path, images)

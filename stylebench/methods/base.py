@@ -257,6 +257,7 @@ class Method(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rates by the number of batches done, which goes on where a stopped run was."""
+        self.mid_update = bool(self.players)  # noise is drawn, pools and norms change before the first player moves
         factor = self.schedule.factor(self.batches_done)
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:

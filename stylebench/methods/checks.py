@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from stylebench.functional.schedules import EpochDecay, LinearDecay, Schedule, SubtractiveDecay
 from stylebench.nn.encoders.base import Encoder
 
 _BETAS = 2
@@ -70,6 +71,30 @@ def check_whole(key: str, value: Any, least: int) -> int:
     return value
 
 
+def check_schedule(schedule: Schedule) -> Schedule:
+    """Return a schedule whose numbers make sense.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if isinstance(schedule, EpochDecay):
+        check_whole("model.schedule.batches", schedule.batches, 1)
+        check_whole("model.schedule.constant_epochs", schedule.constant_epochs, 0)
+        check_whole("model.schedule.decay_epochs", schedule.decay_epochs, 0)
+        if schedule.constant_epochs + schedule.decay_epochs == 0:
+            raise ValueError("model.schedule has no epochs; set constant_epochs or decay_epochs above 0")
+    elif isinstance(schedule, LinearDecay):
+        check_whole("model.schedule.batches", schedule.batches, 1)
+        if not 0 <= schedule.constant_share <= 1:
+            raise ValueError(f"model.schedule.constant_share lies in [0, 1], got {schedule.constant_share!r}")
+    elif isinstance(schedule, SubtractiveDecay):
+        check_whole("model.schedule.start", schedule.start, 0)
+        check_whole("model.schedule.every", schedule.every, 1)
+        if not 0 <= schedule.amount <= 1:
+            raise ValueError(f"model.schedule.amount lies in [0, 1], got {schedule.amount!r}")
+    return schedule
+
+
 def check_size_multiple(size_px: int, multiple: int) -> None:
     """Check that a network can halve training crops as often as it does.
 
@@ -84,8 +109,8 @@ def check_size_multiple(size_px: int, multiple: int) -> None:
         below = size_px // multiple * multiple
         nearest = f"{below} or {below + multiple}" if below else f"{multiple}"
         raise ValueError(
-            f"the network halves images until a multiple of {multiple} px is 1; dataset.size_px={size_px} is no such "
-            f"multiple: set it to {nearest}"
+            f"the network halves images step by step, so dataset.size_px must be a multiple of {multiple}, got "
+            f"{size_px}; set it to {nearest}"
         )
 
 

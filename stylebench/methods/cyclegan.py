@@ -5,7 +5,9 @@ ICCV 2017: sections 3, 4 and 5.1.4 (ablations). Images are in [-1, 1] here.
 
 Deviations, none of which changes a gradient: a generator sees its translation and its identity images in one call, a
 discriminator real and earlier generated images in one call (instance norm keeps samples apart); terms of weight 0 are
-not computed. Order of a step as in junyanz/pytorch-CycleGAN-and-pix2pix: both generators, then both discriminators.
+not computed. One that changes results: by default the frame evaluates and exports a moving average of the generators
+(`ema=null` for the weights themselves). Order of a step as in junyanz/pytorch-CycleGAN-and-pix2pix: both generators,
+then both discriminators.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,7 @@ from stylebench.functional.adversarial import check_objective, discriminator_los
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
 from stylebench.methods.base import Method, OptimizerBuilder
-from stylebench.methods.checks import check_size_multiple, check_weights, check_whole, with_float_betas
+from stylebench.methods.checks import check_schedule, check_size_multiple, check_weights, check_whole, with_float_betas
 from stylebench.nn.image_pool import ImagePool
 from stylebench.nn.patch_discriminator import PatchDiscriminator
 from stylebench.nn.resnet_generator import STRIDE
@@ -84,6 +86,7 @@ class CycleGAN(Method):
         check_weights({"gan": weight_gan, "cycle": weight_cycle, "identity": weight_identity})
         if cycles not in CYCLES:
             raise ValueError(f"model.cycles is one of {', '.join(CYCLES)}, got {cycles!r}")
+        _refuse_batch_norm(translator, discriminator_a, discriminator_b)
         self.turn_batches = check_whole("model.identity_every", identity_every, 1)
         self.weights = {
             "gan_ab": weight_gan,
@@ -99,7 +102,7 @@ class CycleGAN(Method):
                 f"(with model.cycles other than none), got {weight_gan!r} and {weight_cycle!r} with cycles={cycles}"
             )
         self.pool_a, self.pool_b = ImagePool(pool, name=0), ImagePool(pool, name=1)
-        self.schedule = schedule
+        self.schedule = check_schedule(schedule)
 
     def prepare(self, task: Task) -> None:
         """Check the images' size, and seed the pools.
@@ -108,8 +111,9 @@ class CycleGAN(Method):
             ValueError: if images cannot be halved twice, or are too small for the discriminators.
         """
         check_size_multiple(task.size_px, STRIDE)
-        self.discriminator_a.check_size(task.size_px)
-        self.discriminator_b.check_size(task.size_px)
+        if self.weights["gan_ab"]:
+            self.discriminator_a.check_size(task.size_px)
+            self.discriminator_b.check_size(task.size_px)
         self.pool_a.seed = self.pool_b.seed = task.seed
 
     def forward(self, images: Tensor) -> Tensor:
@@ -120,7 +124,7 @@ class CycleGAN(Method):
         """Move both generators, then both discriminators (section 3, eq. 3)."""
         real_a, real_b = to_signed(drawn(batch.a)), to_signed(drawn(batch.b))  # (B, 3, H, W) each, in [-1, 1]
         with self.moving("generator"):
-            identity = self.batches_done % self.turn_batches == 0
+            identity = (self.batches_done + 1) % self.turn_batches == 0
             terms, fake_a, fake_b = self.generator_terms(real_a, real_b, identity=identity)
             self.update("generator", self.log_and_sum(terms, self.weights, player="generator"))
         if self.weights["gan_ab"]:
@@ -171,7 +175,11 @@ class CycleGAN(Method):
     def validation_step(self, batch: UnpairedBatch, batch_idx: int) -> None:
         """Log the generators' terms on held-out images."""
         terms, _, _ = self.generator_terms(to_signed(drawn(batch.a)), to_signed(drawn(batch.b)))
-        self.log_and_sum(terms, self.weights, stage="val", player="generator")
+        weights = {  # every evaluation computes the identity terms, so that they count once
+            name: weight / self.turn_batches if name.startswith("identity") else weight
+            for name, weight in self.weights.items()
+        }
+        self.log_and_sum(terms, weights, stage="val", player="generator")
 
     def configure_optimizers(self) -> Any:
         """Return one optimizer for both generators and one for both discriminators."""
@@ -191,3 +199,12 @@ class CycleGAN(Method):
     def _pooled(self, fake: Tensor, number: int) -> Tensor:
         pool: nn.Module = (self.pool_a, self.pool_b)[number]
         return pool(fake.detach(), self.global_rank)  # type: ignore[no-any-return]
+
+
+def _refuse_batch_norm(*networks: nn.Module) -> None:
+    """Refuse batch norm, which would mix the images that share a call."""
+    if any(isinstance(layer, nn.BatchNorm2d) for network in networks for layer in network.modules()):
+        raise ValueError(
+            "CycleGAN shows a network several kinds of images in one call, which batch norm would mix; use "
+            "norm=instance or norm=none"
+        )

@@ -5,7 +5,8 @@ Translation", CVPR 2018: sections 3 and 4, appendix 7.1 and 7.2. Images are in [
 
 Deviations: target domains come from the data stream, balanced, where the published code permutes the batch's labels;
 images of several data sets (section 3.2) share a batch, where it takes turns; a batch that moves the generator too
-uses the discriminator's generated images again, and the others make them without a graph (the same gradients).
+uses the discriminator's generated images again, and the others make them without a graph (the same gradients). By
+default the frame evaluates and exports a moving average of the generator (`ema=null` for the weights themselves).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from stylebench.functional.gradient_penalty import interpolate_penalty
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
 from stylebench.methods.base import Method, OptimizerBuilder
-from stylebench.methods.checks import check_size_multiple, check_weights, check_whole, with_float_betas
+from stylebench.methods.checks import check_schedule, check_size_multiple, check_weights, check_whole, with_float_betas
 from stylebench.nn.stargan import STRIDE, StarGANDiscriminator
 from stylebench.nn.translation import MultiDomainTranslator
 
@@ -73,7 +74,7 @@ class StarGAN(Method):
         self.translator = translator
         self.discriminator = discriminator(classes=translator.labels.classes)
         self.build_optimizers = with_float_betas(optimizers)
-        self.schedule = schedule
+        self.schedule = check_schedule(schedule)
         self.weights = {
             "gan": weight_gan,
             "penalty": weight_penalty,

@@ -52,7 +52,9 @@ class EvaluationInputs:
         self.world = store if isinstance(store, World) else None
         self.settings = settings
         self.count = min(count, task.size(split))
-        self.scenes = min(scenes, self.count) if self.world else 0
+        # What was made smaller of its target has that one answer, no other draw of its style.
+        same_size = all(task.comparable(role) for field, role in task.evaluated.items() if field == "content")
+        self.scenes = min(scenes, self.count) if self.world and same_size else 0
         if self.world is not None and self.scenes and self.world.size_px != task.size_px:
             raise ValueError(
                 f"exact answers are rendered at dataset.store.size_px={self.world.size_px}, but results have "
@@ -149,6 +151,8 @@ class EvaluationInputs:
             known["style"] = self._single
         if "target" in known:
             known["target"] = known["target"][:, None]
+            if self.scenes and start >= self.scenes:  # exact answers stand for the target, of the first scenes alone
+                del known["target"]
         return Piece(batch, known | self._names(ids) | self._answers(ids, start, device))
 
     def _names(self, ids: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -61,13 +61,14 @@ class DomainLabels(nn.Module):
                 f"each domain needs a name of its own, got {', '.join(names) or 'none'}; give them names: "
                 "dataset.domains={first: <domain>, second: <domain>}"
             )
-        given = {"all": names} if groups is None else dict(groups)
+        given: Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]] = {"all": names} if groups is None else groups
         self._check(given)
         self.groups: list[_Group] = []
         rows: list[list[float]] = [[] for _ in names]
         for members in given.values():
             self._add(members, rows)
         self.classes = len(rows[0])
+        self._refuse_twins(rows)
         if len(self.groups) > 1:
             for number, row in enumerate(rows):
                 row += [float(number in group.members) for group in self.groups]
@@ -135,12 +136,31 @@ class DomainLabels(nn.Module):
         self.groups.append(_Group(numbers, first, first + len(columns), exclusive))
 
     def _check(self, groups: Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]]) -> None:
-        listed = [name for members in groups.values() for name in members]
+        inner = list(groups.values()) if isinstance(groups, Mapping) else [None]
+        attributes = [having for members in inner if isinstance(members, Mapping) for having in members.values()]
+        lists = [members for members in inner if not isinstance(members, Mapping)] + attributes
+        if any(isinstance(entry, str) or not isinstance(entry, Sequence) for entry in lists):
+            raise ValueError(
+                "model.translator.labels.groups is {set: [domain, ...]} or {set: {domain: [attribute, ...]}}, got "
+                f"{groups!r}; mind the brackets"
+            )
+        listed = [name for members in inner for name in members or ()]
         if sorted(listed) != sorted(self.domains):
             raise ValueError(
                 "model.translator.labels.groups must hold each of the domains "
                 f"{', '.join(self.domains)} exactly once, got {', '.join(listed) or 'none'}"
             )
+
+    def _refuse_twins(self, rows: list[list[float]]) -> None:
+        seen: dict[tuple[object, ...], str] = {}
+        for number, name in enumerate(self.domains):
+            group = next(place for place, group in enumerate(self.groups) if number in group.members)
+            twin = seen.setdefault((group, *rows[number]), name)
+            if twin != name:
+                raise ValueError(
+                    f"the domains {twin} and {name} have the same attributes in model.translator.labels.groups, so "
+                    "that no label tells them apart; give one of them another attribute"
+                )
 
     def _group_numbers(self) -> Tensor:
         of = {member: number for number, group in enumerate(self.groups) for member in group.members}

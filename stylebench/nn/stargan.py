@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from stylebench.nn.layers import InstanceNorm, OutputConv, Residual, pad_to_multiple
 
 STRIDE = 4  # two halvings
+MINIMUM_PX = 8  # at a quarter of the size a norm needs more than one pixel
 _SLOPE = 0.01
 
 
@@ -63,8 +64,16 @@ class StarGANGenerator(nn.Module):
 
         Returns:
             (B, 3, H, W) in (-1, 1), of the input's type under autocast too.
+
+        Raises:
+            ValueError: if a side is too short.
         """
         height, width = images.shape[-2:]
+        if min(height, width) < MINIMUM_PX:
+            raise ValueError(
+                f"the generator needs images of at least {MINIMUM_PX} x {MINIMUM_PX} px, got {height} x {width}; "
+                "enlarge the image"
+            )
         padded = pad_to_multiple(images, STRIDE)
         channels = labels.to(images.dtype)[:, :, None, None].expand(-1, -1, *padded.shape[-2:])  # (B, c, H, W)
         maps = self.body(torch.cat([padded, channels], 1))

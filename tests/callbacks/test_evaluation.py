@@ -10,7 +10,7 @@ import torch
 import torch.multiprocessing
 from torch import Tensor
 
-from stylebench.build import build
+from stylebench.build import build, build_data, evaluation_inputs, method_class
 from stylebench.callbacks.health import Health
 from stylebench.cli import compose
 from stylebench.data.tasks import StyleTask
@@ -225,3 +225,18 @@ def test_two_uneven_processes_give_the_values_of_one(tmp_path: Path) -> None:
         assert together.keys() == alone.keys()
         for key, value in alone.items():
             assert together[key] == pytest.approx(value, rel=1e-10, abs=1e-12), key
+
+
+@pytest.mark.parametrize("model", ["pix2pix", "super_resolution"])
+def test_pairs_of_a_rendered_world_are_measured_beyond_the_scenes_with_exact_answers(model: str) -> None:
+    overrides = ["dataset=procstyle", "dataset.store.size_px=32", "dataset.target=flat", "metrics.num_images=6"]
+    overrides += ["metrics=smoke", "metrics.scenes=2", "dataset.store.train_images=4", "dataset.store.val_images=8"]
+    if model == "super_resolution":
+        overrides += ["dataset.input=null"]
+    config = compose("train", [f"model={model}", *overrides])
+    task = build_data(config, method_class(config)).task
+    inputs = evaluation_inputs(config, task, "val")
+    pieces = list(inputs.pieces(4, 0, 1, torch.device("cpu")))
+    counts = {len(piece.known["target"][0]) for piece in pieces if "target" in piece.known}
+    assert len(counts) == 1  # a set has as many right answers for one image as for another
+    assert sum(len(piece.known["index"]) for piece in pieces) == 6

@@ -12,6 +12,7 @@ from stylebench.functional.schedules import (
     Schedule,
     SubtractiveDecay,
 )
+from stylebench.methods.checks import check_schedule
 
 BATCHES = 266_800  # 200 epochs of 1334
 OFFICIAL = SubtractiveDecay(start=100_000, every=1000, amount=1e-5)
@@ -71,3 +72,18 @@ def test_factors_never_rise_nor_leave_their_range(schedule: Schedule) -> None:
     factors = [schedule.factor(batches) for batches in range(100)]
     assert factors[0] == 1.0
     assert all(0 <= later <= earlier for earlier, later in itertools.pairwise(factors))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (EpochDecay(10, 0, 0), "no epochs"),
+        (EpochDecay(0, 1, 1), "schedule.batches must be a whole number of at least 1"),
+        (LinearDecay(10, 3.0), r"constant_share lies in \[0, 1\], got 3"),
+        (SubtractiveDecay(0, 0, 0.1), "schedule.every must be a whole number of at least 1"),
+        (SubtractiveDecay(0, 1, 2.0), r"amount lies in \[0, 1\], got 2"),
+    ],
+)
+def test_schedules_that_cannot_work_are_refused(schedule: Schedule, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_schedule(schedule)

@@ -88,6 +88,10 @@ def steps(setting: Setting) -> Outcome:
         second: Any = stargan().to(device, dtype).to(memory_format=layout)
         fake = second(a, domains.flip(0))
         keep("stargan", second, "generator", second.generator_terms(a, domains, fake, domains.flip(0)), second.weights)
+        third: Any = pix2pix().to(device, dtype).to(memory_format=layout)
+        image = third(a)
+        keep("pix2pix", third, "generator", third.generator_terms(a, b, image), third.weights)
+        keep("pix2pix", third, "discriminator", third.discriminator_terms(a, b, image.detach()), {"gan": 0.5})
         judged = second.discriminator_terms(a, domains, fake.detach())
         keep("stargan", second, "discriminator", judged, second.weights)
         return found

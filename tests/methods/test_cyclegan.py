@@ -189,7 +189,7 @@ def test_identity_terms_in_every_other_batch_count_twice() -> None:
     fit(method, batches(4))
     assert counted.images["ab"] == 2 * 6 + 2 * 4
     resumed = make(identity_every=2)
-    resumed._batches_before = 1
+    resumed._batches_before = 2
     counted = Calls(ab=resumed.translator.generator_ab)
     fit(resumed, batches(1))
     assert counted.images["ab"] == 4
@@ -240,7 +240,7 @@ def test_wrong_settings_are_refused(changes: dict[str, Any], match: str) -> None
 @pytest.mark.parametrize(
     ("overrides", "match"),
     [
-        (["dataset.size_px=14"], r"a multiple of 4 px .*size_px=14 is no such multiple: set it to 12 or 16"),
+        (["dataset.size_px=14"], r"must be a multiple of 4, got 14; set it to 12 or 16"),
         (["model.discriminator_a.receptive_field_px=70"], r"finds no patch in images of 16 px; use .*size_px=24"),
     ],
 )
@@ -320,3 +320,8 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     for key in rates:
         values = [float(row[key]) for row in rows(whole) if row[key]]
         assert values == pytest.approx([2e-4 * factor for factor in (1, 1, 1, 1, 2 / 3, 1 / 3)])
+
+
+def test_batch_norm_is_refused_as_samples_share_calls() -> None:
+    with pytest.raises(ValueError, match="batch norm would mix; use norm=instance or norm=none"):
+        make(discriminator_a={**config()["model"]["discriminator_a"], "norm": "batch"})

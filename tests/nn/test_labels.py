@@ -126,3 +126,17 @@ def test_targets_stay_in_the_data_set_and_reach_all_of_it() -> None:
 def test_wrong_domains_are_refused(domains: Any, groups: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         DomainLabels(domains, groups)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"a": {"photo": "young", "cartoon": ["male"]}}, "mind the brackets"),
+        (["photo", "cartoon"], "mind the brackets"),
+        ({"a": "photo", "b": ["cartoon"]}, "mind the brackets"),
+        ({"a": {"photo": ["x"], "cartoon": ["x"]}}, "photo and cartoon have the same attributes"),
+    ],
+)
+def test_groups_that_say_nothing_are_refused(groups: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DomainLabels(["photo", "cartoon"], groups)
