@@ -178,7 +178,7 @@ def test_missing_folder(tmp_path: Path, folders: MakeFolders) -> None:
 
 def test_empty_folder(tmp_path: Path, folders: MakeFolders) -> None:
     (tmp_path / "images").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no images \(\*\.jpg, .* under .*: no other file either; set the dataset key"):
+    with pytest.raises(FileNotFoundError, match=r"under .*: no other file either; set the dataset key"):
         folders().open(tmp_path / "images")
     (tmp_path / "images" / "video.MP4").write_bytes(b"x")
     with pytest.raises(FileNotFoundError, match=r": 1 other files \(\.mp4\)"):
