@@ -21,6 +21,23 @@ def closest(word: str, words: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def nearest_multiples(number: int, of: int) -> str:
+    """Return the multiples of `of` around a number that is none, `12 or 16`; a number below the first gets that one."""
+    below = number // of * of
+    return f"{below} or {below + of}" if below else f"{of}"
+
+
+def check_whole(key: str, value: Any, least: int) -> int:
+    """Return a setting that counts something.
+
+    Raises:
+        ValueError: if it is no whole number of at least `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{key} must be a whole number of at least {least}, got {value!r}")
+    return value
+
+
 def is_usage(error: BaseException) -> bool:
     """Tell whether the command line itself is wrong: a key, an option, the way it is written."""
     return isinstance(error, UsageError) or _comes_from(error, "hydra", "omegaconf")

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from stylebench.build import build
+from stylebench.callbacks.flop_counter import FlopCounter
 from stylebench.data.streams import pick
 from stylebench.data.tasks import UnpairedTask
 from stylebench.data.worlds import World
@@ -82,7 +82,7 @@ def train(run: Path, batches: int, batch_size: int, scenes: int, seed: int) -> t
     generator: nn.Module = build(config["model"]["translator"]["generator_ab"])
     encoder: Encoder = build(config["encoder"])
     optimizer = torch.optim.Adam(generator.parameters(), 2e-4, betas=(0.5, 0.999), fused=True)
-    counter, begin = FlopCounterMode(display=False), time.process_time()
+    counter, begin = FlopCounter(), time.process_time()
     flops = 0
     for batch in range(batches):
         for group in optimizer.param_groups:
@@ -103,7 +103,7 @@ def train(run: Path, batches: int, batch_size: int, scenes: int, seed: int) -> t
         if batch == 0:
             with counter:
                 step()
-            flops = counter.get_total_flops()
+            flops = counter.total
         else:
             step()
     return generator, {"flops": flops * batches, "cpu_seconds": time.process_time() - begin, "batches": batches}

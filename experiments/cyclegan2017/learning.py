@@ -131,8 +131,8 @@ def measured_runs(bench: Bench, runs: Sequence[Path], b: str) -> Iterator[dict[s
         for path in checkpoints(run):
             batches = int(read_model(path).trained["batches"])
             row = {"name": run.name, "batches": batches, "tflops": record["flops_per_batch"] * batches / 1e12}
-            translate = towards(load(path), b)
-            yield {**row, **bench.measure(translate), **cycle_error(load(path), bench)}
+            translator = load(path)
+            yield {**row, **bench.measure(towards(translator, b)), **cycle_error(translator, bench)}
 
 
 def cycle_error(translator: Translator, bench: Bench) -> dict[str, float]:

@@ -1,9 +1,12 @@
 """Learning-rate schedules as pure functions of the number of finished batches: nothing to save, nothing to step."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+
+from stylebench.messages import check_whole
 
 
-class EpochDecay(NamedTuple):
+@dataclass(frozen=True)
+class EpochDecay:
     """Constant for some epochs, then falling in equal steps, one an epoch, almost to zero.
 
     An epoch is a given share of the run, so that a run of any length goes through the whole schedule.
@@ -21,6 +24,13 @@ class EpochDecay(NamedTuple):
     constant_epochs: int
     decay_epochs: int
 
+    def __post_init__(self) -> None:
+        check_whole("model.schedule.batches", self.batches, 1)
+        check_whole("model.schedule.constant_epochs", self.constant_epochs, 0)
+        check_whole("model.schedule.decay_epochs", self.decay_epochs, 0)
+        if self.constant_epochs + self.decay_epochs == 0:
+            raise ValueError("model.schedule has no epochs; set constant_epochs or decay_epochs above 0")
+
     def factor(self, batches_done: int) -> float:
         """Return the factor of the learning rate of the next batch."""
         epochs = self.constant_epochs + self.decay_epochs
@@ -28,7 +38,8 @@ class EpochDecay(NamedTuple):
         return max(0.0, 1.0 - max(0, epoch + 1 - self.constant_epochs) / (self.decay_epochs + 1))
 
 
-class LinearDecay(NamedTuple):
+@dataclass(frozen=True)
+class LinearDecay:
     """Constant, then falling linearly to zero at the end of the run.
 
     Attributes:
@@ -39,6 +50,11 @@ class LinearDecay(NamedTuple):
     batches: int
     constant_share: float
 
+    def __post_init__(self) -> None:
+        check_whole("model.schedule.batches", self.batches, 1)
+        if not 0 <= self.constant_share <= 1:
+            raise ValueError(f"model.schedule.constant_share lies in [0, 1], got {self.constant_share!r}")
+
     def factor(self, batches_done: int) -> float:
         """Return the factor of the learning rate of the next batch."""
         falling = self.batches - self.constant_share * self.batches
@@ -48,7 +64,8 @@ class LinearDecay(NamedTuple):
         return max(0.0, left / falling)
 
 
-class SubtractiveDecay(NamedTuple):
+@dataclass(frozen=True)
+class SubtractiveDecay:
     """Constant, then a fixed amount less every so many batches.
 
     Attributes:
@@ -64,12 +81,19 @@ class SubtractiveDecay(NamedTuple):
     every: int
     amount: float
 
+    def __post_init__(self) -> None:
+        check_whole("model.schedule.start", self.start, 0)
+        check_whole("model.schedule.every", self.every, 1)
+        if not 0 <= self.amount <= 1:
+            raise ValueError(f"model.schedule.amount lies in [0, 1], got {self.amount!r}")
+
     def factor(self, batches_done: int) -> float:
         """Return the factor of the learning rate of the next batch."""
         return max(0.0, 1.0 - max(0, (batches_done - self.start) // self.every) * self.amount)
 
 
-class InverseDecay(NamedTuple):
+@dataclass(frozen=True)
+class InverseDecay:
     """Falling as 1 / (1 + d t) after t batches.
 
     Attributes:
@@ -83,7 +107,8 @@ class InverseDecay(NamedTuple):
         return 1.0 / (1.0 + self.decay * batches_done)
 
 
-class Constant(NamedTuple):
+@dataclass(frozen=True)
+class Constant:
     """The full rate throughout."""
 
     def factor(self, batches_done: int) -> float:

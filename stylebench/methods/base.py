@@ -305,8 +305,9 @@ class Method(pl.LightningModule):
             self.manual_backward(loss)
         parameters = [parameter for parameter in self.player_parameters(player) if parameter.grad is not None]
         self.sync_gradients(parameters)
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        self.log_health({f"gradient_norm_{player}": nn.utils.get_total_norm(gradients)})
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # else gradients are scaled until the step
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            self.log_health({f"gradient_norm_{player}": nn.utils.get_total_norm(gradients)})
         self._clip_norm = clip_norm
         optimizer.step()
         self._clip_norm = None

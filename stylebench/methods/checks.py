@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from stylebench.functional.schedules import EpochDecay, LinearDecay, Schedule, SubtractiveDecay
+from stylebench.messages import nearest_multiples
 from stylebench.nn.encoders.base import Encoder
 
 _BETAS = 2
@@ -60,41 +60,6 @@ def check_weights(weights: Mapping[str, float]) -> None:
             raise ValueError(f"model.weight_{name} must be a finite number of at least 0, got {weight!r}")
 
 
-def check_whole(key: str, value: Any, least: int) -> int:
-    """Return a setting that counts something.
-
-    Raises:
-        ValueError: if it is no whole number of at least `least`.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{key} must be a whole number of at least {least}, got {value!r}")
-    return value
-
-
-def check_schedule(schedule: Schedule) -> Schedule:
-    """Return a schedule whose numbers make sense.
-
-    Raises:
-        ValueError: if they do not.
-    """
-    if isinstance(schedule, EpochDecay):
-        check_whole("model.schedule.batches", schedule.batches, 1)
-        check_whole("model.schedule.constant_epochs", schedule.constant_epochs, 0)
-        check_whole("model.schedule.decay_epochs", schedule.decay_epochs, 0)
-        if schedule.constant_epochs + schedule.decay_epochs == 0:
-            raise ValueError("model.schedule has no epochs; set constant_epochs or decay_epochs above 0")
-    elif isinstance(schedule, LinearDecay):
-        check_whole("model.schedule.batches", schedule.batches, 1)
-        if not 0 <= schedule.constant_share <= 1:
-            raise ValueError(f"model.schedule.constant_share lies in [0, 1], got {schedule.constant_share!r}")
-    elif isinstance(schedule, SubtractiveDecay):
-        check_whole("model.schedule.start", schedule.start, 0)
-        check_whole("model.schedule.every", schedule.every, 1)
-        if not 0 <= schedule.amount <= 1:
-            raise ValueError(f"model.schedule.amount lies in [0, 1], got {schedule.amount!r}")
-    return schedule
-
-
 def check_size_multiple(size_px: int, multiple: int) -> None:
     """Check that a network can halve training crops as often as it does.
 
@@ -106,11 +71,9 @@ def check_size_multiple(size_px: int, multiple: int) -> None:
         ValueError: naming the nearest sizes that would do.
     """
     if size_px % multiple:
-        below = size_px // multiple * multiple
-        nearest = f"{below} or {below + multiple}" if below else f"{multiple}"
         raise ValueError(
             f"the network halves images step by step, so dataset.size_px must be a multiple of {multiple}, got "
-            f"{size_px}; set it to {nearest}"
+            f"{size_px}; set it to {nearest_multiples(size_px, multiple)}"
         )
 
 

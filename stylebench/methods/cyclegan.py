@@ -20,8 +20,9 @@ from stylebench.data.tasks import Task, UnpairedBatch, UnpairedTask, drawn
 from stylebench.functional.adversarial import check_objective, discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
+from stylebench.messages import check_whole
 from stylebench.methods.base import Method, OptimizerBuilder
-from stylebench.methods.checks import check_schedule, check_size_multiple, check_weights, check_whole, with_float_betas
+from stylebench.methods.checks import check_size_multiple, check_weights, with_float_betas
 from stylebench.nn.image_pool import ImagePool
 from stylebench.nn.patch_discriminator import PatchDiscriminator
 from stylebench.nn.resnet_generator import STRIDE
@@ -102,7 +103,7 @@ class CycleGAN(Method):
                 f"(with model.cycles other than none), got {weight_gan!r} and {weight_cycle!r} with cycles={cycles}"
             )
         self.pool_a, self.pool_b = ImagePool(pool, name=0), ImagePool(pool, name=1)
-        self.schedule = check_schedule(schedule)
+        self.schedule = schedule
 
     def prepare(self, task: Task) -> None:
         """Check the images' size, and seed the pools.
@@ -129,7 +130,8 @@ class CycleGAN(Method):
             self.update("generator", self.log_and_sum(terms, self.weights, player="generator"))
         if self.weights["gan_ab"]:
             with self.moving("discriminator"):
-                terms = self.discriminator_terms(real_a, real_b, self._pooled(fake_a, 0), self._pooled(fake_b, 1))
+                seen_a, seen_b = self.pool_a(fake_a, self.global_rank), self.pool_b(fake_b, self.global_rank)
+                terms = self.discriminator_terms(real_a, real_b, seen_a, seen_b)
                 weights = {"a": 0.5, "b": 0.5}  # halved, so that it learns at half the generators' pace (section 7.1)
                 self.update("discriminator", self.log_and_sum(terms, weights, player="discriminator"))
 
@@ -195,10 +197,6 @@ class CycleGAN(Method):
             fake = first(to_signed(images))
             rows += [images, from_signed(fake), from_signed(second(fake))]
         return rows
-
-    def _pooled(self, fake: Tensor, number: int) -> Tensor:
-        pool: nn.Module = (self.pool_a, self.pool_b)[number]
-        return pool(fake.detach(), self.global_rank)  # type: ignore[no-any-return]
 
 
 def _refuse_batch_norm(*networks: nn.Module) -> None:

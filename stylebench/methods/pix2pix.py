@@ -25,7 +25,7 @@ from stylebench.functional.adversarial import check_objective, discriminator_los
 from stylebench.functional.pixels import to_signed
 from stylebench.functional.schedules import Schedule
 from stylebench.methods.base import Method, OptimizerBuilder
-from stylebench.methods.checks import check_schedule, check_size_multiple, check_weights, with_float_betas
+from stylebench.methods.checks import check_size_multiple, check_weights, with_float_betas
 from stylebench.nn.patch_discriminator import PatchDiscriminator
 from stylebench.nn.translation import PairedTranslator
 from stylebench.nn.unet import UNetGenerator
@@ -80,7 +80,7 @@ class Pix2Pix(Method):
         check_weights(self.weights)
         if not any(self.weights.values()):
             raise ValueError("model.weight_gan and model.weight_l1 are both 0, so nothing would be learned")
-        self.schedule = check_schedule(schedule)
+        self.schedule = schedule
         self._size_px = self._batch_size = 0
 
     def prepare(self, task: Task) -> None:

@@ -20,8 +20,9 @@ from stylebench.functional.adversarial import discriminator_loss, generator_loss
 from stylebench.functional.gradient_penalty import interpolate_penalty
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
+from stylebench.messages import check_whole
 from stylebench.methods.base import Method, OptimizerBuilder
-from stylebench.methods.checks import check_schedule, check_size_multiple, check_weights, check_whole, with_float_betas
+from stylebench.methods.checks import check_size_multiple, check_weights, with_float_betas
 from stylebench.nn.stargan import STRIDE, StarGANDiscriminator
 from stylebench.nn.translation import MultiDomainTranslator
 
@@ -74,7 +75,7 @@ class StarGAN(Method):
         self.translator = translator
         self.discriminator = discriminator(classes=translator.labels.classes)
         self.build_optimizers = with_float_betas(optimizers)
-        self.schedule = check_schedule(schedule)
+        self.schedule = schedule
         self.weights = {
             "gan": weight_gan,
             "penalty": weight_penalty,

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stylebench.messages import check_whole
+
 
 class ImagePool(nn.Module):
     """Return, for each new image, the image itself or one of earlier batches.
@@ -29,9 +31,7 @@ class ImagePool(nn.Module):
 
     def __init__(self, size: int, seed: int = 0, name: int = 0) -> None:
         super().__init__()
-        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-            raise ValueError(f"model.pool is a whole number of images of at least 0, got {size!r}")
-        self.size, self.seed, self.name = size, seed, name
+        self.size, self.seed, self.name = check_whole("model.pool", size, 0), seed, name
         self.seen = 0
         self.register_buffer("images", torch.zeros(0, 3, 1, 1))  # (size, 3, H, W) once the first image has come
 

@@ -68,10 +68,10 @@ class DomainLabels(nn.Module):
         for members in given.values():
             self._add(members, rows)
         self.classes = len(rows[0])
-        self._refuse_twins(rows)
         if len(self.groups) > 1:
             for number, row in enumerate(rows):
                 row += [float(number in group.members) for group in self.groups]
+        self._refuse_twins(rows)
         self.register_buffer("vectors", torch.tensor(rows), persistent=False)  # (K, c)
         self.register_buffer("group_of", self._group_numbers(), persistent=False)  # (K,)
 
@@ -136,15 +136,17 @@ class DomainLabels(nn.Module):
         self.groups.append(_Group(numbers, first, first + len(columns), exclusive))
 
     def _check(self, groups: Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]]) -> None:
-        inner = list(groups.values()) if isinstance(groups, Mapping) else [None]
-        attributes = [having for members in inner if isinstance(members, Mapping) for having in members.values()]
-        lists = [members for members in inner if not isinstance(members, Mapping)] + attributes
-        if any(isinstance(entry, str) or not isinstance(entry, Sequence) for entry in lists):
+        members = list(groups.values()) if isinstance(groups, Mapping) else [groups]
+        mappings = [part for part in members if isinstance(part, Mapping)]
+        lists = [part for part in members if part not in mappings] + [
+            having for part in mappings for having in part.values()
+        ]
+        if not isinstance(groups, Mapping) or any(not isinstance(part, list | tuple) for part in lists):
             raise ValueError(
                 "model.translator.labels.groups is {set: [domain, ...]} or {set: {domain: [attribute, ...]}}, got "
                 f"{groups!r}; mind the brackets"
             )
-        listed = [name for members in inner for name in members or ()]
+        listed = [name for part in members for name in part]
         if sorted(listed) != sorted(self.domains):
             raise ValueError(
                 "model.translator.labels.groups must hold each of the domains "
@@ -152,10 +154,9 @@ class DomainLabels(nn.Module):
             )
 
     def _refuse_twins(self, rows: list[list[float]]) -> None:
-        seen: dict[tuple[object, ...], str] = {}
-        for number, name in enumerate(self.domains):
-            group = next(place for place, group in enumerate(self.groups) if number in group.members)
-            twin = seen.setdefault((group, *rows[number]), name)
+        seen: dict[tuple[float, ...], str] = {}
+        for name, row in zip(self.domains, rows, strict=True):
+            twin = seen.setdefault(tuple(row), name)
             if twin != name:
                 raise ValueError(
                     f"the domains {twin} and {name} have the same attributes in model.translator.labels.groups, so "

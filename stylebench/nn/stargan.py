@@ -10,6 +10,7 @@ Deviations: instance norm has no running statistics (the published code keeps th
 import torch
 from torch import Tensor, nn
 
+from stylebench.messages import nearest_multiples
 from stylebench.nn.layers import InstanceNorm, OutputConv, Residual, pad_to_multiple
 
 STRIDE = 4  # two halvings
@@ -102,7 +103,7 @@ class StarGANDiscriminator(nn.Module):
         if size_px % 2**layers or size_px < 1:
             raise ValueError(
                 f"a discriminator of {layers} layers halves images that often: dataset.size_px is a multiple of "
-                f"{2**layers}, got {size_px}; set it to {max(1, round(size_px / 2**layers)) * 2**layers}, or lower "
+                f"{2**layers}, got {size_px}; set it to {nearest_multiples(size_px, 2**layers)}, or lower "
                 "model.discriminator.layers"
             )
         widths = [width * 2**layer for layer in range(layers)]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.functional.hash_noise import hash_uniform
+from stylebench.messages import nearest_multiples
 from stylebench.nn.layers import InstanceNorm, initialize_normal, pad_to_multiple
 
 NORMS = ("batch", "instance")
@@ -230,11 +231,9 @@ def _levels(size_px: int, levels: int | None) -> int:
     wanted = min(MOST_LEVELS, allowed) if levels is None else levels
     if wanted > allowed or (levels is None and wanted < _FEWEST_LEVELS):
         multiple = 2 ** (_FEWEST_LEVELS if levels is None else levels)
-        below = size_px // multiple * multiple
-        nearest = f"{below} or {below + multiple}" if below else f"{multiple}"
         raise ValueError(
             f"the U-Net halves images level by level, and {size_px} px can be halved {allowed} times; for "
             f"{'at least ' if levels is None else ''}{multiple.bit_length() - 1} levels set dataset.size_px to "
-            f"{nearest}, or choose another number of levels"
+            f"{nearest_multiples(size_px, multiple)}, or choose another number of levels"
         )
     return wanted

@@ -227,7 +227,7 @@ def test_nonsense_betas_are_refused(player: str, betas: Any) -> None:
         ({"objective": "ragan"}, r"model\.objective is one of vanilla, .*got 'ragan'"),
         ({"cycles": "once"}, r"model\.cycles is one of both, forward, backward, none, got 'once'"),
         ({"identity_every": 0}, r"model\.identity_every must be a whole number of at least 1, got 0"),
-        ({"pool": -1}, r"model\.pool is a whole number of images of at least 0, got -1"),
+        ({"pool": -1}, r"model\.pool must be a whole number of at least 0, got -1"),
         ({"weight_gan": 0, "weight_cycle": 0}, r"set model\.weight_gan or model\.weight_cycle above 0"),
         ({"weight_gan": 0, "cycles": "none"}, r"set model\.weight_gan or model\.weight_cycle above 0.*cycles=none"),
     ],

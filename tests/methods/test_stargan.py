@@ -207,7 +207,9 @@ def test_images_and_domains_that_do_not_fit_are_refused() -> None:
         ValueError, match=r"dataset\.domains are photo, .*the model calls them a, b, c; give them names"
     ):
         method.prepare(data.task)
-    with pytest.raises(ValueError, match=r"multiple of 4, got 14; set it to 16, or lower model\.discriminator\.layers"):
+    with pytest.raises(
+        ValueError, match=r"multiple of 4, got 14; set it to 12 or 16, or lower model\.discriminator\.layers"
+    ):
         build(config("dataset.size_px=14")["model"])
 
 

@@ -83,8 +83,8 @@ def test_the_published_size_of_the_map() -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ((96, 2), r"a discriminator of 6 layers .*multiple of 64, got 96; set it to 128, or lower"),
-        ((10, 2, 2), r"multiple of 4, got 10; set it to 8"),
+        ((96, 2), r"a discriminator of 6 layers .*multiple of 64, got 96; set it to 64 or 128, or lower"),
+        ((10, 2, 2), r"multiple of 4, got 10; set it to 8 or 12"),
         ((0, 2, 2), r"multiple of 4, got 0; set it to 4"),
     ],
 )

@@ -13,7 +13,7 @@ from stylebench.data.domain import Domain
 from stylebench.data.splits import SPLITS, Indices
 from stylebench.data.stores import Part, Store
 from stylebench.data.streams import central, cut, jitter, mixed, pick
-from stylebench.messages import UsageError
+from stylebench.messages import UsageError, nearest_multiples
 
 ON_SMALL = ("stop", "upscale", "skip")
 UNSET = (None, "", "???")
@@ -290,11 +290,9 @@ def device_batch_size(batch_size: int, world: int) -> int:
         ValueError: if it does not divide; the message names the nearest sizes that do.
     """
     if batch_size % world:
-        below = batch_size // world * world
-        nearest = f"{below} or {below + world}" if below else f"{world}"
         raise ValueError(
             f"dataset.batch_size={batch_size} is the global batch and cannot be divided over {world} devices; set it "
-            f"to {nearest}, or use another number of devices"
+            f"to {nearest_multiples(batch_size, world)}, or use another number of devices"
         )
     return batch_size // world
 

@@ -15,7 +15,7 @@ from stylebench.data.splits import Indices
 from stylebench.data.stores import Store
 from stylebench.data.streams import Jitter, central, cut, jitter, mixed, pick
 from stylebench.data.tasks.base import UNSET, Positions, RawBatch, Task, named
-from stylebench.messages import UsageError
+from stylebench.messages import UsageError, nearest_multiples
 
 _LISTED = 10  # images without a partner that an error message names
 
@@ -134,12 +134,10 @@ def _degraded(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
 
 
 def _check_size(size_px: int, factor: int) -> None:
-    below = size_px // factor * factor
-    if below != size_px:
-        nearest = f"{below} or {below + factor}" if below else f"{factor}"
+    if size_px % factor:
         raise ValueError(
             f"dataset.size_px={size_px} is no multiple of {factor}, by which dataset.degradation shrinks crops; set it "
-            f"to {nearest}"
+            f"to {nearest_multiples(size_px, factor)}"
         )
 
 
