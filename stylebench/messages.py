@@ -4,7 +4,7 @@ import difflib
 import errno
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def _explain_config(error: Any, text: str, known_keys: Callable[[], Iterable[str
         key = getattr(error, "full_key", None) or text.splitlines()[0].partition(": ")[2]
         return f"{key} is not set; give it on the command line: {key}=..."
     if unknown := re.search(r"(?:Could not override|Could not delete from config\.) '([\w.@/]+)'", text):
-        return f"there is no key {unknown[1]!r}{closest(unknown[1], known_keys())}; see the keys with --help"
+        return _explain_unknown(unknown[1], list(known_keys()))
     if getattr(error, "missing_cfg_file", None) and error.options is not None:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         named = f"no option {option!r}{closest(option, error.options)}" if option else "to be given an option"
@@ -103,6 +103,17 @@ def _explain_config(error: Any, text: str, known_keys: Callable[[], Iterable[str
         return f"cannot read the argument {override!r}: {way_out}"
     cause = error.__cause__
     return text if cause is None or str(cause) in text else f"{text}: {cause}"
+
+
+def _explain_unknown(key: str, known: Collection[str]) -> str:
+    """Say why a key cannot be set: there is none, or it is seen only through a reference to another part."""
+    if key in known:
+        part = key.rpartition(".")[0]
+        return (
+            f"{key!r} cannot be set alone: {part} follows another part of the configuration, which --cfg job shows; "
+            "set the key there"
+        )
+    return f"there is no key {key!r}{closest(key, known)}; see the keys with --help"
 
 
 def _comes_from(error: BaseException, *packages: str) -> bool:

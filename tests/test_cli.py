@@ -221,6 +221,10 @@ def test_list_of_a_mistyped_kind_suggests(run: Run) -> None:
         ("train modle=adain", r"no key 'modle' \(did you mean 'model'\?\); see the keys with --help"),
         ("train model/netwrk=x", r"no key 'model/netwrk' \(did you mean 'model/network'\?\)"),
         ("train dataset=procedural dataset.store.cuont=3", r"did you mean 'dataset\.store\.count'\?"),
+        (
+            "train model=cyclegan dataset=procstyle model.discriminator_b.width=8",
+            r"'model\.discriminator_b\.width' cannot be set alone: model\.discriminator_b follows another part",
+        ),
         ("train ~sede", r"no key 'sede' \(did you mean 'seed'\?\)"),
         ("train model=fast_transfr", r"model has no option 'fast_transfr' \(did you mean 'fast_transfer'\?\); there"),
         ("train trainer=tpu", r"trainer has no option 'tpu'.*; there are: cpu, ddp, ddp_cpu, gpu"),

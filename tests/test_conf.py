@@ -84,3 +84,11 @@ def test_betas_reach_the_optimizer_as_a_plain_list() -> None:
     config = compose("train", [*GIVEN, "+model.optimizer.betas=[0.5,0.999]"])
     optimizer = build(config["model"]["optimizer"])(nn.Linear(1, 1).parameters())
     assert type(optimizer.defaults["betas"]) in (list, tuple)  # a ListConfig would end up in checkpoints
+
+
+@pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "stargan"])
+def test_the_discriminators_optimizer_follows_the_generators_until_it_is_set(model: str) -> None:
+    given = ["dataset=procstyle", f"model={model}", "model.optimizers.generator.lr=3e-4"]
+    assert compose("train", given)["model"]["optimizers"]["discriminator"]["lr"] == 3e-4
+    optimizers = compose("train", [*given, "model.optimizers.discriminator.lr=1e-4"])["model"]["optimizers"]
+    assert (optimizers["generator"]["lr"], optimizers["discriminator"]["lr"]) == (3e-4, 1e-4)
