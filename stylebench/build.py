@@ -12,7 +12,8 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 from stylebench.data.datamodule import DomainData
-from stylebench.data.tasks import Task
+from stylebench.data.stores import Store
+from stylebench.data.tasks import Route, Task
 from stylebench.data.worlds import HIDDEN
 from stylebench.files import cache_dir
 from stylebench.loading import load
@@ -165,17 +166,39 @@ def build_evaluator(
     )
 
 
-def evaluation_inputs(config: Config, task: Task, split: str) -> EvaluationInputs:
-    """Return what a method of this config is evaluated on."""
-    settings = config["metrics"]
+def evaluation_inputs(
+    config: Config, task: Task, split: str, controls: Mapping[str, Any] | None = None
+) -> list[EvaluationInputs]:
+    """Return what a method of this config is evaluated on, for each of its routes.
+
+    Args:
+        config: the resolved config of training.
+        task: the task that it is trained on.
+        split: `val` or `test`.
+        controls: what a user has set for the translator.
+    """
+    store = build(config["dataset"]["store"])
+    routes = method_class(config).routes(task, config["dataset"], controls or {})
+    return [_route_inputs(config["metrics"], store, route, split) for route in routes]
+
+
+def few_inputs(config: Config, task: Task, split: str, count: int) -> EvaluationInputs:
+    """Return the first of the task's own fixed samples, whatever the routes, without exact answers."""
+    settings = {**config["metrics"], "num_images": count, "scenes": 0}
+    return _route_inputs(settings, build(config["dataset"]["store"]), Route("", task, config["dataset"], {}), split)
+
+
+def _route_inputs(settings: Mapping[str, Any], store: Store, route: Route, split: str) -> EvaluationInputs:
     return EvaluationInputs(
-        task,
-        build(config["dataset"]["store"]),
-        config["dataset"],
+        route.task,
+        store,
+        route.settings,
         split=split,
         count=settings["num_images"],
         scenes=settings["scenes"],
         draws=settings["truth_draws"],
+        name=route.name,
+        controls=route.controls,
     )
 
 

@@ -257,12 +257,12 @@ def evaluate(arguments: list[str]) -> None:
     _check_switch(config, "save_images")
     from stylebench import run
     from stylebench.evaluate import evaluate as measure
-    from stylebench.evaluate import table
+    from stylebench.evaluate import tables
 
     run.quieten()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     evaluated = measure(config)
-    print(table(evaluated.record))
+    print(tables(evaluated))
     for path in evaluated.written:
         print(f"written  {os.path.relpath(path)}")
 

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.folders import ImageFolder
 from stylebench.metrics.measuring import measure_method, reference_sets, tell_missing
-from stylebench.metrics.records import NOT_APPLICABLE, dashboard, to_record
+from stylebench.metrics.records import NOT_APPLICABLE, dashboard, mean_dashboard, to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.stylize import choose_device
 from stylebench.trusted import check_targets
@@ -40,10 +41,31 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Values by record key, and the files that hold them."""
+    """Values, and the files that hold them.
 
-    record: dict[str, dict[str, Any]]
+    Attributes:
+        sets: entries by record key, for each name of what was evaluated: `test-ema`, and `test-ema-<a>-to-<b>`
+            where a run has several domains to translate to; empty for folders of images.
+        written: files and folders.
+    """
+
+    sets: dict[str, dict[str, dict[str, Any]]]
     written: list[Path]
+
+    @property
+    def record(self) -> dict[str, dict[str, Any]]:
+        """The entries of all sets by record key, which is preceded by the set's name where there are several."""
+        several = len(self.sets) > 1
+        return {
+            f"{name}/{key}" if several else key: entry
+            for name, entries in self.sets.items()
+            for key, entry in entries.items()
+        }
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The means over the sets, by dashboard key without its stage."""
+        return mean_dashboard([dashboard(entries) for entries in self.sets.values()])
 
 
 def evaluate(config: Config) -> Evaluated:
@@ -53,7 +75,7 @@ def evaluate(config: Config) -> Evaluated:
         config: the resolved config of the command.
 
     Returns:
-        The values by record key, and where they were written.
+        The values, and where they were written.
 
     Raises:
         UsageError: if it is not said what to evaluate.
@@ -70,20 +92,20 @@ def evaluate(config: Config) -> Evaluated:
         folders = open_folders(config)
         images = max(len(folders.generated), len(folders.reference or ()))
         evaluator = build_evaluator(settings, images=images)
-        found = evaluate_folders(
+        sets = {"": evaluate_folders(
             evaluator, folders, reference_cache(settings), size=settings["batch_size"], limit=settings["num_images"],
             device=device,
-        )  # fmt: skip
-        written: list[Path] = []
+        )}  # fmt: skip
+        evaluated = Evaluated(sets, [])
     else:
-        found, written = _evaluate_run(config, Path(config["run"]), device)
+        evaluated = _evaluate_run(config, Path(config["run"]), device)
     if config["output"] is not None:
-        write_json(Path(config["output"]), found)
-        written.append(Path(config["output"]))
-    return Evaluated(found, written)
+        write_json(Path(config["output"]), evaluated.record)
+        evaluated.written.append(Path(config["output"]))
+    return evaluated
 
 
-def _evaluate_run(config: Config, folder: Path, device: torch.device) -> tuple[dict[str, Any], list[Path]]:
+def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluated:
     """Evaluate a run on its own data set, and put the values into its record."""
     model = read_model(folder, config["weights"])
     if not model.config:
@@ -97,42 +119,42 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> tuple[d
         few = min(config["metrics"]["num_images"], model.config["metrics"]["num_images"])
         log.info("measuring %d images, as the run did: each is optimized anew", few)
         trained = {**trained, "metrics": {**config["metrics"], "num_images": few}}
-    inputs = evaluation_inputs(trained, data.task, config["split"])
+    translator.check_controls(**config["controls"])
+    routes = evaluation_inputs(trained, data.task, config["split"], config["controls"])
     encoder = model.trained["record"].get("encoder")
     name = f"{encoder['name']}-{encoder['digest'][:8]}" if encoder else None
     evaluator = build_evaluator(config["metrics"], name)
     tell_missing(evaluator)
-    translator.check_controls(**config["controls"])
-    set_name = "-".join(
-        [config["split"], model.weights, *(f"{key}={value}" for key, value in config["controls"].items())]
-    )
-    pictures = folder / "evaluation" / set_name if config["save_images"] else None
-    facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
-    if config["controls"]:
-        facts["controls"] = config["controls"]
-    writer = None if pictures is None else ImageWriter(pictures, facts)
-    values = measure_method(
-        evaluator,
-        inputs,
-        lambda batch: method.translate_with(translator, batch, **config["controls"]),
-        cache=reference_cache(config["metrics"]),
-        size=config["metrics"]["batch_size"],
-        device=device,
-        watch=writer,
-    )
-    if writer is not None:
-        writer.close()
-    values += utilities(evaluator, config["metrics"]["axes"], inputs, config["metrics"]["batch_size"], device)
-    found = to_record(values, **facts)
-    written = [] if pictures is None else [pictures]
+    given = [f"{key}={value}" for key, value in config["controls"].items()]
+    evaluated = Evaluated({}, [])
+    for inputs in routes:
+        set_name = "-".join(filter(None, (config["split"], model.weights, inputs.name, *given)))
+        controls = {**inputs.controls, **config["controls"]}
+        facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
+        facts |= {"controls": controls} if controls else {}
+        writer = ImageWriter(folder / "evaluation" / set_name, facts) if config["save_images"] else None
+        values = measure_method(
+            evaluator,
+            inputs,
+            partial(method.translate_with, translator, **controls),
+            cache=reference_cache(config["metrics"]),
+            size=config["metrics"]["batch_size"],
+            device=device,
+            watch=writer,
+        )
+        if writer is not None:
+            writer.close()
+            evaluated.written.append(writer.folder)
+        values += utilities(evaluator, config["metrics"]["axes"], inputs, config["metrics"]["batch_size"], device)
+        evaluated.sets[set_name] = to_record(values, **facts)
     path = folder / RECORD
     if path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
-        plain = {} if config["controls"] else dashboard(found, config["split"])
-        final = {**record.get("final", {}), **plain}
-        write_json(path, {**record, "final": final, "metrics": {**record.get("metrics", {}), set_name: found}})
-        written.append(path)
-    return found, written
+        means = {} if config["controls"] else {f"{config['split']}/{key}": x for key, x in evaluated.means.items()}
+        final = {**record.get("final", {}), **means}
+        write_json(path, {**record, "final": final, "metrics": {**record.get("metrics", {}), **evaluated.sets}})
+        evaluated.written.append(path)
+    return evaluated
 
 
 @dataclass(frozen=True)
@@ -284,6 +306,16 @@ class ImageWriter:
     def close(self) -> None:
         """Write the manifest."""
         write_json(self.folder / MANIFEST, {**self.facts, "images": self.images})
+
+
+def tables(evaluated: Evaluated) -> str:
+    """Return all values as text: a table, or one with a heading for each set, and the means over them."""
+    if len(evaluated.sets) == 1:
+        return table(evaluated.record)
+    parts = [f"{name}\n{table(entries)}" for name, entries in evaluated.sets.items()]
+    width = max(map(len, evaluated.means), default=0)
+    means = "\n".join(f"{key.ljust(width)}  {value:.5g}" for key, value in evaluated.means.items())
+    return "\n\n".join([*parts, f"mean over {len(parts)}\n{means}"])
 
 
 def table(record: Mapping[str, Mapping[str, Any]]) -> str:

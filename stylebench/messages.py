@@ -95,6 +95,10 @@ def _explain_config(error: Any, text: str, known_keys: Callable[[], Iterable[str
             f"{key} got several values, {values}: add -m to train one run for each, or write '{key}=[{values}]' for a "
             f"list, or '{key}=\"{values}\"' for one text with a comma in it"
         )
+    merged = re.match(r"Error merging override (([^=]+)=.*)", text)
+    if merged and "Cannot merge DictConfig with ListConfig" in str(error.__cause__):
+        key = merged[2]
+        return f"of {key} a list cannot become a mapping, or the reverse; replace it: '~{key}' '+{merged[1]}'"
     override = getattr(error, "override", None)
     if override is not None:
         key, equals, value = str(override).partition("=")

@@ -15,6 +15,7 @@ from stylebench.loading import read_checkpoint
 log = logging.getLogger(__name__)
 MODES = ("never", "auto", "must")
 CHECKPOINTS = "checkpoints"
+SCHEDULE_LENGTH = "model.schedule.batches"
 RUN_FILES = ("record.json", "config.yaml", "metrics.csv", "samples", CHECKPOINTS)
 
 # What may differ between a run and its continuation: where it is written, how long it is, how it is watched, on what.
@@ -64,11 +65,11 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     return json_digest(binding_part(config))
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return `key: old -> new` for every binding entry that differs."""
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """Return `old -> new` for every binding key whose value differs."""
     before, after = binding_part(old), binding_part(new)
     keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-    return [f"{key}: {before.get(key, '(none)')} -> {after.get(key, '(none)')}" for key in keys]
+    return {key: f"{before.get(key, '(none)')} -> {after.get(key, '(none)')}" for key in keys}
 
 
 def find_start(folder: Path, mode: str, config: Mapping[str, Any], *, first_process: bool = True) -> Start:
@@ -84,8 +85,8 @@ def find_start(folder: Path, mode: str, config: Mapping[str, Any], *, first_proc
         The checkpoint to continue from, or an empty start.
 
     Raises:
-        ValueError: for an unknown mode, a folder that holds a run under `never`, or under `must` a folder without an
-            intact checkpoint of this config.
+        ValueError: for an unknown mode, a folder that holds a run under `never`, under `must` a folder without an
+            intact checkpoint of this config, or a run that another length would make another run.
     """
     if mode not in MODES:
         raise ValueError(f"resume must be one of {', '.join(MODES)}, got {mode!r}")
@@ -119,7 +120,14 @@ def _newest_matching(folder: Path, config: Mapping[str, Any]) -> tuple[Start | N
             continue
         entry = checkpoint["stylebench"]
         if changed := differences(entry["config"], config):
-            shown = "; ".join(changed[:8]) + ("; ..." if len(changed) > 8 else "")
+            if set(changed) == {SCHEDULE_LENGTH}:
+                raise ValueError(
+                    f"the learning rate of the run in {folder} falls over its length ({SCHEDULE_LENGTH}: "
+                    f"{changed[SCHEDULE_LENGTH]}): with another budget.batches it would have been another run from the "
+                    "start; name another folder by run= for that, or keep the length"
+                )
+            shown = "; ".join(f"{key}: {values}" for key, values in list(changed.items())[:8])
+            shown += "; ..." if len(changed) > 8 else ""
             return None, f"the run in {folder} has another config ({shown})"
         return Start(path, int(entry["batches"]), _read_record(folder), input_digests(entry["record"])), ""
     return None, f"none of the {len(files)} checkpoints in {folder / CHECKPOINTS} is intact"

@@ -26,6 +26,7 @@ from stylebench.build import (
     build_evaluator,
     build_method,
     evaluation_inputs,
+    few_inputs,
     method_class,
     reference_cache,
 )
@@ -248,8 +249,7 @@ def _health(config: Config, data: DomainData, record: RunRecord) -> list[Health]
     """Return the callback that looks for silent failures, none for a task whose results nothing is known of."""
     if not data.task.evaluated:
         return []
-    few = {**config, "metrics": {**config["metrics"], "num_images": HEALTH_IMAGES, "scenes": 0}}
-    return [Health(evaluation_inputs(few, data.task, "val"), record, HEALTH_FROM)]
+    return [Health(few_inputs(config, data.task, "val", HEALTH_IMAGES), record, HEALTH_FROM)]
 
 
 def _evaluation(config: Config, data: DomainData, method: Method, record: RunRecord) -> list[Evaluation]:
@@ -257,9 +257,9 @@ def _evaluation(config: Config, data: DomainData, method: Method, record: RunRec
     settings = config["metrics"]
     if not settings["items"] or not settings["num_images"] or not data.task.evaluated:
         return []
-    inputs = evaluation_inputs(config, data.task, "val")
+    routes = evaluation_inputs(config, data.task, "val")
     evaluator = build_evaluator(settings, train_encoder(method))
-    return [Evaluation(evaluator, inputs, reference_cache(settings), record, settings["batch_size"])]
+    return [Evaluation(evaluator, routes, reference_cache(settings), record, settings["batch_size"])]
 
 
 def train_encoder(method: Method) -> str | None:

@@ -222,6 +222,10 @@ def test_list_of_a_mistyped_kind_suggests(run: Run) -> None:
         ("train model/netwrk=x", r"no key 'model/netwrk' \(did you mean 'model/network'\?\)"),
         ("train dataset=procedural dataset.store.cuont=3", r"did you mean 'dataset\.store\.count'\?"),
         (
+            "train model=stargan dataset=procstyle dataset.domains={a:photo,b:flat}",
+            r"a list cannot become a mapping, .*'~dataset\.domains' '\+dataset\.domains=\{a:photo,b:flat\}'",
+        ),
+        (
             "train model=cyclegan dataset=procstyle model.discriminator_b.width=8",
             r"'model\.discriminator_b\.width' cannot be set alone: model\.discriminator_b follows another part",
         ),

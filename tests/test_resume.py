@@ -51,7 +51,7 @@ def test_fingerprint_sees_what_decides_the_weights(binding: dict[str, Any]) -> N
 
 
 def test_differences_name_key_and_values() -> None:
-    assert differences(CONFIG, changed(model__weight_style=2.0)) == ["model.weight_style: 1.0 -> 2.0"]
+    assert differences(CONFIG, changed(model__weight_style=2.0)) == {"model.weight_style": "1.0 -> 2.0"}
 
 
 def test_find_start_takes_the_newest_checkpoint(tmp_path: Path) -> None:
@@ -84,6 +84,18 @@ def test_must_names_what_differs(tmp_path: Path) -> None:
     write_run(tmp_path, [5])
     with pytest.raises(ValueError, match=r"resume=must.*another config \(seed: 0 -> 1\)"):
         find_start(tmp_path, "must", changed(seed=1))
+
+
+@pytest.mark.parametrize("mode", ["auto", "must"])
+def test_another_length_is_refused_where_the_learning_rate_falls_over_it(tmp_path: Path, mode: str) -> None:
+    falling = changed(model__schedule={"batches": 10})
+    write_run(tmp_path, [5], falling)
+    assert find_start(tmp_path, mode, falling).batches == 5
+    longer = changed(model__schedule={"batches": 20}, budget__batches=20)
+    with pytest.raises(ValueError, match=r"model\.schedule\.batches: 10 -> 20\).*another folder by run="):
+        find_start(tmp_path, mode, longer)
+    assert (tmp_path / "record.json").exists()  # and nothing was moved
+    assert find_start(tmp_path, "auto", changed(model__schedule={"batches": 20}, seed=1)).batches == 0
 
 
 def test_must_fails_without_a_checkpoint(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Bench:
         )  # fmt: skip
         task = build_data(config, method_class(config)).task
         self.config = config
-        self.inputs = evaluation_inputs(config, task, "test")
+        (self.inputs,) = evaluation_inputs(config, task, "test")
         self.evaluator = build_evaluator(config["metrics"])
 
     def measure(self, translate: Translate) -> dict[str, float]:

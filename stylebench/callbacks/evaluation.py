@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -14,7 +16,7 @@ from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.inputs import EvaluationInputs
 from stylebench.metrics.measuring import measure_method, tell_missing
-from stylebench.metrics.records import Value, dashboard, to_record
+from stylebench.metrics.records import Value, dashboard, mean_dashboard, to_record
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +26,26 @@ class Evaluation(pl.Callback):
 
     Networks and metrics live in this object, outside the method: no checkpoint, optimizer or average holds them.
 
+    Of several routes, the mean over all goes to the loggers, and the values of each into the record.
+
     Args:
         evaluator: what to measure.
-        inputs: what to measure it on.
+        routes: what to measure it on.
         cache: of the reference's features.
         record: the run's record.
         size: images at a time.
     """
 
     def __init__(
-        self, evaluator: Evaluator, inputs: EvaluationInputs, cache: ReferenceCache, record: RunRecord, size: int
+        self,
+        evaluator: Evaluator,
+        routes: Sequence[EvaluationInputs],
+        cache: ReferenceCache,
+        record: RunRecord,
+        size: int,
     ) -> None:
         self.evaluator = evaluator
-        self.inputs = inputs
+        self.routes = routes
         self.cache = cache
         self.record = record
         self.size = size
@@ -51,14 +60,20 @@ class Evaluation(pl.Callback):
         method = cast(Method, pl_module)
         method.check_weights_finite()
         start = time.perf_counter()
-        values = self._measure(method, trainer.global_rank, trainer.world_size)
+        measured = self._measure(method, trainer.global_rank, trainer.world_size)
         seconds = time.perf_counter() - start
         averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
         weights = "ema" if averaged else "raw"
-        found = to_record(values, weights=weights, split=self.inputs.split, batches=method.batches_done)
-        self.record.record["metrics"] = {**self.record.record["metrics"], f"{self.inputs.split}-{weights}": found}
+        found = {
+            "-".join(filter(None, (inputs.split, weights, inputs.name))): to_record(
+                values, weights=weights, split=inputs.split, batches=method.batches_done
+            )
+            for inputs, values in zip(self.routes, measured, strict=True)
+        }
+        self.record.record["metrics"] = {**self.record.record["metrics"], **found}
         self.record.record["evaluation_seconds"] = round(seconds, 3)
-        shown: dict[str, Any] = {**dashboard(found, "val"), BATCHES: method.batches_done}
+        means = mean_dashboard([dashboard(each, "val") for each in found.values()])
+        shown: dict[str, Any] = {**means, BATCHES: method.batches_done}
         for logger in trainer.loggers:
             logger.log_metrics(shown, step=method.batches_done)
 
@@ -70,14 +85,17 @@ class Evaluation(pl.Callback):
         self._measure(method, 0, 1)
         return time.perf_counter() - start
 
-    def _measure(self, method: Method, rank: int, processes: int) -> list[Value]:
-        return measure_method(
-            self.evaluator,
-            self.inputs,
-            method.translate,
-            cache=self.cache,
-            size=self.size,
-            device=method.device,
-            rank=rank,
-            processes=processes,
-        )
+    def _measure(self, method: Method, rank: int, processes: int) -> list[list[Value]]:
+        return [
+            measure_method(
+                self.evaluator,
+                inputs,
+                partial(method.translate, **inputs.controls),
+                cache=self.cache,
+                size=self.size,
+                device=method.device,
+                rank=rank,
+                processes=processes,
+            )
+            for inputs in self.routes
+        ]

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 
-from stylebench.data.tasks import StyleTask, Task
+from stylebench.data.tasks import Route, StyleTask, Task
 from stylebench.functional.hash_noise import hash_uniform
 from stylebench.functional.schedules import Constant, Schedule
 from stylebench.methods.checks import refuse_judges
@@ -113,6 +113,17 @@ class Method(pl.LightningModule):
         roles = cls.task.evaluated
         style = getattr(batch, roles["style"]) if translator.takes_style else None
         return translator.translate(getattr(batch, roles.get("content", "content")), style=style, **controls)
+
+    @classmethod
+    def routes(cls, task: Task, settings: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
+        """Return what the method is evaluated on: its task's own fixed samples, or several pairs of domains.
+
+        Args:
+            task: the task that it is trained on.
+            settings: the config under `dataset`.
+            controls: controls that a user has set for all of the evaluation.
+        """
+        return [Route("", task, settings, {})]
 
     def sample_rows(self, batch: Any) -> list[Tensor]:
         """Return the rows of a sample grid: (B, 3, H, W) images in [0, 1] each, inputs first."""

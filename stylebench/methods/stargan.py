@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from stylebench.data.tasks import MultiDomainBatch, MultiDomainTask, Task
+from stylebench.data.tasks import MultiDomainBatch, MultiDomainTask, Route, Task, UnpairedBatch, between
 from stylebench.functional.adversarial import discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.gradient_penalty import interpolate_penalty
 from stylebench.functional.pixels import from_signed, to_signed
@@ -163,10 +163,26 @@ class StarGAN(Method):
         return self.player_optimizers(self.build_optimizers)
 
     @classmethod
-    def translate_with(cls, translator: Any, batch: MultiDomainBatch, **controls: Any) -> Tensor:
-        """Translate a batch to its own target domains, or all of it to the one that is given."""
+    def routes(cls, task: Task, settings: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
+        """Return the ways from every domain to every other, or to the one that is asked for."""
+        entries = settings["domains"]
+        values = entries.values() if isinstance(entries, Mapping) else entries
+        known = {**settings, **dict(zip(task.roles, values, strict=True))}
+        return [
+            between(task, known, source, target, {"target": target})
+            for target in task.roles
+            if controls.get("target", target) == target
+            for source in task.roles
+            if source != target
+        ]
+
+    @classmethod
+    def translate_with(cls, translator: Any, batch: MultiDomainBatch | UnpairedBatch, **controls: Any) -> Tensor:
+        """Translate a batch to its own target domains, or all of it, also a pair's `a`, to the one that is given."""
         if "target" in controls:
-            return translator.translate(batch.image, **controls)  # type: ignore[no-any-return]
+            images = batch.a if isinstance(batch, UnpairedBatch) else batch.image
+            return translator.translate(images, **controls)  # type: ignore[no-any-return]
+        assert isinstance(batch, MultiDomainBatch)
         result = torch.empty_like(batch.image)
         for number in sorted(set(batch.target_domain.tolist())):
             chosen = batch.target_domain == number

@@ -40,15 +40,28 @@ class EvaluationInputs:
         count: images, at most; fewer where the split ends.
         scenes: images with exact answers in a rendered world, at most: these cost renders.
         draws: renders that stand for the set of right answers.
+        name: tells inputs apart where a method is evaluated on several.
+        controls: what the translator is told beside a batch.
 
     Raises:
         ValueError: if exact answers would have another size than results.
     """
 
     def __init__(
-        self, task: Task, store: Store, settings: Mapping[str, Any], *, split: str, count: int, scenes: int, draws: int
+        self,
+        task: Task,
+        store: Store,
+        settings: Mapping[str, Any],
+        *,
+        split: str,
+        count: int,
+        scenes: int,
+        draws: int,
+        name: str = "",
+        controls: Mapping[str, Any] | None = None,
     ) -> None:
         self.task, self.split = task, split
+        self.name, self.controls = name, dict(controls or {})
         self.world = store if isinstance(store, World) else None
         self.settings = settings
         self.count = min(count, task.size(split))

@@ -90,18 +90,29 @@ def to_record(values: Sequence[Value], **facts: Any) -> dict[str, dict[str, Any]
     return record
 
 
-def dashboard(record: Mapping[str, Mapping[str, Any]], stage: str) -> dict[str, float]:
+def dashboard(record: Mapping[str, Mapping[str, Any]], stage: str | None = None) -> dict[str, float]:
     """Return the values of a record by dashboard key: `val/fd_compact_judge`; those that do not apply are left out.
 
     Args:
         record: entries by record key.
-        stage: `val` or `test`.
+        stage: `val` or `test`; None for keys without it.
     """
     return {
-        f"{stage}/{entry['alias']}": entry["value"]
+        entry["alias"] if stage is None else f"{stage}/{entry['alias']}": entry["value"]
         for entry in record.values()
         if entry["value"] is not None and entry["shown"] == SHOWN[0]
     }
+
+
+def mean_dashboard(dashboards: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean over several evaluations of each value that all of them have.
+
+    Args:
+        dashboards: values by dashboard key, one for each evaluation, at least one.
+    """
+    first, *others = dashboards
+    shared = [key for key in first if all(key in other for other in others)]
+    return {key: math.fsum(each[key] for each in dashboards) / len(dashboards) for key in shared}
 
 
 def one_column(keys: Sequence[str]) -> str:

@@ -235,7 +235,7 @@ def test_pairs_of_a_rendered_world_are_measured_beyond_the_scenes_with_exact_ans
         overrides += ["dataset.input=null"]
     config = compose("train", [f"model={model}", *overrides])
     task = build_data(config, method_class(config)).task
-    inputs = evaluation_inputs(config, task, "val")
+    (inputs,) = evaluation_inputs(config, task, "val")
     pieces = list(inputs.pieces(4, 0, 1, torch.device("cpu")))
     counts = {len(piece.known["target"][0]) for piece in pieces if "target" in piece.known}
     assert len(counts) == 1  # a set has as many right answers for one image as for another

@@ -90,6 +90,7 @@ class Task(ABC):
         self.size_px = size_px
         self.seed = seed
         self.flip = flip
+        self.on_small = on_small
         self.crop = CropSettings(size_px, resize_px, flip)
         self._indices = {role: large_enough(self.domains[role], role, size_px, on_small) for role in self.draws}
 

@@ -1,0 +1,126 @@
+"""Routes: each pair of StarGAN's domains, each direction of CycleGAN is measured as such a pair alone is."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stylebench.build import build_data, evaluation_inputs, few_inputs, method_class
+from stylebench.cli import compose
+from stylebench.data.tasks import MultiDomainBatch, MultiDomainTask, UnpairedTask
+from stylebench.evaluate import evaluate, tables
+from stylebench.metrics.inputs import EvaluationInputs
+from stylebench.run import train
+
+WORLD = [
+    "dataset=procstyle",
+    "dataset.store.size_px=16",
+    "dataset.store.train_images=12",
+    "dataset.store.val_images=6",
+    "dataset.store.test_images=6",
+    "dataset.batch_size=3",
+    "metrics=smoke",
+    "metrics.num_images=5",
+    "metrics.scenes=3",
+    "budget.batches=2",
+    "budget.evaluate_every=2",
+    "budget.validation_images=3",
+    "samples=1",
+]
+NETWORKS = [
+    "model.translator.generator.width=4",
+    "model.translator.generator.blocks=1",
+    "model.discriminator.width=4",
+    "model.discriminator.layers=2",
+    "model.critic_batches=1",
+]
+DOMAINS = ["photo", "ink_hatch", "oil_noise"]
+STARGAN = ["model=stargan", *NETWORKS, *WORLD, f"dataset.domains=[{','.join(DOMAINS)}]"]
+NAMES = [f"{source}-to-{target}" for target in DOMAINS for source in DOMAINS if source != target]
+
+
+def routes(*overrides: str, **controls: Any) -> list[EvaluationInputs]:
+    config = compose("train", list(overrides))
+    return evaluation_inputs(config, build_data(config, method_class(config)).task, "test", controls)
+
+
+def assert_same(one: EvaluationInputs, other: EvaluationInputs) -> None:
+    """Contents, exact answers and the reference set of two inputs are equal."""
+    (left,), (right,) = (list(inputs.pieces(3, 0, 1, torch.device("cpu")))[:1] for inputs in (one, other))
+    assert left.known["style_id"] == right.known["style_id"]
+    for field in ("content", "target"):
+        torch.testing.assert_close(left.known[field], right.known[field], rtol=0, atol=0)
+    for (own, _), (wanted, _) in zip(one.reference(8), other.reference(8), strict=True):
+        torch.testing.assert_close(own, wanted, rtol=0, atol=0)
+
+
+def test_domains_in_a_list_or_by_name_are_measured_as_a_pair_alone() -> None:
+    named = ["model=stargan", *NETWORKS, *WORLD, "~dataset.domains"]
+    named += ["+dataset.domains={first: photo, second: ink_hatch, third: oil_noise}"]
+    found = {inputs.name: inputs for inputs in routes(*STARGAN)}
+    by_name = {inputs.name: inputs for inputs in routes(*named)}
+    assert list(found) == NAMES
+    assert {inputs.controls["target"] for inputs in found.values()} == set(DOMAINS)
+    (alone,) = routes("model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise")
+    assert_same(found["ink_hatch-to-oil_noise"], alone)
+    assert_same(by_name["second-to-third"], alone)
+    assert by_name["second-to-third"].controls == {"target": "third"}
+
+
+def test_the_target_that_is_asked_for_chooses_the_routes() -> None:
+    assert [inputs.name for inputs in routes(*STARGAN, target="ink_hatch")] == [NAMES[2], NAMES[3]]
+
+
+def test_the_way_back_of_cyclegan_starts_from_the_other_domain() -> None:
+    pair = ["model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise"]
+    (there,), (back,) = routes(*pair), routes(*pair, direction="b_to_a")
+    (swapped,) = routes("model=cyclegan", *WORLD, "dataset.a=oil_noise", "dataset.b=ink_hatch")
+    assert there.name == back.name == ""
+    assert_same(back, swapped)
+
+
+def test_health_looks_at_all_domains_at_once() -> None:
+    config = compose("train", STARGAN)
+    task = build_data(config, method_class(config)).task
+    few = few_inputs(config, task, "val", 6)
+    assert isinstance(few.task, MultiDomainTask)
+    assert few.scenes == 0
+    (piece,) = few.pieces(6, 0, 1, torch.device("cpu"))
+    assert isinstance(piece.batch, MultiDomainBatch)
+    assert set(piece.batch.domain.tolist()) == {0, 1, 2}
+    assert all(isinstance(inputs.task, UnpairedTask) for inputs in routes(*STARGAN))
+
+
+def test_training_logs_means_and_evaluation_tells_routes_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "run"
+    train(compose("train", STARGAN), folder, [])
+    metrics = json.loads((folder / "record.json").read_text())["metrics"]
+    assert set(metrics) == {f"val-ema-{name}" for name in NAMES}
+    psnr = [entry["value"] for found in metrics.values() for entry in found.values() if entry["alias"] == "psnr"]
+    assert len(psnr) == 6
+    assert len(set(psnr)) > 1
+    with (folder / "metrics.csv").open(newline="") as file:
+        logged = [float(row["val/psnr"]) for row in csv.DictReader(file) if row["val/psnr"]]
+    assert logged == [pytest.approx(sum(psnr) / 6)]
+
+    chosen = [f"run={folder}", "metrics=smoke", "metrics.num_images=5", "metrics.scenes=3"]
+    everything = evaluate(compose("evaluate", [*chosen, "split=val"]))
+    assert list(everything.sets) == list(metrics)
+    assert everything.means["psnr"] == pytest.approx(logged[0], rel=1e-5)
+    assert set(everything.record) == {f"{name}/{key}" for name, found in metrics.items() for key in found}
+    shown = tables(everything)
+    assert "val-ema-photo-to-oil_noise\nmetric" in shown
+    assert "mean over 6\n" in shown
+    final = json.loads((folder / "record.json").read_text())["final"]
+    assert final["val/psnr"] == pytest.approx(logged[0], rel=1e-5)
+
+    config = {**compose("evaluate", [*chosen, "split=val"]), "controls": {"target": "oil_noise"}}
+    some = evaluate(config)
+    assert list(some.sets) == [f"val-ema-{source}-to-oil_noise-target=oil_noise" for source in DOMAINS[:2]]
+    for source in DOMAINS[:2]:
+        route = f"val-ema-{source}-to-oil_noise"
+        assert some.sets[f"{route}-target=oil_noise"].keys() == everything.sets[route].keys()
