@@ -31,6 +31,7 @@ from stylebench.metrics.folders import ImageFolder
 from stylebench.metrics.measuring import measure_method, reference_sets, tell_missing
 from stylebench.metrics.records import NOT_APPLICABLE, dashboard, mean_dashboard, to_record
 from stylebench.metrics.utilities import utilities
+from stylebench.nn.translators import Translator
 from stylebench.stylize import choose_device
 from stylebench.trusted import check_targets
 
@@ -119,17 +120,18 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
         few = min(config["metrics"]["num_images"], model.config["metrics"]["num_images"])
         log.info("measuring %d images, as the run did: each is optimized anew", few)
         trained = {**trained, "metrics": {**config["metrics"], "num_images": few}}
-    translator.check_controls(**config["controls"])
-    routes = evaluation_inputs(trained, data.task, config["split"], config["controls"])
+    asked = _asked_controls(config, translator)
+    translator.check_controls(**asked)
+    routes = evaluation_inputs(trained, data.task, config["split"], asked)
     encoder = model.trained["record"].get("encoder")
     name = f"{encoder['name']}-{encoder['digest'][:8]}" if encoder else None
     evaluator = build_evaluator(config["metrics"], name)
     tell_missing(evaluator)
-    given = [f"{key}={value}" for key, value in config["controls"].items()]
+    given = [f"{key}={value}" for key, value in asked.items()]
     evaluated = Evaluated({}, [])
     for inputs in routes:
         set_name = "-".join(filter(None, (config["split"], model.weights, inputs.name, *given)))
-        controls = {**inputs.controls, **config["controls"]}
+        controls = {**inputs.controls, **asked}
         facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
         facts |= {"controls": controls} if controls else {}
         writer = ImageWriter(folder / "evaluation" / set_name, facts) if config["save_images"] else None
@@ -150,11 +152,22 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
     path = folder / RECORD
     if path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
-        means = {} if config["controls"] else {f"{config['split']}/{key}": x for key, x in evaluated.means.items()}
+        means = {} if asked else {f"{config['split']}/{key}": x for key, x in evaluated.means.items()}
         final = {**record.get("final", {}), **means}
         write_json(path, {**record, "final": final, "metrics": {**record.get("metrics", {}), **evaluated.sets}})
         evaluated.written.append(path)
     return evaluated
+
+
+def _asked_controls(config: Config, translator: Translator) -> dict[str, Any]:
+    """Return the controls that a user has set, among them those that share a name with a folder of images."""
+    roles = {role: config[role] for role in ("reference", *PAIRED) if config[role] is not None}
+    if foreign := sorted(set(roles) - {control.name for control in translator.controls}):
+        raise UsageError(
+            f"{', '.join(foreign)}: folders are for images of others, generated=<folder>; a run is evaluated on its "
+            "own data set"
+        )
+    return {**config["controls"], **roles}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from stylebench.build import build_data, evaluation_inputs, few_inputs, method_c
 from stylebench.cli import compose
 from stylebench.data.tasks import MultiDomainBatch, MultiDomainTask, UnpairedTask
 from stylebench.evaluate import evaluate, tables
+from stylebench.messages import UsageError
 from stylebench.metrics.inputs import EvaluationInputs
 from stylebench.run import train
 
@@ -118,9 +119,13 @@ def test_training_logs_means_and_evaluation_tells_routes_apart(tmp_path: Path, m
     final = json.loads((folder / "record.json").read_text())["final"]
     assert final["val/psnr"] == pytest.approx(logged[0], rel=1e-5)
 
-    config = {**compose("evaluate", [*chosen, "split=val"]), "controls": {"target": "oil_noise"}}
-    some = evaluate(config)
+    some = evaluate(compose("evaluate", [*chosen, "split=val", "target=oil_noise"]))
     assert list(some.sets) == [f"val-ema-{source}-to-oil_noise-target=oil_noise" for source in DOMAINS[:2]]
     for source in DOMAINS[:2]:
         route = f"val-ema-{source}-to-oil_noise"
         assert some.sets[f"{route}-target=oil_noise"].keys() == everything.sets[route].keys()
+
+    with pytest.raises(UsageError, match=r"content: folders are for images of others, generated=<folder>"):
+        evaluate(compose("evaluate", [*chosen, f"content={folder}"]))
+    with pytest.raises(ValueError, match=r"target.*sepia"):
+        evaluate(compose("evaluate", [*chosen, "target=sepia"]))
