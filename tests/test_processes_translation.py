@@ -15,6 +15,7 @@ from stylebench.files import read_pickle
 from stylebench.run import train
 from tests.ddp_translation import watching
 from tests.methods.test_cyclegan import TINY as CYCLEGAN
+from tests.methods.test_pix2pix import TINY as PIX2PIX
 from tests.methods.test_stargan import TINY as STARGAN
 from tests.test_run import assert_equal, rows
 
@@ -47,8 +48,8 @@ def gap(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     return float(difference / torch.cat([tensor.flatten() for tensor in expected.values()]).norm())
 
 
-def assert_two_equal_one(folder: Path, overrides: list[str], players: list[str]) -> None:
-    """Compare every step; `players` names whose step each of them is."""
+def assert_two_equal_one(folder: Path, overrides: list[str], players: list[str], *, draws: bool = False) -> None:
+    """Compare every step; `players` names whose step each of them is, `draws` tells whether it draws numbers."""
     first, second = run_two(folder, overrides)
     with watching() as alone:
         train(compose("train", overrides), folder / "one", overrides)
@@ -67,6 +68,7 @@ def assert_two_equal_one(folder: Path, overrides: list[str], players: list[str])
         for column in ("train/loss/total", "val/loss/total", "train/loss/discriminator_total"):
             if single[column] and double[column]:
                 assert float(double[column]) == pytest.approx(float(single[column]), rel=FOUR_BATCHES), column
+    assert bool(alone["mix"]) == draws
     halves = [torch.cat(parts) for parts in zip(first["mix"], second["mix"], strict=True)]
     assert_equal(halves, alone["mix"])
 
@@ -74,7 +76,14 @@ def assert_two_equal_one(folder: Path, overrides: list[str], players: list[str])
 @pytest.mark.slow
 def test_stargan_on_two_processes_equals_one(tmp_path: Path) -> None:
     turns = ["discriminator", "discriminator", "generator"] * 2
-    assert_two_equal_one(tmp_path, [*STARGAN, *SHORT, "dataset.batch_size=4"], turns)
+    assert_two_equal_one(tmp_path, [*STARGAN, *SHORT, "dataset.batch_size=4"], turns, draws=True)
+
+
+@pytest.mark.slow
+def test_pix2pix_on_two_processes_equals_one(tmp_path: Path) -> None:
+    """With its dropout, but without batch norm: of each process that sees its own half of the batch."""
+    norms = ["model.translator.generator.norm=instance", "model.discriminator.norm=instance", "dataset.batch_size=2"]
+    assert_two_equal_one(tmp_path, [*PIX2PIX, *SHORT, *norms], ["discriminator", "generator"] * 4)
 
 
 @pytest.mark.slow

@@ -209,11 +209,15 @@ class Method(pl.LightningModule):
         Returns:
             (count,) float32 in [0, 1) on the method's device: the same on one device or many, and after a resume.
         """
+        return hash_uniform(self.draw_seeds(count), 1, 1, stream).flatten()
+
+    def draw_seeds(self, count: int) -> Tensor:
+        """Return (count,) int64 seeds of this process's images: of the run's seed, the batch and the place in it."""
         first = 0 if self._trainer is None else self.trainer.global_rank * count
         world = 1 if self._trainer is None else self.trainer.world_size
         place = self.batches_done * count * world + first
-        places = torch.arange(place, place + count, device=self.device)
-        return hash_uniform((self.seed << 32) ^ places, 1, 1, stream).flatten()
+        upper = ((self.seed & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000  # 32 bits, as a signed number
+        return torch.arange(place, place + count, device=self.device) ^ (upper << 32)
 
     def _watch(self, sums: Mapping[str, Tensor]) -> None:
         """Remember, on the device, the first batch at which each term was not finite."""

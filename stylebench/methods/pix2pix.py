@@ -8,6 +8,8 @@ Order of a step as in junyanz/pytorch-CycleGAN-and-pix2pix: the image is generat
 it, then the generator from the discriminator that has learned. Real and generated pairs are judged in separate calls:
 batch norm would mix their statistics.
 
+Dropout in training draws from the run's seed and each image's place in the stream, alike on one device and on many.
+
 Deviations, neither of which changes a gradient: the discriminator is frozen while the generator learns, and is not run
 where its term has weight 0. Validation is in the translator's own mode, the discriminator's with the statistics of the
 batch, as in training.
@@ -28,7 +30,7 @@ from stylebench.methods.base import Method, OptimizerBuilder
 from stylebench.methods.checks import check_size_multiple, check_weights, with_float_betas
 from stylebench.nn.patch_discriminator import PatchDiscriminator
 from stylebench.nn.translation import PairedTranslator
-from stylebench.nn.unet import UNetGenerator
+from stylebench.nn.unet import UNetGenerator, seeded_dropout
 
 IMAGE_CHANNELS = 3
 
@@ -118,7 +120,8 @@ class Pix2Pix(Method):
     def training_step(self, batch: PairedBatch, batch_idx: int) -> None:
         """Generate, then move the discriminator, then the generator (section 3, eq. 4)."""
         source, target = to_signed(drawn(batch.input)), to_signed(drawn(batch.target))  # (B, 3, H, W), in [-1, 1]
-        fake = self(source)
+        with seeded_dropout(self.translator, self.draw_seeds(len(source))):
+            fake = self(source)
         if self.weights["gan"]:
             with self.moving("discriminator"):
                 terms = self.discriminator_terms(source, target, fake.detach())

@@ -53,17 +53,17 @@ class SwitchedBatchNorm(nn.BatchNorm2d):
 
 
 class SeededDropout(nn.Dropout):
-    """Dropout that `as_trained` keeps on outside training, drawn by a seed: the same entries of every image.
+    """Dropout that `seeded_dropout` has draw by seeds, in training and outside it.
 
     Args:
         p: share of the entries that are set to 0; the others grow by 1 / (1 - p).
         stream: tells the layers of a network apart, >= 0.
 
     Attributes:
-        seed: (1,) int64 on the device of the maps while that is on.
+        seeds: while that is on, int64 on the device of the maps: (B,), one an image, or (1,) for all alike.
     """
 
-    seed: Tensor | None = None
+    seeds: Tensor | None = None
 
     def __init__(self, p: float, stream: int) -> None:
         super().__init__(p)
@@ -71,12 +71,30 @@ class SeededDropout(nn.Dropout):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return (B, C, H, W) maps with entries set to 0."""
-        if self.seed is None:
+        if self.seeds is None:
             return super().forward(maps)
         channels, height, width = maps.shape[1:]
-        uniform = hash_uniform(self.seed, channels, height * width, self.stream)  # (1, C, H * W)
-        kept = (uniform >= self.p).view(1, channels, height, width)  # (1, C, H, W)
+        uniform = hash_uniform(self.seeds, channels, height * width, self.stream)  # (B or 1, C, H * W)
+        kept = (uniform >= self.p).view(-1, channels, height, width)  # (B or 1, C, H, W)
         return maps * kept / (1 - self.p)
+
+
+@contextlib.contextmanager
+def seeded_dropout(network: nn.Module, seeds: Tensor | None) -> Iterator[None]:
+    """Have the `SeededDropout` layers of a network draw by seeds for a `with` block.
+
+    Args:
+        network: any module.
+        seeds: (B,) int64, one an image, or (1,) for all alike; None for layers that work as torch's do.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, SeededDropout)]
+    try:
+        for layer in layers:
+            layer.seeds = seeds
+        yield
+    finally:
+        for layer in layers:
+            layer.seeds = None
 
 
 @contextlib.contextmanager
@@ -91,20 +109,16 @@ def as_trained(network: nn.Module, noise_seed: int | None = None) -> Iterator[No
         noise_seed: of the dropout, 0 <= seed < 2^31; None for no dropout.
     """
     norms = [layer for layer in network.modules() if isinstance(layer, SwitchedBatchNorm)]
-    dropouts = [layer for layer in network.modules() if isinstance(layer, SeededDropout)]
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     seed = None if noise_seed is None else torch.tensor([noise_seed], dtype=torch.int64, device=device)
     try:
         for norm in norms:
             norm.own_statistics = True
-        for dropout in dropouts:
-            dropout.seed = seed
-        yield
+        with seeded_dropout(network, seed):
+            yield
     finally:
         for norm in norms:
             norm.own_statistics = False
-        for dropout in dropouts:
-            dropout.seed = None
 
 
 class UNetGenerator(nn.Module):

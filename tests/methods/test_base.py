@@ -199,6 +199,8 @@ def test_uniform_depends_on_seed_batch_and_place_alone() -> None:
     assert not torch.isin(following, first).any()
     method.seed = 1
     assert not torch.isin(method.uniform(4), following).any()
+    method.seed = 2**32 - 1  # the largest that there is
+    assert not torch.isin(method.uniform(4), following).any()
     many = torch.cat([method.uniform(1000), method.uniform(1000, stream=3)])
     assert 0 <= float(many.min()) <= float(many.max()) < 1
     assert abs(float(many.mean()) - 0.5) < 0.03  # 4.6 standard errors

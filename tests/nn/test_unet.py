@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from stylebench.nn import unet
 from stylebench.nn.layers import InstanceNorm
-from stylebench.nn.unet import SeededDropout, SwitchedBatchNorm, UNetGenerator, as_trained
+from stylebench.nn.unet import SeededDropout, SwitchedBatchNorm, UNetGenerator, as_trained, seeded_dropout
 
 # Convolutions of another batch size add up in another order; a network of a few layers keeps four digits.
 ROUNDING = 1e-5
@@ -243,6 +243,25 @@ def test_noise_follows_from_its_seed() -> None:
             assert torch.equal(outputs[seed], network(source))
     values = list(outputs.values())
     assert not any(torch.equal(a, b) for i, a in enumerate(values) for b in values[:i])
+
+
+def test_every_image_drops_by_its_own_seed_in_training() -> None:
+    network = tiny(norm="instance").train()
+    source = images(3, 3, 32, 32)
+    seeds = torch.tensor([5, -1, 2**40 + 5])
+    state = torch.get_rng_state()
+    with seeded_dropout(network, seeds):
+        together = network(source)
+    assert torch.equal(torch.get_rng_state(), state)
+    for k in range(3):
+        with seeded_dropout(network, seeds[k : k + 1]):
+            torch.testing.assert_close(together[k : k + 1], network(source[k : k + 1]), atol=ROUNDING, rtol=ROUNDING)
+    same = source[:1].expand(3, -1, -1, -1)
+    with seeded_dropout(network, seeds):
+        first, second, third = network(same)
+    assert not torch.allclose(first, second)
+    assert not torch.allclose(first, third)
+    assert not torch.equal(network(source), together)  # torch's own draws again
 
 
 def test_seeded_dropout_drops_half_and_doubles_the_rest() -> None:
