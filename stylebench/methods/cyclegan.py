@@ -25,7 +25,6 @@ from stylebench.methods.base import Method, OptimizerBuilder
 from stylebench.methods.checks import check_size_multiple, check_weights, with_float_betas
 from stylebench.nn.image_pool import ImagePool
 from stylebench.nn.patch_discriminator import PatchDiscriminator
-from stylebench.nn.resnet_generator import STRIDE
 from stylebench.nn.translation import UnpairedTranslator
 
 CYCLES = ("both", "forward", "backward", "none")
@@ -109,9 +108,11 @@ class CycleGAN(Method):
         """Check the images' size, and seed the pools.
 
         Raises:
-            ValueError: if images cannot be halved twice, or are too small for the discriminators.
+            ValueError: if images cannot be halved as often as a generator does, or are too small for the
+                discriminators.
         """
-        check_size_multiple(task.size_px, STRIDE)
+        for generator in (self.translator.generator_ab, self.translator.generator_ba):
+            check_size_multiple(task.size_px, int(getattr(generator, "multiple", 1)))
         if self.weights["gan_ab"]:
             self.discriminator_a.check_size(task.size_px)
             self.discriminator_b.check_size(task.size_px)

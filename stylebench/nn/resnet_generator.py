@@ -3,7 +3,7 @@
 Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017,
 appendix 7.2: `c7s1-64, d128, d256, R256 x blocks, u128, u64, c7s1-3`, after Johnson et al. 2016.
 
-Deviations: any image size (extended by reflection to a multiple of 4, cropped after; multiples of 4 are untouched);
+Deviations: any image size (extended by reflection to what the halvings divide, cropped after);
 convolutions before a norm have no bias unless asked for, as the norm takes any bias away.
 """
 
@@ -24,8 +24,9 @@ from stylebench.nn.layers import (
 
 UPSAMPLING = ("deconv", "nearest_conv", "bilinear_conv", "blurpool")
 IN_BANDS = ("deconv", "nearest_conv")
-STRIDE = 4  # two halvings
-MINIMUM_PX = 8  # the residual blocks mirror one pixel of a quarter-size map, which must have two
+NORMS = ("instance", "none")
+_MOST_HALVINGS = 2
+MINIMUM_PX = 8  # the residual blocks mirror one pixel of the smallest map, which must have two
 
 
 class BlurPool(nn.Module):
@@ -69,7 +70,7 @@ class BlurUpsample(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Two halvings, residual blocks at a quarter of the size, two doublings.
+    """Two halvings, residual blocks at a quarter of the size, two doublings; for tiny images fewer of them.
 
     11,378,179 parameters with 9 blocks and biases, 7,837,699 with 6, at width 64; 11,372,931 and 7,833,987 without.
 
@@ -79,40 +80,60 @@ class ResNetGenerator(nn.Module):
         upsample: how maps are doubled: `deconv` (transposed 3x3 convolution, the paper's), `nearest_conv`,
             `bilinear_conv` (resize, then 3x3 convolution) or `blurpool` (fixed blur filters, for halving too).
         biases: whether convolutions before a norm have biases, as the published checkpoints do.
+        halvings: 2 is the paper's; 0 or 1 for images of 64 px or less, whose parts a quarter of the size does not show.
+        norm: `instance` (the paper's), or `none`: instance norm takes the mean of every channel away, with it most of
+            what says which absolute color a thing has, and a small network learns colors far sooner without. Weights
+            then come from N(0, 2 / fan-in), and every convolution has biases.
 
     Raises:
-        ValueError: if a number is below 1 or the upsampling is unknown.
+        ValueError: if a number is out of its range, or the upsampling or the norm is unknown.
+
+    Attributes:
+        multiple: images are extended to a multiple of this many pixels, 2^halvings.
 
     Source: appendix 7.2; junyanz/pytorch-CycleGAN-and-pix2pix, models/networks.py (residual blocks without ReLU after
         the sum, instance norm without scale, N(0, 0.02)); taesungp/contrastive-unpaired-translation, the same file
         (`blurpool`).
     """
 
-    def __init__(self, blocks: int = 9, width: int = 64, upsample: str = "deconv", biases: bool = False) -> None:
+    def __init__(
+        self,
+        blocks: int = 9,
+        width: int = 64,
+        upsample: str = "deconv",
+        biases: bool = False,
+        halvings: int = 2,
+        norm: str = "instance",
+    ) -> None:
         super().__init__()
         if upsample not in UPSAMPLING:
             raise ValueError(f"upsample is one of {', '.join(UPSAMPLING)}, got {upsample!r}")
         if min(blocks, width) < 1:
             raise ValueError(f"blocks and width are numbers of at least 1, got {blocks} and {width}")
-        self.upsample, self.biases = upsample, biases
-        wide = 4 * width
+        if halvings not in range(_MOST_HALVINGS + 1):
+            raise ValueError(f"halvings is 0, 1 or {_MOST_HALVINGS}, got {halvings!r}")
+        if norm not in NORMS:
+            raise ValueError(f"norm is one of {', '.join(NORMS)}, got {norm!r}")
+        self.upsample, self.norm = upsample, norm
+        self.biases = biases or norm == "none"
+        self.multiple = 2**halvings
+        widths = [width * 2**level for level in range(halvings + 1)]
+        wide = widths[-1]
         self.body = nn.Sequential(
-            *self._stage(ReflectConv(3, width, 7, bias=biases)),
-            *self._halve(width),
-            *self._halve(2 * width),
+            *self._stage(ReflectConv(3, width, 7, bias=self.biases)),
+            *(layer for channels in widths[:-1] for layer in self._halve(channels)),
             *(
                 Residual(
-                    *self._stage(ReflectConv(wide, wide, 3, bias=biases)),
-                    *self._stage(ReflectConv(wide, wide, 3, bias=biases), active=False),
+                    *self._stage(ReflectConv(wide, wide, 3, bias=self.biases)),
+                    *self._stage(ReflectConv(wide, wide, 3, bias=self.biases), active=False),
                     crop_px=0,
                 )
                 for _ in range(blocks)
             ),
-            *self._double(wide),
-            *self._double(2 * width),
+            *(layer for channels in reversed(widths[1:]) for layer in self._double(channels)),
             OutputConv(width, 3, 7, padding_mode="reflect"),
         )
-        self.apply(initialize_normal)
+        self.apply(initialize_normal if norm == "instance" else _initialize_rectified)
 
     def forward(self, images: Tensor) -> Tensor:
         """Translate images.
@@ -127,7 +148,7 @@ class ResNetGenerator(nn.Module):
             ValueError: if a side is too short.
         """
         height, width = self._check(images)
-        maps: Tensor = self.body(pad_to_multiple(images, STRIDE))
+        maps: Tensor = self.body(pad_to_multiple(images, self.multiple))
         return maps.to(images.dtype).tanh()[..., :height, :width]
 
     @torch.no_grad()
@@ -140,7 +161,7 @@ class ResNetGenerator(nn.Module):
         if self.upsample not in IN_BANDS:
             return self(images)  # type: ignore[no-any-return]
         layers = nn.Sequential(
-            nn.ReflectionPad2d((0, -width % STRIDE, 0, -height % STRIDE)), self.body, PerPixel(torch.tanh)
+            nn.ReflectionPad2d((0, -width % self.multiple, 0, -height % self.multiple)), self.body, PerPixel(torch.tanh)
         )
         return run_in_bands(layers, images, band_rows, keep_bytes)[..., :height, :width]
 
@@ -154,8 +175,10 @@ class ResNetGenerator(nn.Module):
         return height, width
 
     def _stage(self, convolution: nn.Module, active: bool = True) -> list[nn.Module]:
-        norm = InstanceNorm(int(convolution.out_channels), affine=False)  # type: ignore[arg-type]
-        return [convolution, norm, nn.ReLU(inplace=True)] if active else [convolution, norm]
+        layers = [convolution]
+        if self.norm == "instance":
+            layers.append(InstanceNorm(int(convolution.out_channels), affine=False))  # type: ignore[arg-type]
+        return [*layers, nn.ReLU(inplace=True)] if active else layers
 
     def _halve(self, channels: int) -> list[nn.Module]:
         if self.upsample == "blurpool":
@@ -173,3 +196,12 @@ class ResNetGenerator(nn.Module):
             resize = nn.Upsample(scale_factor=2, mode="bilinear")
             return [resize, *self._stage(ReflectConv(inputs, outputs, 3, bias=bias))]
         return [BlurUpsample(inputs), *self._stage(nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))]
+
+
+@torch.no_grad()
+def _initialize_rectified(layer: nn.Module) -> None:
+    """Draw a convolution's weights so that ReLUs keep the size of what passes, without a norm; biases are 0."""
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            layer.bias.zero_()

@@ -28,6 +28,30 @@ def test_resnet_generator_parameter_count(blocks: int, biases: bool, count: int)
     assert sum(p.numel() for p in ResNetGenerator(blocks, biases=biases).parameters()) == count
 
 
+@pytest.mark.parametrize(("halvings", "widths"), [(0, [3]), (1, [3, 6]), (2, [3, 6, 12])])
+def test_fewer_halvings_leave_fewer_layers(halvings: int, widths: list[int]) -> None:
+    network = generator(halvings=halvings)
+    inside = [layer.out_channels for layer in network.body if isinstance(layer, torch.nn.Conv2d)]
+    doubled = [layer.out_channels for layer in network.body if isinstance(layer, torch.nn.ConvTranspose2d)]
+    assert inside == [*widths, 3]
+    assert doubled == widths[-2::-1]
+    assert network(images(13, 18)).shape == (2, 3, 13, 18)
+    assert network.multiple == 2**halvings
+
+
+def test_without_norms_colors_come_through_and_sizes_are_kept() -> None:
+    torch.manual_seed(0)
+    network = ResNetGenerator(1, 16, halvings=0, norm="none").double()
+    assert not any("Norm" in type(layer).__name__ for layer in network.modules())
+    gray, other = (torch.full((1, 3, 16, 16), value, dtype=torch.float64) for value in (0.2, -0.6))
+    assert (network(gray) - network(other)).abs().min() > 0.01
+    with_norm = ResNetGenerator(1, 16, halvings=0).double()
+    assert (with_norm(gray) - with_norm(other)).abs().max() < 1e-6  # a flat image has no mean left, and nothing else
+    maps = images(32, 32)
+    sizes = [float((maps := layer(maps).detach()).std()) for layer in network.body[:-1]]
+    assert all(0.2 < size < 5 for size in sizes), sizes
+
+
 def test_every_way_of_doubling_has_as_many_weights() -> None:
     networks = [generator(upsample) for upsample in UPSAMPLING]
     assert len({sum(p.numel() for p in network.parameters()) for network in networks}) == 1
@@ -71,8 +95,11 @@ def test_biases_before_a_norm_do_nothing(upsample: str) -> None:
 @pytest.mark.parametrize("upsample", ["deconv", "nearest_conv"])
 @pytest.mark.parametrize("size", [(40, 24), (37, 22)])
 @pytest.mark.parametrize("keep_bytes", [0, 1 << 30])
-def test_bands_equal_the_whole(upsample: str, size: tuple[int, int], keep_bytes: int) -> None:
-    network = generator(upsample, biases=True).eval()
+@pytest.mark.parametrize("settings", [{}, {"halvings": 1}, {"halvings": 0, "norm": "none"}])
+def test_bands_equal_the_whole(
+    upsample: str, size: tuple[int, int], keep_bytes: int, settings: dict[str, object]
+) -> None:
+    network = generator(upsample, **{"biases": True, **settings}).eval()
     whole = images(*size, batch=1)
     found = network.in_bands(whole, band_rows=8, keep_bytes=keep_bytes)
     torch.testing.assert_close(found, network(whole).detach(), rtol=0, atol=1e-9)
@@ -118,6 +145,8 @@ def test_output_keeps_the_type_under_autocast() -> None:
     ("settings", "match"),
     [
         ({"upsample": "pixel_shuffle"}, r"upsample is one of deconv, .*, got 'pixel_shuffle'"),
+        ({"halvings": 3}, "halvings is 0, 1 or 2, got 3"),
+        ({"norm": "batch"}, "norm is one of instance, none, got 'batch'"),
         ({"blocks": 0}, "blocks and width are numbers of at least 1, got 0 and 64"),
     ],
 )
