@@ -178,7 +178,7 @@ def evaluation_inputs(
         controls: what a user has set for the translator.
     """
     store = build(config["dataset"]["store"])
-    routes = method_class(config).routes(task, config["dataset"], controls or {})
+    routes = method_class(config).routes(task, config, controls or {})
     return [_route_inputs(config["metrics"], store, route, split) for route in routes]
 
 

@@ -48,17 +48,18 @@ class Evaluated:
         sets: entries by record key, for each name of what was evaluated: `test-ema`, and `test-ema-<a>-to-<b>`
             where a run has several domains to translate to; empty for folders of images.
         written: files and folders.
+        routes: whether a run has several domains to translate to.
     """
 
     sets: dict[str, dict[str, dict[str, Any]]]
     written: list[Path]
+    routes: bool = False
 
     @property
     def record(self) -> dict[str, dict[str, Any]]:
-        """The entries of all sets by record key, which is preceded by the set's name where there are several."""
-        several = len(self.sets) > 1
+        """The entries of all sets by record key, which is preceded by the set's name where a method has several."""
         return {
-            f"{name}/{key}" if several else key: entry
+            f"{name}/{key}" if self.routes else key: entry
             for name, entries in self.sets.items()
             for key, entry in entries.items()
         }
@@ -127,9 +128,9 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
     name = f"{encoder['name']}-{encoder['digest'][:8]}" if encoder else None
     evaluator = build_evaluator(config["metrics"], name)
     tell_missing(evaluator)
-    given = [f"{key}={value}" for key, value in asked.items()]
-    evaluated = Evaluated({}, [])
+    evaluated = Evaluated({}, [], any(inputs.name for inputs in routes))
     for inputs in routes:
+        given = [f"{key}={value}" for key, value in asked.items() if key not in inputs.controls]
         set_name = "-".join(filter(None, (config["split"], model.weights, inputs.name, *given)))
         controls = {**inputs.controls, **asked}
         facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
@@ -162,10 +163,11 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
 def _asked_controls(config: Config, translator: Translator) -> dict[str, Any]:
     """Return the controls that a user has set, among them those that share a name with a folder of images."""
     roles = {role: config[role] for role in ("reference", *PAIRED) if config[role] is not None}
-    if foreign := sorted(set(roles) - {control.name for control in translator.controls}):
+    names = [control.name for control in translator.controls]
+    if foreign := sorted(set(roles) - set(names)):
         raise UsageError(
             f"{', '.join(foreign)}: folders are for images of others, generated=<folder>; a run is evaluated on its "
-            "own data set"
+            f"own data set, and this one's controls are: {', '.join(names) or 'none'}"
         )
     return {**config["controls"], **roles}
 
@@ -323,11 +325,12 @@ class ImageWriter:
 
 def tables(evaluated: Evaluated) -> str:
     """Return all values as text: a table, or one with a heading for each set, and the means over them."""
-    if len(evaluated.sets) == 1:
-        return table(evaluated.record)
-    parts = [f"{name}\n{table(entries)}" for name, entries in evaluated.sets.items()]
-    width = max(map(len, evaluated.means), default=0)
-    means = "\n".join(f"{key.ljust(width)}  {value:.5g}" for key, value in evaluated.means.items())
+    parts = [f"{name}\n{table(entries)}".lstrip() for name, entries in evaluated.sets.items()]
+    if len(parts) == 1:
+        return parts[0]
+    found = evaluated.means
+    width = max(map(len, found), default=0)
+    means = "\n".join(f"{key.ljust(width)}  {value:.5g}" for key, value in found.items())
     return "\n\n".join([*parts, f"mean over {len(parts)}\n{means}"])
 
 

@@ -97,8 +97,12 @@ def _explain_config(error: Any, text: str, known_keys: Callable[[], Iterable[str
         )
     merged = re.match(r"Error merging override (([^=]+)=.*)", text)
     if merged and "Cannot merge DictConfig with ListConfig" in str(error.__cause__):
-        key = merged[2]
-        return f"of {key} a list cannot become a mapping, or the reverse; replace it: '~{key}' '+{merged[1]}'"
+        key = merged[2].lstrip("+")
+        whole = merged[1].lstrip("+")
+        return (
+            f"of {key} a list cannot become a mapping, or the reverse; where it may be either, as dataset.domains, "
+            f"replace it: '~{key}' '+{whole}'"
+        )
     override = getattr(error, "override", None)
     if override is not None:
         key, equals, value = str(override).partition("=")

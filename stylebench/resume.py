@@ -123,8 +123,9 @@ def _newest_matching(folder: Path, config: Mapping[str, Any]) -> tuple[Start | N
             if set(changed) == {SCHEDULE_LENGTH}:
                 raise ValueError(
                     f"the learning rate of the run in {folder} falls over its length ({SCHEDULE_LENGTH}: "
-                    f"{changed[SCHEDULE_LENGTH]}): with another budget.batches it would have been another run from the "
-                    "start; name another folder by run= for that, or keep the length"
+                    f"{changed[SCHEDULE_LENGTH]}): with another length it would have been another run from the start; "
+                    "name another folder by run= for that, or keep the length (only a run that was started with "
+                    "model/schedule=constant can be made longer)"
                 )
             shown = "; ".join(f"{key}: {values}" for key, values in list(changed.items())[:8])
             shown += "; ..." if len(changed) > 8 else ""

@@ -90,5 +90,7 @@ def test_betas_reach_the_optimizer_as_a_plain_list() -> None:
 def test_the_discriminators_optimizer_follows_the_generators_until_it_is_set(model: str) -> None:
     given = ["dataset=procstyle", f"model={model}", "model.optimizers.generator.lr=3e-4"]
     assert compose("train", given)["model"]["optimizers"]["discriminator"]["lr"] == 3e-4
+    other = compose("train", [*given, "model.optimizers.generator._target_=torch.optim.AdamW"])["model"]["optimizers"]
+    assert other["discriminator"]["_target_"] == "torch.optim.AdamW"
     optimizers = compose("train", [*given, "model.optimizers.discriminator.lr=1e-4"])["model"]["optimizers"]
     assert (optimizers["generator"]["lr"], optimizers["discriminator"]["lr"]) == (3e-4, 1e-4)

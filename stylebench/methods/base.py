@@ -115,15 +115,15 @@ class Method(pl.LightningModule):
         return translator.translate(getattr(batch, roles.get("content", "content")), style=style, **controls)
 
     @classmethod
-    def routes(cls, task: Task, settings: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
+    def routes(cls, task: Task, config: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
         """Return what the method is evaluated on: its task's own fixed samples, or several pairs of domains.
 
         Args:
             task: the task that it is trained on.
-            settings: the config under `dataset`.
+            config: the resolved config of training.
             controls: controls that a user has set for all of the evaluation.
         """
-        return [Route("", task, settings, {})]
+        return [Route("", task, config["dataset"], {})]
 
     def sample_rows(self, batch: Any) -> list[Tensor]:
         """Return the rows of a sample grid: (B, 3, H, W) images in [0, 1] each, inputs first."""

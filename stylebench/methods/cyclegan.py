@@ -189,11 +189,11 @@ class CycleGAN(Method):
         return self.player_optimizers(self.build_optimizers)
 
     @classmethod
-    def routes(cls, task: Task, settings: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
+    def routes(cls, task: Task, config: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
         """Return the way from a to b, or, if that direction is asked for, the way from b to a."""
         if controls.get("direction") == "b_to_a":
-            return [between(task, settings, "b", "a")._replace(name="")]
-        return super().routes(task, settings, controls)
+            return [between(task, config["dataset"], "b", "a")._replace(name="")]
+        return super().routes(task, config, controls)
 
     def sample_rows(self, batch: UnpairedBatch) -> list[Tensor]:
         """Return rows of images of a, translated, and back again; then the same of b."""

@@ -163,18 +163,19 @@ class StarGAN(Method):
         return self.player_optimizers(self.build_optimizers)
 
     @classmethod
-    def routes(cls, task: Task, settings: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
-        """Return the ways from every domain to every other, or to the one that is asked for."""
+    def routes(cls, task: Task, config: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
+        """Return the ways from every domain to every other of its data set, or from all to one that is asked for."""
+        settings, groups = config["dataset"], config["model"]["translator"]["labels"]["groups"]
         entries = settings["domains"]
         values = entries.values() if isinstance(entries, Mapping) else entries
         known = {**settings, **dict(zip(task.roles, values, strict=True))}
-        return [
-            between(task, known, source, target, {"target": target})
-            for target in task.roles
-            if controls.get("target", target) == target
-            for source in task.roles
-            if source != target
-        ]
+        pairs = [(source, target) for target in task.roles for source in task.roles if source != target]
+        if "target" in controls:
+            pairs = [pair for pair in pairs if pair[1] == str(controls["target"])]
+        elif groups:
+            sets = [{str(name) for name in members} for members in groups.values()]
+            pairs = [pair for pair in pairs if any({*pair} <= members for members in sets)] or pairs
+        return [between(task, known, source, target, {"target": target}) for source, target in pairs]
 
     @classmethod
     def translate_with(cls, translator: Any, batch: MultiDomainBatch | UnpairedBatch, **controls: Any) -> Tensor:

@@ -64,7 +64,10 @@ class EvaluationInputs:
         self.name, self.controls = name, dict(controls or {})
         self.world = store if isinstance(store, World) else None
         self.settings = settings
-        self.count = min(count, task.size(split))
+        self._most = min(count, task.size(split))
+        own = task.evaluated.get("content")
+        # Where the domain that is translated is the smaller one, `fixed` starts over; no image counts twice here.
+        self.count = min(self._most, len(task.indices(own, split))) if own in task.draws else self._most
         # What was made smaller of its target has that one answer, no other draw of its style.
         same_size = all(task.comparable(role) for field, role in task.evaluated.items() if field == "content")
         self.scenes = min(scenes, self.count) if self.world and same_size else 0
@@ -143,7 +146,7 @@ class EvaluationInputs:
             if domain is self.task.domains[role] and role in self.task.draws
             else None
         )
-        return domain, (domain.split(self.split) if usable is None else usable)[: self.count]
+        return domain, (domain.split(self.split) if usable is None else usable)[: self._most]
 
     def _piece(self, start: int, count: int, device: torch.device) -> Piece:
         raw = self.task.fixed(count, self.split, start)

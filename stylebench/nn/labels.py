@@ -54,7 +54,10 @@ class DomainLabels(nn.Module):
         groups: Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]] | None = None,
     ) -> None:
         super().__init__()
-        names = list(domains) if isinstance(domains, Mapping) else [PurePosixPath(name).name for name in domains]
+        if isinstance(domains, Mapping):
+            names = [str(name) for name in domains]  # YAML reads 2020 as a number
+        else:
+            names = [PurePosixPath(str(name)).name for name in domains]
         self.domains = tuple(names)
         if len(set(names)) != len(names) or not names:
             raise ValueError(

@@ -83,7 +83,8 @@ class ResNetGenerator(nn.Module):
         halvings: 2 is the paper's; 0 or 1 for images of 64 px or less, whose parts a quarter of the size does not show.
         norm: `instance` (the paper's), or `none`: instance norm takes the mean of every channel away, with it most of
             what says which absolute color a thing has, and a small network learns colors far sooner without. Weights
-            then come from N(0, 2 / fan-in), and every convolution has biases.
+            then come from N(0, 2 / fan-in), those that end a residual block divided by the root of the number of
+            blocks, and every convolution has biases.
 
     Raises:
         ValueError: if a number is out of its range, or the upsampling or the norm is unknown.
@@ -110,10 +111,10 @@ class ResNetGenerator(nn.Module):
             raise ValueError(f"upsample is one of {', '.join(UPSAMPLING)}, got {upsample!r}")
         if min(blocks, width) < 1:
             raise ValueError(f"blocks and width are numbers of at least 1, got {blocks} and {width}")
-        if halvings not in range(_MOST_HALVINGS + 1):
-            raise ValueError(f"halvings is 0, 1 or {_MOST_HALVINGS}, got {halvings!r}")
+        if not isinstance(halvings, int) or isinstance(halvings, bool) or halvings not in range(_MOST_HALVINGS + 1):
+            raise ValueError(f"halvings of the generator is 0, 1 or {_MOST_HALVINGS}, got {halvings!r}")
         if norm not in NORMS:
-            raise ValueError(f"norm is one of {', '.join(NORMS)}, got {norm!r}")
+            raise ValueError(f"norm of the generator is one of {', '.join(NORMS)}, got {norm!r}")
         self.upsample, self.norm = upsample, norm
         self.biases = biases or norm == "none"
         self.multiple = 2**halvings
@@ -134,6 +135,11 @@ class ResNetGenerator(nn.Module):
             OutputConv(width, 3, 7, padding_mode="reflect"),
         )
         self.apply(initialize_normal if norm == "instance" else _initialize_rectified)
+        if norm == "none":
+            for block in self.body:
+                if isinstance(block, Residual):  # or the maps would grow with every block
+                    last = [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)][-1]
+                    last.weight.data.div_(blocks**0.5)
 
     def forward(self, images: Tensor) -> Tensor:
         """Translate images.

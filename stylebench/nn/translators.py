@@ -87,10 +87,10 @@ class Choice(NamedTuple):
         Raises:
             ValueError: if it is not one of the options.
         """
-        word = "none" if value is None and "none" in self.options else value
+        word = "none" if value is None and "none" in self.options else str(value)  # a folder 2020 is read as a number
         if word not in self.options:
             raise ValueError(f"control {self.name} is one of {', '.join(self.options)}, got {value!r} ({self.help})")
-        return str(word)
+        return word
 
 
 class Guides(NamedTuple):

@@ -5,11 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from stylebench.build import build_data, evaluation_inputs, few_inputs, method_class
+from stylebench.build import build_data, build_method, evaluation_inputs, few_inputs, method_class
 from stylebench.cli import compose
+from stylebench.data.images import write_png
 from stylebench.data.tasks import MultiDomainBatch, MultiDomainTask, UnpairedTask
 from stylebench.evaluate import evaluate, tables
 from stylebench.messages import UsageError
@@ -75,6 +77,38 @@ def test_the_target_that_is_asked_for_chooses_the_routes() -> None:
     assert [inputs.name for inputs in routes(*STARGAN, target="ink_hatch")] == [NAMES[2], NAMES[3]]
 
 
+def test_domains_of_several_data_sets_are_measured_within_each() -> None:
+    groups = "model.translator.labels.groups={first: {photo: [plain], ink_hatch: [lines]}, second: [oil_noise]}"
+    assert [inputs.name for inputs in routes(*STARGAN, groups)] == ["ink_hatch-to-photo", "photo-to-ink_hatch"]
+    assert [inputs.name for inputs in routes(*STARGAN, groups, target="oil_noise")] == NAMES[4:]
+
+
+def test_names_that_are_numbers_are_words(tmp_path: Path) -> None:
+    for name in ("2019", "2020"):
+        for number in range(12):
+            write_png(np.full((16, 16, 3), 20 * number, np.uint8), tmp_path / name / f"{number}.png")
+    folders = f"dataset.domains={{2019: {tmp_path}/2019, 2020: {tmp_path}/2020}}"
+    found = routes("model=stargan", *NETWORKS, "dataset.size_px=16", folders, target=2020)
+    assert [(inputs.name, inputs.controls) for inputs in found] == [("2019-to-2020", {"target": "2020"})]
+    config = compose("train", ["model=stargan", *NETWORKS, "dataset.size_px=16", folders])
+    translator = build_method(config, build_data(config, method_class(config))).translator
+    assert translator.translate(torch.rand(1, 3, 16, 16), target=2020).shape == (1, 3, 16, 16)
+
+
+def test_no_image_of_a_small_domain_counts_twice(tmp_path: Path) -> None:
+    for name, count in (("few", 3), ("many", 8)):
+        for number in range(count):
+            write_png(np.full((16, 16, 3), 20 * number, np.uint8), tmp_path / name / "test" / f"{number}.png")
+            write_png(np.full((16, 16, 3), 20 * number, np.uint8), tmp_path / name / "train" / f"{number}.png")
+    ends = [f"dataset.a={tmp_path}/few", f"dataset.b={tmp_path}/many"]
+    (there,) = routes("model=cyclegan", "dataset.size_px=16", *ends)
+    (back,) = routes("model=cyclegan", "dataset.size_px=16", *ends, direction="b_to_a")
+    assert (len(there), there.reference_count()) == (3, 8)
+    assert (len(back), back.reference_count()) == (8, 3)
+    pieces = list(there.pieces(2, 0, 1, torch.device("cpu")))
+    assert len({tuple(piece) for part in pieces for piece in part.known["content"].flatten(1).tolist()}) == 3
+
+
 def test_the_way_back_of_cyclegan_starts_from_the_other_domain() -> None:
     pair = ["model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise"]
     (there,), (back,) = routes(*pair), routes(*pair, direction="b_to_a")
@@ -120,12 +154,34 @@ def test_training_logs_means_and_evaluation_tells_routes_apart(tmp_path: Path, m
     assert final["val/psnr"] == pytest.approx(logged[0], rel=1e-5)
 
     some = evaluate(compose("evaluate", [*chosen, "split=val", "target=oil_noise"]))
-    assert list(some.sets) == [f"val-ema-{source}-to-oil_noise-target=oil_noise" for source in DOMAINS[:2]]
-    for source in DOMAINS[:2]:
-        route = f"val-ema-{source}-to-oil_noise"
-        assert some.sets[f"{route}-target=oil_noise"].keys() == everything.sets[route].keys()
+    assert list(some.sets) == [f"val-ema-{source}-to-oil_noise" for source in DOMAINS[:2]]
+    assert all(some.sets[name] == everything.sets[name] for name in some.sets)
+    assert json.loads((folder / "record.json").read_text())["final"] == final
 
     with pytest.raises(UsageError, match=r"content: folders are for images of others, generated=<folder>"):
         evaluate(compose("evaluate", [*chosen, f"content={folder}"]))
     with pytest.raises(ValueError, match=r"target.*sepia"):
         evaluate(compose("evaluate", [*chosen, "target=sepia"]))
+
+
+def test_cyclegan_is_measured_in_the_direction_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "run"
+    tiny = ["model.translator.generator_ab.width=4", "model.translator.generator_ab.blocks=1"]
+    tiny += ["model.discriminator_a.width=4", "model.discriminator_a.receptive_field_px=16", "model.weight_identity=0"]
+    pair = ["dataset.a=ink_hatch", "dataset.b=oil_noise"]
+    train(compose("train", ["model=cyclegan", *tiny, *WORLD, *pair]), folder, [])
+    chosen = [f"run={folder}", "metrics=smoke", "metrics.num_images=5", "metrics.scenes=3", "save_images=true"]
+    there = evaluate(compose("evaluate", chosen))
+    final = json.loads((folder / "record.json").read_text())["final"]
+    back = evaluate({**compose("evaluate", chosen), "controls": {"direction": "b_to_a"}})
+    assert (list(there.sets), list(back.sets)) == (["test-ema"], ["test-ema-direction=b_to_a"])
+    assert back.record.keys() == there.record.keys()
+    assert tables(back).startswith("test-ema-direction=b_to_a\n")
+    record = json.loads((folder / "record.json").read_text())
+    assert record["final"] == final
+    assert record["metrics"]["test-ema-direction=b_to_a"]["psnr/nearest4/n3"]["controls"] == {"direction": "b_to_a"}
+    saved = [sorted(path.name for path in (folder / "evaluation" / name).glob("*.png")) for name in record["metrics"]]
+    assert saved[-2:] == [[f"{place:06d}.png" for place in range(5)]] * 2

@@ -59,6 +59,15 @@ def test_every_way_of_doubling_has_as_many_weights() -> None:
         assert set(network.state_dict()) == {name for name, _ in network.named_parameters()}
 
 
+@pytest.mark.parametrize(("blocks", "halvings"), [(1, 0), (6, 2), (9, 2)])
+def test_without_norms_few_outputs_are_saturated_at_the_start(blocks: int, halvings: int) -> None:
+    torch.manual_seed(0)
+    network = ResNetGenerator(blocks, 16, halvings=halvings, norm="none").double()
+    with torch.no_grad():
+        share = float((network(images(32, 32)).abs() > 0.99).double().mean())
+    assert share < 0.3
+
+
 @pytest.mark.parametrize("upsample", UPSAMPLING)
 @pytest.mark.parametrize("size", [(8, 8), (16, 12), (13, 18), (9, 11)])
 def test_any_size_comes_back(upsample: str, size: tuple[int, int]) -> None:
@@ -145,8 +154,8 @@ def test_output_keeps_the_type_under_autocast() -> None:
     ("settings", "match"),
     [
         ({"upsample": "pixel_shuffle"}, r"upsample is one of deconv, .*, got 'pixel_shuffle'"),
-        ({"halvings": 3}, "halvings is 0, 1 or 2, got 3"),
-        ({"norm": "batch"}, "norm is one of instance, none, got 'batch'"),
+        ({"halvings": 3}, "halvings of the generator is 0, 1 or 2, got 3"),
+        ({"norm": "batch"}, "norm of the generator is one of instance, none, got 'batch'"),
         ({"blocks": 0}, "blocks and width are numbers of at least 1, got 0 and 64"),
     ],
 )

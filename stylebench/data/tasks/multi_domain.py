@@ -82,7 +82,7 @@ class MultiDomainTask(Task):
         opened = [
             store.open(entry, Part(index, len(values), shared_evaluation=True)) for index, entry in enumerate(values)
         ]
-        names = list(value) if isinstance(value, Mapping) else [domain.name for domain in opened]
+        names = [str(name) for name in value] if isinstance(value, Mapping) else [domain.name for domain in opened]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(
