@@ -4,7 +4,8 @@
 
 The pairs show the training scenes of domain a in the style of domain b, another draw of what the style leaves open each
 time. The loss is the mean absolute error plus, as that alone averages open texture into a flat fill, the squared
-difference of Gram matrices within each region, whose masks the renderer knows, in the features of `compact`.
+difference of Gram matrices within each region, divided by their energy, in features of `compact`; the renderer knows
+the regions' masks.
 """
 
 import argparse
@@ -27,7 +28,8 @@ from stylebench.loading import read_model
 from stylebench.nn.encoders.base import Encoder
 
 LAYERS = ("relu1_1", "relu2_1")
-WEIGHT_GRAM = 10.0
+WEIGHT_GRAM = 1.0
+_TINY = 1e-12
 _LEAST_PX = 24  # of a region; smaller ones say little of a texture
 _DRAWS = 4  # nuisance draws of each pair that are cycled through
 
@@ -51,15 +53,16 @@ def region_grams(maps: Tensor, regions: Tensor) -> Tensor:
 
 
 def gram_loss(encoder: Encoder, made: Tensor, target: Tensor, regions: Tensor) -> Tensor:
-    """Return the mean over regions and layers of the squared difference of region Grams; images in [0, 1]."""
+    """Return the mean over regions and layers of the normalized distance of Grams, in [0, 1]; images in [0, 1]."""
     big = regions.flatten(2).sum(2) >= _LEAST_PX  # (B, R)
     maps, wanted = encoder(made, LAYERS), encoder(target, LAYERS)
     total = made.new_zeros(())
     for layer in LAYERS:
         shares = F.adaptive_avg_pool2d(regions * big[:, :, None, None], maps[layer].shape[-2:])
-        difference = region_grams(maps[layer], shares) - region_grams(wanted[layer], shares)
-        total = total + difference.square().sum((2, 3)).sum() / big.sum().clamp(min=1)
-    return total
+        own, right = region_grams(maps[layer], shares), region_grams(wanted[layer], shares)
+        energy = (own.square() + right.square()).sum((2, 3)) + _TINY  # (B, R)
+        total = total + ((own - right).square().sum((2, 3)) / energy * big).sum() / big.sum().clamp(min=1)
+    return total / len(LAYERS)
 
 
 def pairs(world: World, settings: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
