@@ -128,7 +128,8 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
     name = f"{encoder['name']}-{encoder['digest'][:8]}" if encoder else None
     evaluator = build_evaluator(config["metrics"], name)
     tell_missing(evaluator)
-    evaluated = Evaluated({}, [], any(inputs.name for inputs in routes))
+    sets: dict[str, dict[str, dict[str, Any]]] = {}
+    written: list[Path] = []
     for inputs in routes:
         given = [f"{key}={value}" for key, value in asked.items() if key not in inputs.controls]
         set_name = "-".join(filter(None, (config["split"], model.weights, inputs.name, *given)))
@@ -147,16 +148,17 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
         )
         if writer is not None:
             writer.close()
-            evaluated.written.append(writer.folder)
+            written.append(writer.folder)
         values += utilities(evaluator, config["metrics"]["axes"], inputs, config["metrics"]["batch_size"], device)
-        evaluated.sets[set_name] = to_record(values, **facts)
+        sets[set_name] = to_record(values, **facts)
+    evaluated = Evaluated(sets, written, any(inputs.name for inputs in routes))
     path = folder / RECORD
     if path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
         means = {} if asked else {f"{config['split']}/{key}": x for key, x in evaluated.means.items()}
         final = {**record.get("final", {}), **means}
-        write_json(path, {**record, "final": final, "metrics": {**record.get("metrics", {}), **evaluated.sets}})
-        evaluated.written.append(path)
+        write_json(path, {**record, "final": final, "metrics": {**record.get("metrics", {}), **sets}})
+        written.append(path)
     return evaluated
 
 
