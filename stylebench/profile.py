@@ -18,9 +18,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from stylebench.cores import core_count
 from stylebench.data.datamodule import DomainData
 from stylebench.files import write_json
+from stylebench.machine import core_count
 from stylebench.methods.base import Method, Terms
 
 PARTS = ("data", "augmentation", "forward", "backward", "optimizer")

@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stylebench.cores import core_count
 from stylebench.data.images import ImageError, decode_image, decode_pair, read_size, stored_pair_size, stored_size
 from stylebench.data.locks import locked
 from stylebench.files import json_digest, write_json
+from stylebench.machine import core_count
 
 PACK_FORMAT = 1  # raise it when packs of older code must not be read
 IMAGES, MANIFEST, ENTRIES = "images.bin", "manifest.json", "entries.jsonl"

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from stylebench.cores import core_count
+from stylebench.machine import core_count
 
 Work = Callable[[int, int], int]
 

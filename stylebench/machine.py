@@ -1,4 +1,4 @@
-"""How many processor cores there are to use."""
+"""The machine under this process: the cores it may use."""
 
 import os
 
