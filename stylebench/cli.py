@@ -35,6 +35,7 @@ from stylebench.help import (
     keys,
     options,
 )
+from stylebench.machine import limit_spinning
 from stylebench.messages import UsageError, closest, explain, is_expected, is_usage
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def main() -> None:
         if {"-h", "--help"} & set(arguments[1:]):
             return print(command_help(command))
         check_flags(command, arguments[1:])
+        limit_spinning()  # before a command imports torch
         HANDLERS[command](arguments[1:])
     except Exception as error:
         if FULL_ERROR in os.environ or not is_expected(error):

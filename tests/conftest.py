@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+
+from stylebench.machine import limit_spinning
+
+limit_spinning()  # as the command does, before torch is imported
+
+import torch  # noqa: E402
 
 SHARED_VARIABLE = "STYLEBENCH_SHARED"
 

@@ -17,6 +17,7 @@ import torch
 import stylebench
 from stylebench.callbacks.flop_counter import FlopCounter
 from stylebench.files import write_json
+from stylebench.machine import thread_settings
 from stylebench.methods.base import Method
 
 RECORD = "record.json"
@@ -180,6 +181,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu_count": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
+        "thread_settings": thread_settings(),
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
     }
 
