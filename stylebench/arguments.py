@@ -1,4 +1,4 @@
-"""The typed words of a command, before Hydra reads them: experiments, recorded overrides, controls, stray options."""
+"""The typed words of a command, before Hydra reads them: recorded overrides, controls, stray options."""
 
 import difflib
 import json
@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from stylebench.help import experiments, groups, keys
+from stylebench.help import groups, keys, options
 from stylebench.messages import UsageError, closest
 
 _RECORDABLE = re.compile(r"\+{0,2}[A-Za-z_][\w./]*=|~[A-Za-z_][\w./]*(=|$)", re.ASCII)
@@ -14,21 +14,6 @@ _HYDRA_FLAGS = (
     "-m", "--multirun", "-c", "--cfg", "--resolve", "-p", "--package", "-i", "--info", "--hydra-help", "-cd",
     "--config-dir",
 )  # fmt: skip
-
-
-def expand_experiment(arguments: list[str]) -> list[str]:
-    """Replace `experiment=<paper>/<study>` by the study's base overrides; later arguments win over them."""
-    chosen = [argument for argument in arguments if argument.startswith("experiment=")]
-    if not chosen:
-        return arguments
-    import yaml
-
-    name = chosen[-1].removeprefix("experiment=")
-    studies = experiments()
-    if name not in studies:
-        raise UsageError(f"no experiment {name!r}{closest(name, studies)}; there are: {', '.join(studies)}")
-    base = yaml.safe_load(studies[name])["base"]
-    return before_overrides(base, [argument for argument in arguments if argument not in chosen])
 
 
 def before_overrides(added: list[str], arguments: list[str]) -> list[str]:
@@ -99,6 +84,20 @@ def check_flags(command: str, arguments: list[str]) -> None:
             key = argument.lstrip("-")
             plain = f"write {key}, without dashes" if "=" in key else "keys are given as key=value"
             raise UsageError(f"unknown option {argument!r}: {plain}; see stylebench {command} --help")
+
+
+def check_experiments(arguments: list[str]) -> None:
+    """Refuse studies that are not there: Hydra would list those of one paper alone.
+
+    Raises:
+        UsageError: naming the nearest, and all there are.
+    """
+    studies = options("experiment")
+    for argument in arguments:
+        if argument.startswith("experiment="):
+            for name in argument.removeprefix("experiment=").split(","):
+                if name not in (*studies, "null"):
+                    raise UsageError(f"no experiment {name!r}{closest(name, studies)}; there are: {', '.join(studies)}")
 
 
 def check_shared_folder(arguments: list[str]) -> None:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from stylebench.arguments import (
     before_overrides,
+    check_experiments,
     check_flags,
     check_shared_folder,
     check_trained_model_is_alone,
     controls_apart,
-    expand_experiment,
     key_of,
     recorded_overrides,
     started_elsewhere,
@@ -29,7 +29,6 @@ from stylebench.help import (
     COMMANDS,
     KINDS,
     command_help,
-    experiments,
     first_comment,
     general_help,
     keys,
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 CONF = "pkg://stylebench.conf"
 VERSION_BASE = "1.3"
-LISTED_KINDS = [*KINDS, "experiments", "controls"]
+LISTED_KINDS = [*KINDS, "controls"]
 FULL_ERROR = "HYDRA_FULL_ERROR"
 UNTRAINED_PX = 384  # longer side of what is stylized without a run: under a minute on two cores
 TEXTURE_PX = 256  # side of a texture, as in the paper
@@ -94,7 +93,7 @@ def train(arguments: list[str]) -> None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    arguments = expand_experiment(arguments)
+    check_experiments(arguments)
     check_shared_folder(arguments)
     recorded = recorded_overrides(arguments)
     program, everything = sys.argv[0], [*sys.argv[:2], *recorded, *arguments]
@@ -201,7 +200,8 @@ def export(arguments: list[str]) -> None:
 
 def profile(arguments: list[str]) -> None:
     """Measure a training step, and what the frame costs."""
-    config = compose("profile", expand_experiment(arguments))
+    check_experiments(arguments)
+    config = compose("profile", arguments)
     from stylebench import run
     from stylebench.profile import report, to_json
 
@@ -282,9 +282,6 @@ def list_kind(arguments: list[str]) -> None:
 
         for control in build_translator(config, "cpu").controls:
             print(f"{control.name:<12} {control.span}: {control.help}")
-    elif kind == "experiments":
-        for name, text in experiments().items():
-            print(f"{name:<28} {first_comment(text)}")
     else:
         found = options(KINDS[kind])
         width = max(16, *map(len, found))

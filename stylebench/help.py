@@ -53,7 +53,7 @@ EXAMPLES = {
 KINDS = {
     "models": "model", "networks": "model/network", "style_losses": "model/style_loss",
     "minimizers": "model/minimizer", "schedules": "model/schedule", "datasets": "dataset", "encoders": "encoder",
-    "trainers": "trainer", "loggers": "logger", "metrics": "metrics",
+    "trainers": "trainer", "loggers": "logger", "metrics": "metrics", "experiments": "experiment", "debug": "debug",
 }  # fmt: skip
 
 
@@ -115,23 +115,18 @@ def groups(command: str) -> list[str]:
 
 
 def options(group: str) -> dict[str, str]:
-    """Return the option names of a config group with their files' text."""
+    """Return the option names of a config group with their files' text; of folders of options `<folder>/<name>`."""
     folder = conf_folder()
     for part in group.split("/"):
         folder = folder / part
-    files = sorted((item.name, item) for item in folder.iterdir() if item.name.endswith(".yaml"))
-    return {name.removesuffix(".yaml"): item.read_text() for name, item in files}
-
-
-def experiments() -> dict[str, str]:
-    """Return the studies as `<paper>/<study>` with their files' text."""
-    found = {}
-    for folder in sorted(importlib.resources.files("stylebench.experiments").iterdir(), key=lambda item: item.name):
-        if folder.is_dir():
-            for item in sorted(folder.iterdir(), key=lambda item: item.name):
-                if item.name.endswith(".yaml"):
-                    found[f"{folder.name}/{item.name.removesuffix('.yaml')}"] = item.read_text()
-    return found
+    items = sorted(folder.iterdir(), key=lambda item: item.name)
+    files = {item.name.removesuffix(".yaml"): item.read_text() for item in items if item.name.endswith(".yaml")}
+    return files or {
+        f"{item.name}/{name}": text
+        for item in items
+        if item.is_dir() and not item.name.startswith("_")
+        for name, text in options(f"{group}/{item.name}").items()
+    }
 
 
 def first_comment(text: str) -> str:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.arguments import before_overrides, expand_experiment, started_elsewhere
-from stylebench.help import experiments
+from stylebench.arguments import before_overrides, started_elsewhere
 
 
 @pytest.mark.parametrize(
@@ -21,14 +20,6 @@ from stylebench.help import experiments
 )
 def test_added_overrides_stand_behind_flags_and_before_typed_ones(typed: list[str], whole: list[str]) -> None:
     assert before_overrides(["x=0"], typed) == whole
-
-
-def test_an_experiment_of_a_sweep_stands_behind_the_flag() -> None:
-    name = next(iter(experiments()))
-    expanded = expand_experiment(["-m", f"experiment={name}", "seed=0,1"])
-    assert expanded[0] == "-m"
-    assert expanded[-1] == "seed=0,1"
-    assert f"experiment={name}" not in expanded
 
 
 def test_a_run_of_another_directory_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ import stylebench
 from stylebench.arguments import key_of, recorded_overrides
 from stylebench.cli import main
 from stylebench.files import read_pickle
-from stylebench.help import COMMANDS, KINDS, conf_folder, experiments, keys
+from stylebench.help import COMMANDS, KINDS, conf_folder, keys
 from tests.conftest import TINY
 
 
@@ -155,7 +155,7 @@ def test_help_and_lists_import_nothing_heavy() -> None:
     """So that they answer at once: one process for all of them."""
     code = QUICK.replace("main()\n", "[(sys.argv.__setitem__(slice(1, None), a.split()), main()) for a in asked]\n", 1)
     asked = ["", "--help", "--version", *(f"{command} --help" for command in COMMANDS)]
-    asked += [f"list {kind}" for kind in [*KINDS, "experiments"]]
+    asked += [f"list {kind}" for kind in KINDS]
     code = code.replace("sys.argv = ", f"asked = {asked!r}\nsys.argv = ")
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
@@ -172,7 +172,9 @@ def test_the_module_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 @pytest.mark.parametrize("kind", KINDS)
 def test_list_shows_every_option_with_its_purpose(run: Run, kind: str) -> None:
     shown = run("list", kind)
-    files = {path.stem for path in Path(str(conf_folder())).joinpath(KINDS[kind]).glob("*.yaml")}
+    folder = Path(str(conf_folder())).joinpath(KINDS[kind])
+    files = {path.stem for path in folder.glob("*.yaml")}
+    files = files or {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")}
     lines = [line.split(maxsplit=1) for line in shown.out.splitlines()]
     assert {name for name, _ in lines} == files
     assert all(len(purpose) > 10 for _, purpose in lines)
@@ -181,11 +183,6 @@ def test_list_shows_every_option_with_its_purpose(run: Run, kind: str) -> None:
 def test_list_says_which_encoder_is_for_evaluation_only(run: Run) -> None:
     purposes = dict(line.split(maxsplit=1) for line in run("list", "encoders").out.splitlines())
     assert {name for name, purpose in purposes.items() if "evaluation only" in purpose.lower()} == {"compact_judge"}
-
-
-def test_list_experiments(run: Run) -> None:
-    lines = [line.split(maxsplit=1) for line in run("list", "experiments").out.splitlines()]
-    assert [name for name, _ in lines] == list(experiments())
 
 
 def test_list_controls_shows_range_default_and_meaning(run: Run, finished: Path) -> None:
@@ -202,7 +199,7 @@ def test_list_controls_without_a_run_names_those_of_the_default_model(run: Run) 
 
 def test_list_without_a_kind_names_the_kinds(run: Run) -> None:
     shown = message(run("list"))
-    assert all(kind in shown for kind in [*KINDS, "experiments", "controls"])
+    assert all(kind in shown for kind in [*KINDS, "controls"])
 
 
 def test_list_of_a_mistyped_kind_suggests(run: Run) -> None:
@@ -583,6 +580,16 @@ def test_an_experiment_gives_the_base_and_the_line_wins(run: Run) -> None:
     config = yaml.safe_load(shown.out)
     assert config["dataset"]["store"]["size_px"] == 64
     assert config["model"]["weight_style"] == 7
+    assert config["dataset"]["style"] == "oil_noise/train-1-00003"
+
+
+def test_experiments_can_be_swept(run: Run, tmp_path: Path) -> None:
+    shown = run("train", "-m", "experiment=gatys2016/init,johnson2016/lau", "debug=tiny")
+    assert re.search(r"no experiment 'johnson2016/lau' \(did you mean 'johnson2016/lua'\?\)", message(shown))
+    for number, study in enumerate(["gatys2016/init", "gatys2015/depth"]):
+        config = yaml.safe_load(run("train", f"experiment={study}", "debug=tiny", "--cfg", "job").out)
+        assert config["model"]["_target_"].endswith(["Gatys", "TextureSynthesis"][number])
+        assert config["dataset"]["size_px"] == 32  # debug=tiny comes last
 
 
 def test_relative_paths_are_those_of_the_caller(run: Run, finished: Path, picture: Path, tmp_path: Path) -> None:

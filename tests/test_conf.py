@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from stylebench.cli import compose
-from stylebench.help import KINDS, experiments
+from stylebench.help import KINDS
+from stylebench.help import options as help_options
 from stylebench.trusted import check_targets
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -51,10 +52,18 @@ def test_every_command_has_a_config_that_composes(command: str) -> None:
     assert compose(command, given)
 
 
-@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+FILES = sorted(CONF.rglob("*.yaml"))
+DEFINING = [path for path in FILES if path.relative_to(CONF).parts[0] != "experiment"]  # those set keys of the others
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_every_file_says_what_it_is(path: Path) -> None:
+    assert path.read_text().removeprefix("# @package _global_\n").startswith("# ")
+
+
+@pytest.mark.parametrize("path", DEFINING, ids=lambda path: str(path.relative_to(CONF)))
 def test_every_key_is_explained(path: Path) -> None:
     text = path.read_text()
-    assert text.startswith("# "), "the first line says what the file is"
     lines = re.split(r"^hydra:", text, flags=re.MULTILINE)[0].splitlines()
     unexplained = [
         line
@@ -64,16 +73,38 @@ def test_every_key_is_explained(path: Path) -> None:
     assert not unexplained
 
 
-@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
 def test_every_file_is_plain_yaml(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text()), dict)
 
 
-@pytest.mark.parametrize("name", sorted(experiments()))
-def test_every_experiment_composes(name: str) -> None:
-    base = yaml.safe_load(experiments()[name])["base"]
-    check_targets(compose("train", [*([] if "dataset=procedural" in base else GIVEN), *base]))
-    assert experiments()[name].startswith("# ")
+@pytest.mark.parametrize("name", sorted(help_options("experiment")))
+def test_every_experiment_composes_and_sets_keys_that_there_are(name: str) -> None:
+    text = help_options("experiment")[name]
+    given = [] if "override /dataset: procedural" in text else GIVEN
+    config = compose("train", [f"experiment={name}", *given])
+    check_targets(config)
+    choices = re.findall(r"^  - override /(\S+): (\S+)", text, flags=re.MULTILINE)
+    plain = compose("train", [*given, *(f"{group}={option}" for group, option in choices)])
+    assert not _unknown(config, plain)
+
+
+def test_debug_makes_a_run_of_any_model_small() -> None:
+    config = compose("train", [*GIVEN, "debug=tiny"])
+    assert (config["budget"]["batches"], config["dataset"]["size_px"]) == (4, 32)
+    assert not _unknown(config, compose("train", GIVEN))
+
+
+def _unknown(config: dict[str, Any], plain: dict[str, Any]) -> list[str]:
+    """Return the keys that only the first has, but for parts that it empties: null in place of a mapping."""
+    known = _leaves(plain)
+    return [key for key in _leaves(config) if not any(f"{leaf}.".startswith(f"{key}.") for leaf in known)]
+
+
+def _leaves(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict) or not node:
+        return [prefix]
+    return [leaf for key, value in node.items() for leaf in _leaves(value, f"{prefix}.{key}" if prefix else key)]
 
 
 def test_betas_reach_the_optimizer_as_a_plain_list() -> None:

@@ -52,9 +52,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_carries_configs_and_type_marker_and_no_tests(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    for kind in ("conf", "experiments"):
-        files = {path.relative_to(ROOT).as_posix() for path in (ROOT / kind).rglob("*.yaml")}
-        assert {f"stylebench/{name}" for name in files} <= names
+    configs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
+    assert {f"stylebench/{name}" for name in configs} <= names
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "stylebench").rglob("*.py")}
     weights = {path.relative_to(ROOT).as_posix() for path in (ROOT / "stylebench").rglob("*.safetensors")}
     assert sources | weights | {"stylebench/py.typed"} <= names
