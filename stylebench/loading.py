@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stylebench.files import DamagedFileError, file_digest, read_pickle
 from stylebench.nn.translators import Translator
+from stylebench.renames import updated
 from stylebench.trusted import NETWORKS, TrustError, build
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint that training wrote; every byte is checked, and nothing in it is run.
 
     Returns:
-        The checkpoint; `checkpoint["stylebench"]` has `format`, `version`, `batches`, `config`, `ema`, `record`.
+        The checkpoint; `checkpoint["stylebench"]` has `format`, `version`, `batches`, `config`, `ema`, `record`. The
+        config has the present names of what an earlier version called otherwise.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -157,7 +159,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "training writes; name a file from the checkpoints folder of a run"
         )
     _check_format(path, entry.get("format"), CHECKPOINT_FORMAT, entry.get("version"))
-    return dict(checkpoint)
+    return {**checkpoint, CHECKPOINT_KEY: {**entry, "config": updated(entry["config"])}}
 
 
 def _check_format(path: Path, found: Any, newest: int, version: Any) -> None:
@@ -234,4 +236,4 @@ def _read_export(folder: Path, weights: str) -> TrainedModel:
         )
     state = load_file(tensors_path)
     trained = {"version": facts.get("version"), **(facts.get("trained") or {})}
-    return TrainedModel(facts_path, facts[NETWORK], state, str(facts.get("weights")), trained)
+    return TrainedModel(facts_path, updated(facts[NETWORK]), state, str(facts.get("weights")), trained)
