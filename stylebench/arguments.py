@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from stylebench.checks import UsageError, closest
 from stylebench.help import groups, keys, options
-from stylebench.messages import UsageError, closest
 
 _RECORDABLE = re.compile(r"\+{0,2}[A-Za-z_][\w./]*=|~[A-Za-z_][\w./]*(=|$)", re.ASCII)
 _HYDRA_FLAGS = (

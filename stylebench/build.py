@@ -11,13 +11,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
+from stylebench.checks import UsageError
 from stylebench.data.datamodule import DomainData
 from stylebench.data.stores import Store
 from stylebench.data.tasks import Route, Task
 from stylebench.data.worlds import HIDDEN
 from stylebench.files import cache_dir
 from stylebench.loading import load
-from stylebench.messages import UsageError
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
 from stylebench.metrics.cache import ReferenceCache

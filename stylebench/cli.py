@@ -25,6 +25,7 @@ from stylebench.arguments import (
     recorded_overrides,
     started_elsewhere,
 )
+from stylebench.checks import UsageError, closest
 from stylebench.help import (
     COMMANDS,
     KINDS,
@@ -35,7 +36,7 @@ from stylebench.help import (
     options,
 )
 from stylebench.machine import limit_spinning
-from stylebench.messages import UsageError, closest, explain, is_expected, is_usage
+from stylebench.messages import explain, is_expected, is_usage
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -20,10 +20,10 @@ from stylebench.build import (
     reference_cache,
 )
 from stylebench.callbacks.run_record import RECORD
+from stylebench.checks import UsageError
 from stylebench.data.images import write_png
 from stylebench.files import write_json
 from stylebench.loading import load, read_model
-from stylebench.messages import UsageError
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator

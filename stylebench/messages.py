@@ -1,6 +1,5 @@
 """What the command line says when something goes wrong: one message that names the way out, in place of a traceback."""
 
-import difflib
 import errno
 import re
 import traceback
@@ -8,34 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stylebench.checks import UsageError, closest
+
 _PACKAGE = Path(__file__).resolve().parent
-
-
-class UsageError(ValueError):
-    """A command line that cannot be understood; the message says what can."""
-
-
-def closest(word: str, words: Iterable[str]) -> str:
-    """Return ` (did you mean '...'?)` for the word that resembles `word` most, or nothing."""
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def nearest_multiples(number: int, of: int) -> str:
-    """Return the multiples of `of` around a number that is none, `12 or 16`; a number below the first gets that one."""
-    below = number // of * of
-    return f"{below} or {below + of}" if below else f"{of}"
-
-
-def check_whole(key: str, value: Any, least: int) -> int:
-    """Return a setting that counts something.
-
-    Raises:
-        ValueError: if it is no whole number of at least `least`.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{key} must be a whole number of at least {least}, got {value!r}")
-    return value
 
 
 def is_usage(error: BaseException) -> bool:

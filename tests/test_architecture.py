@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "stylebench"
 LONGEST_FILE = 400
 LAYERS = {   # a layer may import those with a smaller number, and its own
-    "benchmark": 0, "files": 0, "help": 0, "machine": 0, "messages": 0, "arguments": 1, "functional": 1, "nn": 2,
+    "benchmark": 0, "checks": 0, "files": 0, "help": 0, "machine": 0, "messages": 1, "arguments": 1,
+    "functional": 1, "nn": 2,
     "trusted": 1, "renames": 2, "data": 3,
     "guides": 4, "loading": 4, "metrics": 4, "watching": 4,
     "export": 5, "stylize": 5, "methods": 5, "loggers": 6, "callbacks": 7, "prepare": 8,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylebench.checks import UsageError
 from stylebench.cli import compose
 from stylebench.data.images import ImageError
 from stylebench.evaluate import Evaluated, evaluate, table
-from stylebench.messages import UsageError
 from stylebench.metrics.weights import MissingWeightsError
 
 RANDOM = np.random.default_rng(0)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stylebench.messages import UsageError, closest, explain, is_expected, is_usage
+from stylebench.checks import UsageError, closest
+from stylebench.messages import explain, is_expected, is_usage
 from stylebench.stylize import choose_device
 
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from stylebench.checks import closest
 from stylebench.files import atomic_write
-from stylebench.messages import closest
 
 PARTITIONS = ("train", "val", "test")  # by the number in CelebA's list
 _LISTED = 3  # names in a message

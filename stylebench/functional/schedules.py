@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from stylebench.messages import check_whole
+from stylebench.checks import check_whole
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from stylebench.messages import nearest_multiples
+from stylebench.checks import nearest_multiples
 from stylebench.nn.encoders.base import Encoder
 
 _BETAS = 2

@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from stylebench.checks import check_whole
 from stylebench.data.tasks import Route, Task, UnpairedBatch, UnpairedTask, between, drawn
 from stylebench.functional.adversarial import check_objective, discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
-from stylebench.messages import check_whole
 from stylebench.methods.base import Method, OptimizerBuilder
 from stylebench.methods.checks import check_size_multiple, check_weights, with_float_betas
 from stylebench.nn.image_pool import ImagePool

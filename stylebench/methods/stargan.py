@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from stylebench.checks import check_whole
 from stylebench.data.tasks import MultiDomainBatch, MultiDomainTask, Route, Task, UnpairedBatch, between
 from stylebench.functional.adversarial import discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.gradient_penalty import interpolate_penalty
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
-from stylebench.messages import check_whole
 from stylebench.methods.base import Method, OptimizerBuilder
 from stylebench.methods.checks import check_size_multiple, check_weights, with_float_betas
 from stylebench.nn.stargan import STRIDE, StarGANDiscriminator

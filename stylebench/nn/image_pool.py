@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stylebench.messages import check_whole
+from stylebench.checks import check_whole
 
 
 class ImagePool(nn.Module):

@@ -10,7 +10,7 @@ Deviations: instance norm has no running statistics (the published code keeps th
 import torch
 from torch import Tensor, nn
 
-from stylebench.messages import nearest_multiples
+from stylebench.checks import nearest_multiples
 from stylebench.nn.layers import InstanceNorm, OutputConv, Residual, pad_to_multiple
 
 STRIDE = 4  # two halvings

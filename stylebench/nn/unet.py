@@ -17,8 +17,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from stylebench.checks import nearest_multiples
 from stylebench.functional.hash_noise import hash_uniform
-from stylebench.messages import nearest_multiples
 from stylebench.nn.layers import InstanceNorm, initialize_normal, pad_to_multiple
 
 NORMS = ("batch", "instance")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from stylebench.checks import UsageError
 from stylebench.data.degradation import Degradation, Degraded
 from stylebench.data.domain import Domain
 from stylebench.data.folders import Folders
 from stylebench.data.tasks import PairedTask
 from stylebench.functional.bicubic import degrade
-from stylebench.messages import UsageError
 from stylebench.metrics.inputs import EvaluationInputs
 
 MakeDomain = Callable[..., Domain]

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from stylebench.build import build_data, build_method, evaluation_inputs, few_inputs, method_class
+from stylebench.checks import UsageError
 from stylebench.cli import compose
 from stylebench.data.images import write_png
 from stylebench.data.tasks import MultiDomainBatch, MultiDomainTask, UnpairedTask
 from stylebench.evaluate import evaluate, tables
-from stylebench.messages import UsageError
 from stylebench.metrics.inputs import EvaluationInputs
 from stylebench.run import train
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylebench.checks import UsageError
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.filterstyle import (
     FILTERS,
@@ -23,7 +24,6 @@ from stylebench.data.folders import Folders
 from stylebench.data.splits import SPLITS, Layout, unit_hash
 from stylebench.data.stores import Part
 from stylebench.data.worlds import SOURCE, Anatomy, Contents, World, content_splits
-from stylebench.messages import UsageError
 
 
 class FilterStyle(World):

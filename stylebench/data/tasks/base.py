@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stylebench.checks import UsageError, nearest_multiples
 from stylebench.data.augmentation import CropSettings, RawImages, finish_images
 from stylebench.data.domain import Domain
 from stylebench.data.splits import SPLITS, Indices
 from stylebench.data.stores import Part, Store
 from stylebench.data.streams import central, cut, jitter, mixed, pick
-from stylebench.messages import UsageError, nearest_multiples
 
 ON_SMALL = ("stop", "upscale", "skip")
 UNSET = (None, "", "???")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from stylebench.checks import UsageError, nearest_multiples
 from stylebench.data.augmentation import RawImages
 from stylebench.data.degradation import Degradation, Degraded
 from stylebench.data.domain import Domain
@@ -15,7 +16,6 @@ from stylebench.data.splits import Indices
 from stylebench.data.stores import Store
 from stylebench.data.streams import Jitter, central, cut, jitter, mixed, pick
 from stylebench.data.tasks.base import UNSET, Positions, RawBatch, Task, named
-from stylebench.messages import UsageError, nearest_multiples
 
 _LISTED = 10  # images without a partner that an error message names
 

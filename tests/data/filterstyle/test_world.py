@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from stylebench.checks import UsageError
 from stylebench.data.domain import Domain
 from stylebench.data.filterstyle.world import FilterStyle
 from stylebench.data.folders import Folders
 from stylebench.data.stores import Part
 from stylebench.data.tasks import TASKS
 from stylebench.functional.dead_leaves import dead_leaves
-from stylebench.messages import UsageError
 
 SETTINGS = {
     "style": "xdog", "input": "photo", "target": "hatching", "a": "photo", "b": "pixel_art", "source": "photo",

@@ -4,10 +4,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from stylebench.checks import UsageError
 from stylebench.data.domain import Domain
 from stylebench.data.stores import Part
 from stylebench.data.tasks import MultiDomainTask, Task
-from stylebench.messages import UsageError
 from tests.data.tasks.marked import mark, marked
 
 MakeTask = Callable[..., Task]

@@ -6,12 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
+from stylebench.checks import UsageError
 from stylebench.data.domain import Domain
 from stylebench.data.folders import Folders
 from stylebench.data.side_by_side import halves
 from stylebench.data.splits import layout_by_path
 from stylebench.data.tasks import PairedTask, Task
-from stylebench.messages import UsageError
 from tests.data.tasks.marked import mark, marked
 
 MakeTask = Callable[..., Task]

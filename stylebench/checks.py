@@ -1,0 +1,98 @@
+"""What is asked of a setting before it is used: each check names the parameter and the value that it was given."""
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class UsageError(ValueError):
+    """A command line that cannot be understood; the message says what can."""
+
+
+def check_whole(name: str, value: Any, least: int = 1) -> int:
+    """Return a whole number that counts or measures something.
+
+    Args:
+        name: the parameter, for the message.
+        value: what it was given.
+        least: smallest number that will do.
+
+    Raises:
+        ValueError: if it is no whole number of at least `least`; a switch is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return value
+
+
+def check_optional_whole(name: str, value: Any, least: int = 1) -> int | None:
+    """Return a whole number, or None where none was given; see `check_whole`.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise ValueError(f"{name} must be a whole number of at least {least}, or null, got {value!r}")
+    return value
+
+
+def check_number(name: str, value: Any, least: float = 0.0, most: float = math.inf) -> float:
+    """Return a finite number within a range.
+
+    Args:
+        name: the parameter, for the message.
+        value: what it was given.
+        least: smallest number that will do.
+        most: largest number that will do.
+
+    Raises:
+        ValueError: if it is no finite number, or out of the range; a switch is no number.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not least <= value <= most or math.isinf(value):
+        bounds = f"a finite number of at least {least:g}" if most == math.inf else f"a number in [{least:g}, {most:g}]"
+        raise ValueError(f"{name} must be {bounds}, got {value!r}")
+    return value  # type: ignore[no-any-return]
+
+
+def check_choice(name: str, value: T, choices: Iterable[T]) -> T:
+    """Return one of several values.
+
+    Args:
+        name: the parameter, for the message.
+        value: what it was given.
+        choices: what it may be; of a mapping, its keys.
+
+    Raises:
+        ValueError: naming the choices; True and False are not 1 and 0.
+    """
+    known = tuple(choices)
+    if not any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in known):
+        raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")
+    return value
+
+
+def check_switch(name: str, value: Any) -> bool:
+    """Return a value that is either on or off.
+
+    Raises:
+        ValueError: if it is neither true nor false.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def nearest_multiples(number: int, of: int) -> str:
+    """Return the multiples of `of` around a number that is none, `12 or 16`; a number below the first gets that one."""
+    below = number // of * of
+    return f"{below} or {below + of}" if below else f"{of}"
+
+
+def closest(word: str, words: Iterable[str]) -> str:
+    """Return ` (did you mean '...'?)` for the word that resembles `word` most, or nothing."""
+    close = difflib.get_close_matches(word, list(words), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
