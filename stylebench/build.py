@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 from stylebench.checks import UsageError
 from stylebench.data.datamodule import DomainData
-from stylebench.data.stores import Store
-from stylebench.data.tasks import Route, Task
+from stylebench.data.opened import Opened
+from stylebench.data.plan import Plan
 from stylebench.data.worlds import HIDDEN
 from stylebench.files import cache_dir
 from stylebench.loading import load
@@ -23,7 +23,6 @@ from stylebench.methods.checks import refuse_judges
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator, Metric
 from stylebench.metrics.extractors import Extractor
-from stylebench.metrics.inputs import EvaluationInputs
 from stylebench.metrics.weights import MissingWeightsError
 from stylebench.nn.translators import Translator
 from stylebench.prepare import check_serves
@@ -53,34 +52,33 @@ def build(node: Mapping[str, Any], **extra: Any) -> Any:
         raise
 
 
-def build_data(config: Config, method: type[Method]) -> DomainData:
-    """Open the domains that the method's task names, and set up the stream of batches."""
-    settings = config["dataset"]
+def open_data(config: Config) -> Opened:
+    """Open, once a command, the domains that the method's task names, and set the task up."""
+    settings, method = config["dataset"], method_class(config)
     check_serves(settings, method.task)
     try:
-        domains = method.task.open(build(settings["store"]), settings)
+        opened = Opened.of(build(settings["store"]), settings, method.task, seed=config["seed"], draws=method.draws)
     except FileNotFoundError as error:
         if settings["release"] is None:
             raise
         raise FileNotFoundError(
             f"{error}. If the data set is not here yet: stylebench prepare dataset={settings['release']['name']}"
         ) from error
-    task = method.task(
-        domains,
-        seed=config["seed"],
-        draws=method.draws,
-        **{key: settings[key] for key in ("size_px", "resize_px", "flip", "batch_size", "on_small")},
-    )
-    task.check_trainable()
-    hidden = [domain.path for domain in domains.values() if domain.name.startswith(HIDDEN)]
+    opened.task.check_trainable()
+    hidden = [domain.path for domain in opened.domains.values() if domain.name.startswith(HIDDEN)]
     if hidden:
         log.warning(
             "%s: hidden styles are for tests; a model that trained on one says nothing there", ", ".join(hidden)
         )
+    return opened
+
+
+def build_data(config: Config, opened: Opened) -> DomainData:
+    """Set up the stream of batches of an opened data set."""
     budget = config["budget"]
     return DomainData(
-        task,
-        num_workers=settings["num_workers"],
+        opened.task,
+        num_workers=config["dataset"]["num_workers"],
         evaluate_every=budget["evaluate_every"],
         batches=budget["batches"],
         validation_images=budget["validation_images"],
@@ -166,40 +164,9 @@ def build_evaluator(
     )
 
 
-def evaluation_inputs(
-    config: Config, task: Task, split: str, controls: Mapping[str, Any] | None = None
-) -> list[EvaluationInputs]:
-    """Return what a method of this config is evaluated on, for each of its routes.
-
-    Args:
-        config: the resolved config of training.
-        task: the task that it is trained on.
-        split: `val` or `test`.
-        controls: what a user has set for the translator.
-    """
-    store = build(config["dataset"]["store"])
-    routes = method_class(config).routes(task, config, controls or {})
-    return [_route_inputs(config["metrics"], store, route, split) for route in routes]
-
-
-def few_inputs(config: Config, task: Task, split: str, count: int) -> EvaluationInputs:
-    """Return the first of the task's own fixed samples, whatever the routes, without exact answers."""
-    settings = {**config["metrics"], "num_images": count, "scenes": 0}
-    return _route_inputs(settings, build(config["dataset"]["store"]), Route("", task, config["dataset"], {}), split)
-
-
-def _route_inputs(settings: Mapping[str, Any], store: Store, route: Route, split: str) -> EvaluationInputs:
-    return EvaluationInputs(
-        route.task,
-        store,
-        route.settings,
-        split=split,
-        count=settings["num_images"],
-        scenes=settings["scenes"],
-        draws=settings["truth_draws"],
-        name=route.name,
-        controls=route.controls,
-    )
+def measured_plans(config: Mapping[str, Any], plans: Sequence[Plan]) -> list[Plan]:
+    """Return plans for as many images and exact answers as a `metrics` node says."""
+    return [plan.limited(config["num_images"], scenes=config["scenes"], draws=config["truth_draws"]) for plan in plans]
 
 
 def reference_cache(config: Mapping[str, Any]) -> ReferenceCache:

@@ -126,7 +126,7 @@ def train(arguments: list[str]) -> None:
         if run.first_process():
             _say_where(result)
         if config["report"] and run.first_process():
-            page = run.report(config, result.folder, shlex.join(["stylebench", "train", *arguments]))
+            page = run.report(config, result, shlex.join(["stylebench", "train", *arguments]))
             print(f"report      {os.path.relpath(page)}")
         return result.metrics.get(config["objective"])
 

@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,22 @@ from torch import Tensor
 
 from stylebench.build import (
     Config,
-    build_data,
     build_evaluator,
-    evaluation_inputs,
-    method_class,
+    measured_plans,
+    open_data,
     reference_cache,
 )
 from stylebench.callbacks.run_record import RECORD
 from stylebench.checks import UsageError
 from stylebench.data.images import write_png
+from stylebench.data.plan import asked_for
 from stylebench.files import write_json
 from stylebench.loading import load, read_model
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.folders import ImageFolder
-from stylebench.metrics.measuring import measure_method, reference_sets, tell_missing
+from stylebench.metrics.measuring import asking, measure_method, reference_sets, tell_missing
 from stylebench.metrics.records import NOT_APPLICABLE, dashboard, mean_dashboard, to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.nn.translators import Translator
@@ -114,8 +113,7 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
         raise ValueError(f"{folder} does not say what it was trained on (an export?); name the run folder itself")
     check_targets(model.config)
     trained = {**model.config, "metrics": config["metrics"]}
-    method = method_class(trained)
-    data = build_data(trained, method)
+    opened = open_data(trained)
     translator = load(folder, config["weights"], device)
     if translator.works_untrained:  # each image costs minutes: as many as the run itself took
         few = min(config["metrics"]["num_images"], model.config["metrics"]["num_images"])
@@ -123,24 +121,24 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
         trained = {**trained, "metrics": {**config["metrics"], "num_images": few}}
     asked = _asked_controls(config, translator)
     translator.check_controls(**asked)
-    routes = evaluation_inputs(trained, data.task, config["split"], asked)
+    plans = measured_plans(trained["metrics"], asked_for(opened.plans(config["split"]), asked))
     encoder = model.trained["record"].get("encoder")
     name = f"{encoder['name']}-{encoder['digest'][:8]}" if encoder else None
     evaluator = build_evaluator(config["metrics"], name)
     tell_missing(evaluator)
     sets: dict[str, dict[str, dict[str, Any]]] = {}
     written: list[Path] = []
-    for inputs in routes:
-        given = [f"{key}={value}" for key, value in asked.items() if key not in inputs.controls]
-        set_name = "-".join(filter(None, (config["split"], model.weights, inputs.name, *given)))
-        controls = {**inputs.controls, **asked}
+    for plan in plans:
+        given = [f"{key}={value}" for key, value in asked.items() if key not in plan.request or not plan.name]
+        set_name = "-".join(filter(None, (config["split"], model.weights, plan.name, *given)))
+        controls = {**plan.request, **asked}
         facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
         facts |= {"controls": controls} if controls else {}
         writer = ImageWriter(folder / "evaluation" / set_name, facts) if config["save_images"] else None
         values = measure_method(
             evaluator,
-            inputs,
-            partial(method.translate_with, translator, **controls),
+            plan,
+            asking(translator, **asked),
             cache=reference_cache(config["metrics"]),
             size=config["metrics"]["batch_size"],
             device=device,
@@ -149,9 +147,9 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
         if writer is not None:
             writer.close()
             written.append(writer.folder)
-        values += utilities(evaluator, config["metrics"]["axes"], inputs, config["metrics"]["batch_size"], device)
+        values += utilities(evaluator, config["metrics"]["axes"], plan, config["metrics"]["batch_size"], device)
         sets[set_name] = to_record(values, **facts)
-    evaluated = Evaluated(sets, written, any(inputs.name for inputs in routes))
+    evaluated = Evaluated(sets, written, any(plan.name for plan in plans))
     path = folder / RECORD
     if path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))

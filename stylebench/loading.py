@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stylebench.files import DamagedFileError, file_digest, read_pickle
 from stylebench.nn.translators import Translator
-from stylebench.renames import updated
+from stylebench.renames import updated, updated_config
 from stylebench.trusted import NETWORKS, TrustError, build
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "training writes; name a file from the checkpoints folder of a run"
         )
     _check_format(path, entry.get("format"), CHECKPOINT_FORMAT, entry.get("version"))
-    return {**checkpoint, CHECKPOINT_KEY: {**entry, "config": updated(entry["config"])}}
+    return {**checkpoint, CHECKPOINT_KEY: {**entry, "config": updated_config(entry["config"])}}
 
 
 def _check_format(path: Path, found: Any, newest: int, version: Any) -> None:

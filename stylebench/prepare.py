@@ -8,6 +8,7 @@ from typing import Any
 from stylebench.data.contact_sheet import contact_sheet, labelled_rows
 from stylebench.data.domain import Domain
 from stylebench.data.images import write_png
+from stylebench.data.opened import Opened
 from stylebench.data.splits import unit_hash
 from stylebench.data.stores import Store
 from stylebench.data.tasks import TASKS, StyleTask, Task
@@ -16,7 +17,6 @@ from stylebench.help import dataset_tasks
 
 SHEET_COLUMNS = 8
 REPORT_CONTENTS = 2  # held-out contents that a report needs, at least
-_TASK_KEYS = ("size_px", "resize_px", "flip", "batch_size", "on_small")  # under `dataset`, of every task
 
 _log = logging.getLogger(__name__)
 
@@ -41,23 +41,21 @@ def check_serves(settings: Mapping[str, Any], task: type[Task]) -> None:
     )
 
 
-def check_report(store: Store, settings: Mapping[str, Any], task: type[Task]) -> None:
+def check_report(opened: Opened) -> None:
     """Refuse a report where there are no exact answers to compare with, before anything is trained.
 
     Args:
-        store: what opens domains.
-        settings: the config under `dataset`.
-        task: the task of the method.
+        opened: the data that a method trains on.
 
     Raises:
         ValueError: naming the data sets that have them, or if there are too few held-out contents.
     """
-    if not isinstance(store, World) or task is not StyleTask:
+    if opened.world is None or not isinstance(opened.task, StyleTask):
         raise ValueError(
             "report=true compares a method of the style task with exact answers, which only dataset=procstyle and "
             "dataset=filterstyle have; choose one of them, or leave report=false"
         )
-    content = task.open(store, settings)["content"]
+    content = opened.domains["content"]
     count = len(content.split("test"))
     if count < REPORT_CONTENTS:
         raise ValueError(
@@ -123,7 +121,7 @@ def check_task(task: type[Task], domains: Mapping[str, Domain], settings: Mappin
     # A single style picture may be smaller than the crops: methods that learn one style do not draw it.
     single = task is StyleTask and len(domains["style"]) == 1
     draws = ("content",) if single else None
-    built = task(domains, seed=0, draws=draws, **{key: settings[key] for key in _TASK_KEYS})
+    built = task.over(domains, settings, 0, draws)
     if any(len(domain.split("train")) for domain in domains.values()):
         built.check_trainable()
         built.fixed(1, "val")

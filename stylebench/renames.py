@@ -13,6 +13,16 @@ from stylebench.trusted import DEPTH_LIMIT
 MOVED_CLASSES: dict[str, str] = {}
 
 
+def updated_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's recorded config as this version would have written it; it is no more trusted than before."""
+    current: dict[str, Any] = updated(config)
+    groups = _nested(current, "model", "translator", "labels", "groups")
+    dataset = current.get("dataset")
+    if isinstance(groups, Mapping) and isinstance(dataset, Mapping) and "groups" not in dataset:
+        current["dataset"] = {**dataset, "groups": groups}  # earlier, evaluation took them from the model
+    return current
+
+
 def updated(node: Any, depth: int = 0) -> Any:
     """Return a recorded config with the present paths of the classes that it names.
 
@@ -37,3 +47,12 @@ def updated(node: Any, depth: int = 0) -> Any:
 
 def _present_path(target: Any) -> Any:
     return MOVED_CLASSES.get(target, target) if isinstance(target, str) else target
+
+
+def _nested(node: Any, *keys: str) -> Any:
+    """Return the value at the end of a path of keys, None where there is none."""
+    for key in keys:
+        if not isinstance(node, Mapping):
+            return None
+        node = node.get(key)
+    return node

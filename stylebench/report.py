@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from stylebench.data.contact_sheet import labelled_rows
+from stylebench.data.opened import Opened
 from stylebench.data.splits import unit_hash
-from stylebench.data.tasks import StyleTask
-from stylebench.data.worlds import SOURCE, TRUTH_DRAWS, World
+from stylebench.data.worlds import SOURCE, TRUTH_DRAWS
 from stylebench.files import atomic_write
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.segments import region_iou
@@ -44,13 +44,13 @@ _LEGEND = (
 )
 
 
-def write_report(folder: Path, config: Mapping[str, Any], world: World, translator: Translator, command: str) -> Path:
+def write_report(folder: Path, config: Mapping[str, Any], opened: Opened, translator: Translator, command: str) -> Path:
     """Compare a trained model with the exact answers and with two trivial ones, and write `report.html`.
 
     Args:
         folder: the run folder.
         config: the run's resolved config.
-        world: the world that the run trained on.
+        opened: the rendered world that the run trained on, and its domains.
         translator: the trained model.
         command: the command line that made the run.
 
@@ -58,11 +58,12 @@ def write_report(folder: Path, config: Mapping[str, Any], world: World, translat
         The path of the page; it needs no other file and no network.
     """
     settings = config["dataset"]
-    picture = StyleTask.open(world, settings)
-    ids = _held_out(picture["content"])
-    style = world.look_up(settings["style"], StyleTask.part("style"))[1][0]
+    world, domains = opened.world, opened.domains
+    assert world is not None
+    ids = _held_out(domains["content"])
+    style = world.look_up(settings["style"], opened.task.part("style"))[1][0]
     contents = world.render(ids, SOURCE, purpose="reference").float() / 255
-    style_picture = torch.from_numpy(picture["style"].image(0)).permute(2, 0, 1)[None].float() / 255
+    style_picture = torch.from_numpy(domains["style"].image(0)).permute(2, 0, 1)[None].float() / 255
     truth = torch.stack([world.render(ids, style, draw=draw) for draw in range(TRUTH_DRAWS)]).float() / 255
     answers = {
         "content as it is": contents,

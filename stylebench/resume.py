@@ -23,7 +23,7 @@ FREE_KEYS = (
     "run", "name", "resume", "report", "logger", "objective", "metrics", "compile", "channels_last", "checkpoint",
     "samples",
     "budget.batches", "dataset.num_workers", "dataset.store.cache", "dataset.store.packed", "dataset.tasks",
-    "dataset.release",
+    "dataset.release", "dataset.groups",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic",
 )  # fmt: skip
 

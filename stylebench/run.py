@@ -25,9 +25,8 @@ from stylebench.build import (
     build_data,
     build_evaluator,
     build_method,
-    evaluation_inputs,
-    few_inputs,
-    method_class,
+    measured_plans,
+    open_data,
     reference_cache,
 )
 from stylebench.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
@@ -39,8 +38,9 @@ from stylebench.callbacks.progress import Progress
 from stylebench.callbacks.run_record import RECORD, RunRecord
 from stylebench.callbacks.sample_grid import SampleGrid
 from stylebench.data.datamodule import DomainData
+from stylebench.data.opened import Opened
+from stylebench.data.plan import asked_for
 from stylebench.data.tasks import device_batch_size
-from stylebench.data.worlds import World
 from stylebench.files import atomic_write, write_json
 from stylebench.loading import load
 from stylebench.loggers.csv_log import CSVLog
@@ -66,12 +66,21 @@ SWITCHES = ("compile", "channels_last", "report", "dataset.flip", "metrics.allow
 
 @dataclass(frozen=True)
 class Result:
-    """What a run leaves: its folder, its newest metrics, its batches, and whether its model is shown a style."""
+    """What a run leaves.
+
+    Attributes:
+        folder: its run folder.
+        metrics: its newest metrics.
+        batches: those it has trained.
+        takes_style: whether its model is shown a style.
+        opened: its data; None where nothing was left to train and no report was asked for.
+    """
 
     folder: Path
     metrics: dict[str, float]
     batches: int
     takes_style: bool
+    opened: Opened | None = None
 
 
 def train(config: Config, folder: Path, overrides: list[str]) -> Result:
@@ -90,8 +99,10 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         NonFiniteLossError: if the loss became NaN or infinite; the newest checkpoint is from before that.
     """
     _check(config)
+    opened: Opened | None = None
     if config["report"]:
-        check_report(build(config["dataset"]["store"]), config["dataset"], method_class(config).task)
+        opened = open_data(config)
+        check_report(opened)
     first = first_process()
     _make_writable(folder)
     start = find_start(folder, config["resume"], config, first_process=first)
@@ -104,9 +115,10 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
             csv.rewind(start.batches, keep_evaluation=True)
             if first:
                 _close_record(folder, start, csv)
-            return Result(folder, csv.last_values(), start.batches, load(folder).takes_style)
+            return Result(folder, csv.last_values(), start.batches, load(folder).takes_style, opened)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
-    data = build_data(config, method_class(config))
+    opened = opened or open_data(config)
+    data = build_data(config, opened)
     method = build_method(config, data)
     facts = _facts(config, overrides, data, method)
     check_inputs(start, facts)
@@ -121,12 +133,12 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         previous=start.record,
         count_flops=not config["compile"],
     )
-    callbacks = _callbacks(config, folder, data, method, record, facts)
+    callbacks = _callbacks(config, folder, opened, method, record, facts)
     epochs = -(-batches // every) - start.batches // every
     trainer = _trainer(config, folder, csv, callbacks, max_epochs=epochs)
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
     _fit(trainer, method, data, record, csv, start)
-    return Result(folder, csv.last_values(), batches, method.translator.takes_style)
+    return Result(folder, csv.last_values(), batches, method.translator.takes_style, opened)
 
 
 def _how_to_go_on(config: Config) -> str:
@@ -136,18 +148,19 @@ def _how_to_go_on(config: Config) -> str:
     return "a larger budget.batches continues it"
 
 
-def report(config: Config, folder: Path, command: str) -> Path:
+def report(config: Config, result: Result, command: str) -> Path:
     """Write the report of a finished run on a rendered world; return its path.
 
     Args:
         config: the run's resolved config.
-        folder: the run folder.
-        command: the command line that made the run.
+        result: of the run, which was asked for a report.
+        command: the command line that made it.
     """
     from stylebench.report import write_report
 
     log.info("comparing with the exact answers")
-    return write_report(folder, config, build(config["dataset"]["store"]), load(folder), command)
+    assert result.opened is not None
+    return write_report(result.folder, config, result.opened, load(result.folder), command)
 
 
 def _close_record(folder: Path, start: Start, csv: CSVLog) -> None:
@@ -174,12 +187,13 @@ def profile(config: Config) -> Figures:
     config = {**config, "budget": budget, "checkpoint": {**config["checkpoint"], "every_n_batches": budget["batches"]}}
     _check(config)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
-    data = build_data(config, method_class(config))
+    opened = open_data(config)
+    data = build_data(config, opened)
     method = build_method(config, data)
     with tempfile.TemporaryDirectory() as folder:
         record = RunRecord(Path(folder), {}, batch_size=data.task.batch_size, count_flops=not config["compile"])
         rounds = Rounds(data, config["trainer"]["precision"])
-        callbacks = [*_callbacks(config, Path(folder), data, method, record, {}), rounds]
+        callbacks = [*_callbacks(config, Path(folder), opened, method, record, {}), rounds]
         trainer = _trainer(
             config, Path(folder), CSVLog(folder), callbacks, max_epochs=config["rounds"] + 1, limit_val_batches=0
         )
@@ -190,8 +204,7 @@ def profile(config: Config) -> Figures:
         evaluation = next((part for part in callbacks if isinstance(part, Evaluation)), None)
         seconds = None if evaluation is None else evaluation.timed(method)
     switches = {name: config[name] for name in ("compile", "channels_last")}
-    store = build(config["dataset"]["store"])
-    rendered = store.benchmark(RENDER_SECONDS) if isinstance(store, World) else None
+    rendered = None if opened.world is None else opened.world.benchmark(RENDER_SECONDS)
     figures = summarize(rounds, method, record.record, switches)
     return replace(figures, rendered_per_second=rendered, evaluation_seconds=seconds, epoch_batches=epoch)
 
@@ -222,12 +235,12 @@ def _fit(trainer: pl.Trainer, method: Method, data: DomainData, record: RunRecor
 
 
 def _callbacks(
-    config: Config, folder: Path, data: DomainData, method: Method, record: RunRecord, facts: Config
+    config: Config, folder: Path, opened: Opened, method: Method, record: RunRecord, facts: Config
 ) -> list[pl.Callback]:
     """Return the callbacks in the order in which they must see a batch: numbers, averages, then what saves them."""
     metric_log = MetricLog(config["logger"]["every_n_batches"])
     budget = config["budget"]
-    samples = data.task.finish(data.task.fixed(config["samples"], "val"))
+    samples = opened.task.finish(opened.task.fixed(config["samples"], "val"))
     header = {"version": __version__, "config": config, "record": facts}
     checkpoints = Checkpoints(
         folder / CHECKPOINTS,
@@ -238,28 +251,29 @@ def _callbacks(
         header=header,
     )
     average = [EMA(config["ema"]["decay"])] if config["ema"] else []
-    evaluation = [*_health(config, data, record), *_evaluation(config, data, method, record)]
+    evaluation = [*_health(opened, record), *_evaluation(config, opened, method, record)]
     progress = Progress(budget["batches"], config["dataset"]["batch_size"], metric_log)
     return [
         metric_log, SampleGrid(folder / "samples", samples), *average, *evaluation, record, checkpoints, progress,
     ]  # fmt: skip
 
 
-def _health(config: Config, data: DomainData, record: RunRecord) -> list[Health]:
+def _health(opened: Opened, record: RunRecord) -> list[Health]:
     """Return the callback that looks for silent failures, none for a task whose results nothing is known of."""
-    if not data.task.evaluated:
-        return []
-    return [Health(few_inputs(config, data.task, "val", HEALTH_IMAGES), record, HEALTH_FROM)]
+    plan = opened.task.overview("val")
+    return [] if plan is None else [Health(plan.limited(HEALTH_IMAGES), record, HEALTH_FROM)]
 
 
-def _evaluation(config: Config, data: DomainData, method: Method, record: RunRecord) -> list[Evaluation]:
+def _evaluation(config: Config, opened: Opened, method: Method, record: RunRecord) -> list[Evaluation]:
     """Return the callback that measures, none if there is nothing to measure on or with."""
     settings = config["metrics"]
-    if not settings["items"] or not settings["num_images"] or not data.task.evaluated:
+    if not settings["items"] or not settings["num_images"]:
         return []
-    routes = evaluation_inputs(config, data.task, "val")
+    plans = measured_plans(settings, asked_for(opened.plans("val"), {}))
+    if not plans:
+        return []
     evaluator = build_evaluator(settings, train_encoder(method))
-    return [Evaluation(evaluator, routes, reference_cache(settings), record, settings["batch_size"])]
+    return [Evaluation(evaluator, plans, reference_cache(settings), record, settings["batch_size"])]
 
 
 def train_encoder(method: Method) -> str | None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from stylebench.data.tasks import AdaptationTask, MultiDomainTask, PairedTask, StyleTask, Task, UnpairedTask
 from stylebench.methods.base import Method
-from stylebench.nn.translators import ImageToImage
+from stylebench.nn.translators import Choice, ImageToImage
 
 
 class Dummy(Method):
@@ -50,6 +50,11 @@ class UnpairedDummy(Dummy):
 
 class MultiDomainDummy(Dummy):
     task = MultiDomainTask
+
+    def prepare(self, task: Task) -> None:
+        """Have the model take the domain to go to, as results of this task are asked for."""
+        target = Choice("target", task.roles, task.roles[-1], "the domain to go to, which changes nothing")
+        self.translator.controls = (*self.translator.controls, target)
 
 
 class AdaptationDummy(Dummy):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from stylebench.build import build_data, build_method, method_class
+from stylebench.build import build_data, build_method, open_data
 from stylebench.cli import compose
 from stylebench.profile import PARTS, BareStep, Figures, Stopwatch, _weighted_sum, report, summarize, to_json
 from stylebench.run import profile
@@ -87,7 +87,7 @@ def test_medians_and_ratios_are_taken_round_by_round() -> None:
 
 def built(config: dict[str, Any]) -> tuple[Any, Any]:
     torch.manual_seed(0)
-    data = build_data(config, method_class(config))
+    data = build_data(config, open_data(config))
     return build_method(config, data), data.task.finish(data.task.batch(0))
 
 

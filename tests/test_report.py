@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from stylebench.build import open_data
 from stylebench.cli import compose, main
-from stylebench.data.procstyle.world import ProcStyle
 from stylebench.nn.translators import ImageToImage
 from stylebench.report import write_report
 from stylebench.run import train
@@ -42,8 +42,7 @@ def table(page: str) -> dict[str, dict[str, float]]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("run")
     config = compose("train", [*WORLD, *SHORT])
-    world = ProcStyle(48, 6, 2, 5, packed=False, cache=str(folder))
-    path = write_report(folder, config, world, ImageToImage(Invert()), "stylebench train <x> & y")
+    path = write_report(folder, config, open_data(config), ImageToImage(Invert()), "stylebench train <x> & y")
     assert path == folder / "report.html"
     return path.read_text()
 

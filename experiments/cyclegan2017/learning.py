@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stylebench.build import build, build_data, build_evaluator, evaluation_inputs, method_class, reference_cache
+from stylebench.build import build, build_evaluator, measured_plans, open_data, reference_cache
 from stylebench.cli import compose
 from stylebench.data.contact_sheet import labelled_rows
 from stylebench.data.images import write_png
+from stylebench.data.plan import Piece, asked_for
 from stylebench.data.worlds import TRUTH_DRAWS
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.pixels import from_signed, luma, quantize, to_signed
@@ -34,11 +34,11 @@ from stylebench.nn.translators import Translator
 
 METRICS = ("strength", "fd", "kd", "content", "masks", "psnr", "sharpness")
 _SHOWN = 8
-Translate = Callable[[Any], Tensor]
+Translate = Callable[[Piece], Tensor]
 
 
 class Bench:
-    """Inputs, references and metrics of one pair of domains.
+    """Contents, references and metrics of one pair of domains.
 
     Args:
         a: the domain of the contents.
@@ -54,9 +54,9 @@ class Bench:
             ["model=cyclegan", "dataset=procstyle", f"dataset.a={a}", f"dataset.b={b}", "metrics=track",
              f"dataset.store.size_px={size_px}", f"metrics.num_images={images}", f"metrics.scenes={scenes}"],
         )  # fmt: skip
-        task = build_data(config, method_class(config)).task
         self.config = config
-        (self.inputs,) = evaluation_inputs(config, task, "test")
+        plans = asked_for(open_data(config).plans("test"), {})
+        (self.plan,) = measured_plans(config["metrics"], plans)
         self.evaluator = build_evaluator(config["metrics"])
 
     def measure(self, translate: Translate) -> dict[str, float]:
@@ -68,7 +68,7 @@ class Bench:
                 slopes.append((mean_slope(batch.image), mean_slope(batch.target.flatten(0, 1))))
 
         values = measure_method(
-            self.evaluator, self.inputs, translate, cache=reference_cache(self.config["metrics"]), size=16,
+            self.evaluator, self.plan, translate, cache=reference_cache(self.config["metrics"]), size=16,
             device=torch.device("cpu"), watch=watch,
         )  # fmt: skip
         found = dashboard(to_record(values), "test")
@@ -76,9 +76,9 @@ class Bench:
         figures["sharpness"] = sum(own for own, _ in slopes) / sum(wanted for _, wanted in slopes)
         return {key: round(value, 4) for key, value in figures.items()}
 
-    def first(self) -> Any:
-        """Return the first batch, and the exact answers to it."""
-        return next(self.inputs.pieces(_SHOWN, 0, 1, torch.device("cpu")))
+    def first(self) -> Piece:
+        """Return the first contents, and the exact answers to it."""
+        return next(self.plan.pieces(_SHOWN, 0, 1, torch.device("cpu")))
 
 
 def mean_slope(images: Tensor) -> float:
@@ -88,32 +88,29 @@ def mean_slope(images: Tensor) -> float:
 
 
 def towards(translator: Translator, b: str) -> Translate:
-    """Return how to translate a batch to domain b with whatever controls a translator has."""
+    """Return how to translate contents to domain b with whatever controls a translator has."""
     names = {control.name for control in translator.controls}
     controls = {"target": b} if "target" in names else {}
-    return lambda batch: translator.translate(batch.a, **controls)
+    return lambda piece: translator.translate(piece.images, **controls)
 
 
 def trivial(bench: Bench) -> Iterator[tuple[str, Translate]]:
     """Yield the exact answer, and those that need no learning."""
-    reference = next(iter(bench.inputs.reference(64)))[0].float() / 255  # (64, 3, H, W)
+    reference = next(iter(bench.plan.reference_batches(64)))[0].float() / 255  # (64, 3, H, W)
     side_by_side = torch.cat(list(reference), 2)[None]  # (1, 3, H, 64 W): one picture with the colors of the domain
     yield "another exact answer", exact(bench)
-    yield "content as it is", lambda batch: batch.a
-    yield "colors matched", lambda batch: match_color_statistics(batch.a, side_by_side)
+    yield "content as it is", lambda piece: piece.images
+    yield "colors matched", lambda piece: match_color_statistics(piece.images, side_by_side)
 
 
 def exact(bench: Bench) -> Translate:
-    """Return the answer by another draw of what the style leaves open; batches must come in the inputs' order."""
-    inputs, world = bench.inputs, bench.inputs.world
-    assert world is not None
-    done = [0]
+    """Return the answer by another draw of what the style leaves open."""
+    answers = bench.plan.world
+    assert answers is not None
 
-    def translate(batch: Any) -> Tensor:
-        first = done[0] % len(inputs)
-        done[0] += len(batch.a)
-        ids = inputs.task.fixed_ids("a", inputs.split, np.arange(first, first + len(batch.a)))
-        return world.render(ids, str(inputs.settings["b"]), draw=TRUTH_DRAWS).float() / 255
+    def translate(piece: Piece) -> Tensor:
+        ids = piece.known["content_id"]
+        return answers.world.render(ids, answers.styles(ids), draw=TRUTH_DRAWS).float() / 255
 
     return translate
 
@@ -139,7 +136,7 @@ def cycle_error(translator: Translator, bench: Bench) -> dict[str, float]:
     """Return the mean absolute error of the way there and back in [-1, 1], where there is a way back."""
     if not any(control.name == "direction" for control in translator.controls):
         return {}
-    images = bench.first().batch.a
+    images = bench.first().images
     back = translator.translate(translator.translate(images, direction="a_to_b"), direction="b_to_a")
     return {"cycle_error": round(2 * float((back - images).abs().mean()), 5)}
 
@@ -184,7 +181,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = [{"name": name, **bench.measure(translate)} for name, translate in shown.items()]
     if options.ceiling:
         generator, cost = ceiling(options.ceiling, options.runs[0])
-        shown["ceiling"] = lambda batch: from_signed(generator(to_signed(batch.a))).clamp(0, 1)
+        shown["ceiling"] = lambda piece: from_signed(generator(to_signed(piece.images))).clamp(0, 1)
         cost = {"batches": cost["batches"], "tflops": cost["flops"] / 1e12}
         rows.append({"name": "ceiling", **cost, **bench.measure(shown["ceiling"])})
     rows += measured_runs(bench, options.runs, options.b)
@@ -193,7 +190,7 @@ def main() -> None:
         options.output.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     if options.picture:
         piece = bench.first()
-        pictures = {name: quantize(translate(piece.batch)) for name, translate in shown.items()}
+        pictures = {name: quantize(translate(piece)) for name, translate in shown.items()}
         write_png(labelled_rows({k: list(v.permute(0, 2, 3, 1).numpy()) for k, v in pictures.items()}), options.picture)
     print(tables(rows))  # noqa: T201
 

@@ -3,19 +3,18 @@
 import logging
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, cast
 
 import pytorch_lightning as pl
 
 from stylebench.callbacks.ema import EMA
 from stylebench.callbacks.run_record import RunRecord
+from stylebench.data.plan import Plan
 from stylebench.loggers.csv_log import BATCHES
 from stylebench.methods.base import Method
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
-from stylebench.metrics.inputs import EvaluationInputs
-from stylebench.metrics.measuring import measure_method, tell_missing
+from stylebench.metrics.measuring import asking, measure_method, tell_missing
 from stylebench.metrics.records import Value, dashboard, mean_dashboard, to_record
 
 log = logging.getLogger(__name__)
@@ -26,11 +25,11 @@ class Evaluation(pl.Callback):
 
     Networks and metrics live in this object, outside the method: no checkpoint, optimizer or average holds them.
 
-    Of several routes, the mean over all goes to the loggers, and the values of each into the record.
+    Of several plans, the mean over all goes to the loggers, and the values of each into the record.
 
     Args:
         evaluator: what to measure.
-        routes: what to measure it on.
+        plans: what to measure it on.
         cache: of the reference's features.
         record: the run's record.
         size: images at a time.
@@ -39,13 +38,13 @@ class Evaluation(pl.Callback):
     def __init__(
         self,
         evaluator: Evaluator,
-        routes: Sequence[EvaluationInputs],
+        plans: Sequence[Plan],
         cache: ReferenceCache,
         record: RunRecord,
         size: int,
     ) -> None:
         self.evaluator = evaluator
-        self.routes = routes
+        self.plans = plans
         self.cache = cache
         self.record = record
         self.size = size
@@ -65,10 +64,10 @@ class Evaluation(pl.Callback):
         averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
         weights = "ema" if averaged else "raw"
         found = {
-            "-".join(filter(None, (inputs.split, weights, inputs.name))): to_record(
-                values, weights=weights, split=inputs.split, batches=method.batches_done
+            "-".join(filter(None, (plan.split, weights, plan.name))): to_record(
+                values, weights=weights, split=plan.split, batches=method.batches_done
             )
-            for inputs, values in zip(self.routes, measured, strict=True)
+            for plan, values in zip(self.plans, measured, strict=True)
         }
         self.record.record["metrics"] = {**self.record.record["metrics"], **found}
         self.record.record["evaluation_seconds"] = round(seconds, 3)
@@ -89,13 +88,13 @@ class Evaluation(pl.Callback):
         return [
             measure_method(
                 self.evaluator,
-                inputs,
-                partial(method.translate, **inputs.controls),
+                plan,
+                asking(method.translator),
                 cache=self.cache,
                 size=self.size,
                 device=method.device,
                 rank=rank,
                 processes=processes,
             )
-            for inputs in self.routes
+            for plan in self.plans
         ]

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from stylebench.callbacks.run_record import RunRecord
+from stylebench.data.plan import Plan
 from stylebench.functional.health import CHECKS, measure_health, wrong_preprocessing
 from stylebench.functional.pixels import quantize
 from stylebench.loggers.csv_log import BATCHES
 from stylebench.methods.base import Method
-from stylebench.metrics.inputs import EvaluationInputs
+from stylebench.metrics.measuring import asking
 from stylebench.nn.encoders.base import Encoder
 
 log = logging.getLogger(__name__)
@@ -25,13 +26,13 @@ class Health(pl.Callback):
     Values go to loggers as `val/health/<name>` and, with the batch at which a figure first failed, into the record.
 
     Args:
-        inputs: a few fixed images.
+        plan: a few fixed images.
         record: the run's record.
         from_batch: batches before which no warning is given: a network that has just begun makes gray pictures.
     """
 
-    def __init__(self, inputs: EvaluationInputs, record: RunRecord, from_batch: int) -> None:
-        self.inputs = inputs
+    def __init__(self, plan: Plan, record: RunRecord, from_batch: int) -> None:
+        self.plan = plan
         self.record = record
         self.from_batch = from_batch
 
@@ -51,13 +52,13 @@ class Health(pl.Callback):
 
     @torch.no_grad()
     def _figures(self, method: Method) -> dict[str, float]:
-        piece = next(self.inputs.pieces(len(self.inputs), 0, 1, method.device))
+        piece = next(self.plan.pieces(len(self.plan), 0, 1, method.device))
         contents: Tensor | None = piece.known.get("content")
-        if "target" in self.inputs.task.evaluated:  # pairs: a label map says nothing of how bright its photograph is
+        if self.plan.target is not None:  # pairs: a label map says nothing of how bright its photograph is
             contents = piece.known["target"][:, 0]
         if contents is None:
             return {}
-        made = method.translate(piece.batch)
+        made = asking(method.translator)(piece)
         if not bool(made.isfinite().all()):
             log.warning("outputs are not finite at batch %d; the loss will tell which term", method.batches_done)
             return {}

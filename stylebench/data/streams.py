@@ -11,7 +11,7 @@ raw bits of its generators fixed across versions, which it does not promise for 
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -103,6 +103,30 @@ def cut(domain: Domain, chosen: Sequence[int] | Indices, where: Jitter, crop: Cr
         left = int(right * (image.shape[1] - side + 1))
         views.append(image[top : top + side, left : left + side])  # (side, side, 3)
     return RawImages(_to_tensors(views), torch.from_numpy(where.mirrored))
+
+
+def cut_each(
+    domains: Sequence[Domain], numbers: Indices, chosen: Sequence[int] | Indices, where: Jitter, crop: CropSettings
+) -> RawImages:
+    """Cut images of several domains, each domain's in one go, and put them back into the batch's order.
+
+    Args:
+        domains: where the images are.
+        numbers: (B,) which of the domains each image is of.
+        chosen: (B,) positions in them.
+        where: corners and flips.
+        crop: how large the squares are.
+    """
+    crops: list[Any] = [None] * len(chosen)
+    for number in np.unique(numbers).tolist():
+        members = np.flatnonzero(numbers == number)
+        part = Jitter(where.corners[members], where.mirrored[members])
+        raw = cut(domains[number], [chosen[i] for i in members.tolist()], part, crop)
+        for member, pixels in zip(members, raw.pixels, strict=True):
+            crops[member] = pixels
+    flip = torch.from_numpy(where.mirrored)
+    same = len({pixels.shape for pixels in crops}) == 1
+    return RawImages(torch.stack(crops) if same else crops, flip)
 
 
 def _to_tensors(views: Sequence[NDArray[np.uint8]]) -> Tensor | list[Tensor]:

@@ -12,12 +12,12 @@ import torch
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 
-from stylebench.data.tasks import Route, StyleTask, Task
+from stylebench.data.tasks import StyleTask, Task
 from stylebench.functional.hash_noise import hash_uniform
 from stylebench.functional.schedules import Constant, Schedule
 from stylebench.methods.checks import refuse_judges
 from stylebench.nn.image_pool import ImagePool
-from stylebench.nn.translators import Translator
+from stylebench.nn.translators import Translator, translate_as_asked
 
 Terms = Mapping[str, Tensor | Mapping[str, Tensor]]
 OptimizerBuilder = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -105,25 +105,8 @@ class Method(pl.LightningModule):
         Returns:
             (B, 3, H, W) images in [0, 1].
         """
-        return self.translate_with(self.translator, batch, **controls)
-
-    @classmethod
-    def translate_with(cls, translator: Translator, batch: Any, **controls: Any) -> Tensor:
-        """Do what `translate` does with a translator that was loaded alone, without the method's losses and encoder."""
-        roles = cls.task.evaluated
-        style = getattr(batch, roles["style"]) if translator.takes_style else None
-        return translator.translate(getattr(batch, roles.get("content", "content")), style=style, **controls)
-
-    @classmethod
-    def routes(cls, task: Task, config: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
-        """Return what the method is evaluated on: its task's own fixed samples, or several pairs of domains.
-
-        Args:
-            task: the task that it is trained on.
-            config: the resolved config of training.
-            controls: controls that a user has set for all of the evaluation.
-        """
-        return [Route("", task, config["dataset"], {})]
+        images, pictures = batch.shown
+        return translate_as_asked(self.translator, images, pictures, controls)
 
     def sample_rows(self, batch: Any) -> list[Tensor]:
         """Return the rows of a sample grid: (B, 3, H, W) images in [0, 1] each, inputs first."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.checks import check_whole
-from stylebench.data.tasks import Route, Task, UnpairedBatch, UnpairedTask, between, drawn
+from stylebench.data.tasks import Task, UnpairedBatch, UnpairedTask, drawn
 from stylebench.functional.adversarial import check_objective, discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
@@ -187,13 +187,6 @@ class CycleGAN(Method):
     def configure_optimizers(self) -> Any:
         """Return one optimizer for both generators and one for both discriminators."""
         return self.player_optimizers(self.build_optimizers)
-
-    @classmethod
-    def routes(cls, task: Task, config: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
-        """Return the way from a to b, or, if that direction is asked for, the way from b to a."""
-        if controls.get("direction") == "b_to_a":
-            return [between(task, config["dataset"], "b", "a")._replace(name="")]
-        return super().routes(task, config, controls)
 
     def sample_rows(self, batch: UnpairedBatch) -> list[Tensor]:
         """Return rows of images of a, translated, and back again; then the same of b."""

@@ -92,7 +92,7 @@ class Pix2Pix(Method):
             ValueError: if inputs are smaller, images cannot be halved as often as the U-Net does or are too small for
                 the discriminator, or a norm would empty the innermost map.
         """
-        if not task.comparable("input"):
+        if isinstance(task, PairedTask) and task.degradation is not None:
             raise ValueError(
                 "pix2pix needs inputs of the targets' size, but dataset.degradation makes smaller ones; set "
                 "dataset.degradation=null and name dataset.input, or choose model=super_resolution"

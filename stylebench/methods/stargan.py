@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from stylebench.checks import check_whole
-from stylebench.data.tasks import MultiDomainBatch, MultiDomainTask, Route, Task, UnpairedBatch, between
+from stylebench.data.tasks import MultiDomainBatch, MultiDomainTask, Task
 from stylebench.functional.adversarial import discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.gradient_penalty import interpolate_penalty
 from stylebench.functional.pixels import from_signed, to_signed
@@ -161,34 +161,6 @@ class StarGAN(Method):
     def configure_optimizers(self) -> Any:
         """Return the optimizers of generator and critic."""
         return self.player_optimizers(self.build_optimizers)
-
-    @classmethod
-    def routes(cls, task: Task, config: Mapping[str, Any], controls: Mapping[str, Any]) -> list[Route]:
-        """Return the ways from every domain to every other of its data set, or from all to one that is asked for."""
-        settings, groups = config["dataset"], config["model"]["translator"]["labels"]["groups"]
-        entries = settings["domains"]
-        values = entries.values() if isinstance(entries, Mapping) else entries
-        known = {**settings, **dict(zip(task.roles, values, strict=True))}
-        pairs = [(source, target) for target in task.roles for source in task.roles if source != target]
-        if "target" in controls:
-            pairs = [pair for pair in pairs if pair[1] == str(controls["target"])]
-        elif groups:
-            sets = [{str(name) for name in members} for members in groups.values()]
-            pairs = [pair for pair in pairs if any({*pair} <= members for members in sets)] or pairs
-        return [between(task, known, source, target, {"target": target}) for source, target in pairs]
-
-    @classmethod
-    def translate_with(cls, translator: Any, batch: MultiDomainBatch | UnpairedBatch, **controls: Any) -> Tensor:
-        """Translate a batch to its own target domains, or all of it, also a pair's `a`, to the one that is given."""
-        if "target" in controls:
-            images = batch.a if isinstance(batch, UnpairedBatch) else batch.image
-            return translator.translate(images, **controls)  # type: ignore[no-any-return]
-        assert isinstance(batch, MultiDomainBatch)
-        result = torch.empty_like(batch.image)
-        for number in sorted(set(batch.target_domain.tolist())):
-            chosen = batch.target_domain == number
-            result[chosen] = translator.translate(batch.image[chosen], target=translator.labels.domains[number])
-        return result
 
     def sample_rows(self, batch: MultiDomainBatch) -> list[Tensor]:
         """Return a row of images, then one for every domain that they are translated to."""

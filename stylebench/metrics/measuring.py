@@ -1,31 +1,33 @@
-"""One evaluation: inputs through a method, results through the evaluator, references from the cache."""
+"""One evaluation: a plan's contents through a model, results through the evaluator, references from the cache."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from stylebench.data.plan import Piece, Plan
 from stylebench.functional.pixels import quantize
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.extractors import has_inception
 from stylebench.metrics.features import FeatureSet, gather_objects
-from stylebench.metrics.inputs import EvaluationInputs
 from stylebench.metrics.records import Value
 from stylebench.metrics.weights import MissingWeightsError
+from stylebench.nn.translators import Translator, translate_as_asked
 
 _log = logging.getLogger(__name__)
 _told: set[str] = set()
+Translate = Callable[[Piece], Tensor]
 Watcher = Callable[[EvaluationBatch], None]
 
 
 def measure_method(
     evaluator: Evaluator,
-    inputs: EvaluationInputs,
-    translate: Callable[[Any], Tensor],
+    plan: Plan,
+    translate: Translate,
     *,
     cache: ReferenceCache,
     size: int,
@@ -34,12 +36,12 @@ def measure_method(
     processes: int = 1,
     watch: Watcher | None = None,
 ) -> list[Value]:
-    """Evaluate a method on the images of a split; every process must call it, and gets the same values.
+    """Evaluate a method on a plan; every process must call it, and gets the same values.
 
     Args:
         evaluator: what to measure.
-        inputs: what to measure it on.
-        translate: takes the task's batch, returns (B, 3, H, W) images in [0, 1].
+        plan: what to measure it on.
+        translate: takes a piece of the plan, returns (B, 3, H, W) images in [0, 1].
         cache: of the reference's features.
         size: images at a time.
         device: of the method and the networks.
@@ -47,25 +49,41 @@ def measure_method(
         processes: how many share the images.
         watch: sees every batch, such as to save its images.
     """
-    evaluator.check_required(inputs.roles())
+    evaluator.check_required(plan.roles())
     evaluator.to(device).reset()
     error: Exception | None = None
     try:
-        for piece in inputs.pieces(size, rank, processes, device):
+        for piece in plan.pieces(size, rank, processes, device):
             with torch.no_grad():
-                images = quantize(translate(piece.batch))
-            batch = EvaluationBatch(image=images, **piece.known)
+                images = quantize(translate(piece))
+                others = [quantize(translate(_asking(piece, request))) for request in plan.alternatives]
+            alternatives = torch.stack(others, 1) if others else None  # (B, K, 3, H, W)
+            batch = EvaluationBatch(image=images, alternatives=alternatives, **piece.known)
             evaluator.update(batch)
             if watch is not None:
                 watch(batch)
     except Exception as caught:  # the others must hear of it before they wait for this process
         error = caught
     _raise_together(error)
-    count = inputs.reference_count()
-    facts = inputs.reference_facts() if count else {}
-    return evaluator.compute(
-        reference_sets(evaluator, cache, facts, lambda: inputs.reference(size)) if count > 1 else {}
-    )
+    if plan.reference_count() < 2:
+        return evaluator.compute({})
+    facts = plan.reference_facts()
+    return evaluator.compute(reference_sets(evaluator, cache, facts, lambda: plan.reference_batches(size)))
+
+
+def asking(model: Translator, **controls: Any) -> Translate:
+    """Return how a model is called for the pieces of a plan: by their request, and what a user has set beside it.
+
+    Args:
+        model: the trained model.
+        **controls: its declared controls.
+    """
+    return lambda piece: translate_as_asked(model, piece.images, piece.pictures, {**piece.request, **controls})
+
+
+def _asking(piece: Piece, request: Mapping[str, Any]) -> Piece:
+    """Return a piece with another request."""
+    return piece._replace(request={**piece.request, **request})
 
 
 def _raise_together(error: Exception | None) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from stylebench.benchmark.tradeoff import Anchors, worse_of
+from stylebench.data.plan import Piece, Plan
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.evaluator import Evaluator, Row, mean_over
-from stylebench.metrics.inputs import EvaluationInputs, Piece
 from stylebench.metrics.pairs import PairMetric, is_main
 from stylebench.metrics.records import Value
 
@@ -19,7 +19,7 @@ ENDS = {CONTENT: ("another", "itself"), STYLE: ("unstyled", "same style")}  # an
 
 
 def utilities(
-    evaluator: Evaluator, axes: Mapping[str, Sequence[str]], inputs: EvaluationInputs, size: int, device: torch.device
+    evaluator: Evaluator, axes: Mapping[str, Sequence[str]], plan: Plan, size: int, device: torch.device
 ) -> list[Value]:
     """Map the distances that an evaluator has just measured to utilities, one an axis: the smallest of its metrics'.
 
@@ -29,7 +29,7 @@ def utilities(
     Args:
         evaluator: fed with the method's images.
         axes: names of `content` metrics and of `style` metrics, best with extractors of two origins on each axis.
-        inputs: what it was evaluated on.
+        plan: what it was evaluated on.
         size: images at a time.
         device: of the networks.
 
@@ -44,7 +44,7 @@ def utilities(
     wrong = [name for name, metric in chosen.items() if not isinstance(metric, PairMetric)]
     if wrong:
         raise ValueError(f"metrics.axes names {', '.join(wrong)}, which is no pair metric of metrics.items")
-    if not names or not {CONTENT, STYLE} <= inputs.roles():
+    if not names or not {CONTENT, STYLE} <= plan.roles():
         return []
     measured = evaluator.rows()
     values = []
@@ -52,7 +52,7 @@ def utilities(
         pairs = {name: metric for name in axes.get(axis, ()) if isinstance(metric := chosen[name], PairMetric)}
         if pairs:
             alone = Evaluator(evaluator.extractors, pairs, allow_same_encoder=True).to(device)
-            ends = {end: _distances(alone, axis, end, inputs, size, device) for end in (far, near)}
+            ends = {end: _distances(alone, axis, end, plan, size, device) for end in (far, near)}
             values.append(_axis(axis, {name: _main(measured[name]) for name in pairs}, ends[far], ends[near]))
     return values
 
@@ -77,12 +77,12 @@ def _axis(axis: str, rows: Mapping[str, list[Row]], far: Mapping[str, float], ne
 
 
 def _distances(
-    evaluator: Evaluator, axis: str, end: str, inputs: EvaluationInputs, size: int, device: torch.device
+    evaluator: Evaluator, axis: str, end: str, plan: Plan, size: int, device: torch.device
 ) -> dict[str, float]:
     """Return mean distances of an anchor by metric."""
     evaluator.reset()
-    for piece in inputs.pieces(size, 0, 1, device):
-        images, other = _stand_in(end, piece, answered=inputs.scenes > 0)
+    for piece in plan.pieces(size, 0, 1, device):
+        images, other = _stand_in(end, piece, answered=plan.scenes > 0)
         if images is not None:
             known: dict[str, Any] = {name: piece.known.get(name) for name in ("style_id", "content_id")}
             evaluator.update(EvaluationBatch(images, piece.known["index"], **{**known, axis: other}))

@@ -7,7 +7,7 @@ derives from `StyleTranslator` (`style_translators.py`).
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -233,6 +233,35 @@ class ImageToImage(Translator):
         else:
             output = self.generator(images)
         return torch.lerp(images, output.clamp(0.0, 1.0), controls["alpha"])
+
+
+def translate_as_asked(
+    model: Translator, images: Tensor, pictures: Mapping[str, Tensor], request: Mapping[str, Any]
+) -> Tensor:
+    """Translate images by a request, with those pictures beside them that the model takes.
+
+    Args:
+        model: the translator.
+        images: (B, 3, H, W) in [0, 1].
+        pictures: (1 or B, 3, h, w) pictures that there are, by the name of its input.
+        request: controls: a value for all images, or a list with one for each.
+
+    Returns:
+        (B, 3, enlarges * H, enlarges * W) images in [0, 1].
+    """
+    taken = {name: pictures[name] for name in ("style",) if model.takes_style}
+    listed = {name: values for name, values in request.items() if isinstance(values, list)}
+    if not listed:
+        return model.translate(images, **taken, **request)
+    rows = list(zip(*listed.values(), strict=True))
+    results, places = [], []
+    for row in dict.fromkeys(rows):  # images with one request together
+        chosen = [place for place, own in enumerate(rows) if own == row]
+        beside = {name: shown[chosen] if len(shown) == len(images) else shown for name, shown in taken.items()}
+        controls = {**request, **dict(zip(listed, row, strict=True))}
+        results.append(model.translate(images[chosen], **beside, **controls))
+        places += chosen
+    return torch.cat(results)[torch.tensor(places, device=images.device).argsort()]
 
 
 def check_images(images: Tensor) -> None:

@@ -10,9 +10,11 @@ import torch
 import torch.multiprocessing
 from torch import Tensor
 
-from stylebench.build import build, build_data, evaluation_inputs, method_class
+from stylebench.build import build, measured_plans, open_data
 from stylebench.callbacks.health import Health
 from stylebench.cli import compose
+from stylebench.data.opened import Opened
+from stylebench.data.plan import Piece, Plan
 from stylebench.data.tasks import StyleTask
 from stylebench.evaluate import evaluate
 from stylebench.files import read_pickle
@@ -22,7 +24,6 @@ from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.extractors import RandomMultiScale
 from stylebench.metrics.feature_pairs import GramDistance
 from stylebench.metrics.features import FeatureSet
-from stylebench.metrics.inputs import EvaluationInputs
 from stylebench.metrics.measuring import measure_method
 from stylebench.metrics.pairs import PSNR
 from stylebench.metrics.records import to_record
@@ -35,14 +36,11 @@ WORLD = [
 ]  # fmt: skip
 
 
-def inputs(split: str = "val", count: int = 6, scenes: int = 4, *overrides: str) -> EvaluationInputs:
+def inputs(split: str = "val", count: int = 6, scenes: int = 4, *overrides: str) -> Plan:
     settings = compose("train", [*WORLD, *overrides])["dataset"]
-    store = build(settings["store"])
-    keys = ("size_px", "resize_px", "flip", "batch_size", "on_small")
-    task = StyleTask(
-        StyleTask.open(store, settings), seed=0, draws=("content",), **{key: settings[key] for key in keys}
-    )
-    return EvaluationInputs(task, store, settings, split=split, count=count, scenes=scenes, draws=2)
+    opened = Opened.of(build(settings["store"]), settings, StyleTask, seed=0, draws=("content",))
+    (plan,) = opened.plans(split)
+    return plan.limited(count, scenes=scenes, draws=2)
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +123,10 @@ def test_processes_share_images_without_padding() -> None:
 
 def test_the_exact_answer_is_found_to_be_one(tmp_path: Path) -> None:
     known = inputs(count=4, scenes=4)
-    world = known.world
-    assert world is not None
     evaluator = Evaluator({}, {"psnr": PSNR()})
     answers = iter(known.pieces(4, 0, 1, torch.device("cpu")))
 
-    def translate(batch: Any) -> Tensor:
+    def translate(piece: Piece) -> Tensor:
         return next(answers).known["target"][:, 0].float() / 255
 
     (value,) = measure_method(
@@ -182,7 +178,7 @@ def _at(health: Health, made: Callable[[Tensor], Tensor], batches: int) -> None:
     from types import SimpleNamespace
 
     method: Any = SimpleNamespace(
-        device=torch.device("cpu"), batches_done=batches, translate=lambda batch: made(batch.content),
+        device=torch.device("cpu"), batches_done=batches, translator=SimpleNamespace(translate=made, takes_style=False),
         check_weights_finite=lambda: None,
     )  # fmt: skip
     trainer: Any = SimpleNamespace(is_global_zero=True, loggers=[])
@@ -234,9 +230,8 @@ def test_pairs_of_a_rendered_world_are_measured_beyond_the_scenes_with_exact_ans
     if model == "super_resolution":
         overrides += ["dataset.input=null"]
     config = compose("train", [f"model={model}", *overrides])
-    task = build_data(config, method_class(config)).task
-    (inputs,) = evaluation_inputs(config, task, "val")
-    pieces = list(inputs.pieces(4, 0, 1, torch.device("cpu")))
+    (plan,) = measured_plans(config["metrics"], open_data(config).plans("val"))
+    pieces = list(plan.pieces(4, 0, 1, torch.device("cpu")))
     counts = {len(piece.known["target"][0]) for piece in pieces if "target" in piece.known}
     assert len(counts) == 1  # a set has as many right answers for one image as for another
     assert sum(len(piece.known["index"]) for piece in pieces) == 6

@@ -15,7 +15,7 @@ from stylebench.data.domain import Domain
 from stylebench.data.folders import Folders
 from stylebench.data.tasks import PairedTask
 from stylebench.functional.bicubic import degrade
-from stylebench.metrics.inputs import EvaluationInputs
+from stylebench.functional.pixels import quantize
 
 MakeDomain = Callable[..., Domain]
 SETTINGS = {"seed": 0, "size_px": 16, "resize_px": None, "flip": True, "batch_size": 3, "on_small": "stop"}
@@ -43,7 +43,6 @@ def test_the_targets_are_those_of_a_task_without_degradation(make_domain: MakeDo
     made = make_task(targets)
     assert torch.equal(made.finish(made.batch(5)).target, plain.finish(plain.batch(5)).target)
     assert plain.degradation is None
-    assert plain.comparable("input")
     assert torch.equal(plain.finish(plain.batch(5)).input, plain.finish(plain.batch(5)).target)
 
 
@@ -112,10 +111,14 @@ def test_results_are_compared_with_targets_alone(make_domain: MakeDomain) -> Non
     targets = make_domain([(20, 24)] * 12)
 
     def roles(task: PairedTask) -> tuple[set[str], set[str]]:
-        inputs = EvaluationInputs(task, None, {}, split="val", count=2, scenes=0, draws=1)
-        piece = next(inputs.pieces(2, 0, 1, torch.device("cpu")))
+        (plan,) = task.plans("val")
+        plan = plan.limited(2)
+        piece = next(plan.pieces(2, 0, 1, torch.device("cpu")))
+        batch = task.finish(task.fixed(2, "val"))
+        assert torch.equal(piece.images, batch.input)
+        assert torch.equal(piece.known["target"][:, 0], quantize(batch.target))
         assert piece.known["content_id"] is not None
-        return inputs.roles(), {"content", "target"} & set(piece.known)
+        return plan.roles(), {"content", "target"} & set(piece.known)
 
     assert roles(make_task(targets)) == ({"target", "reference"}, {"target"})
     plain = PairedTask({"input": targets, "target": targets}, **SETTINGS)

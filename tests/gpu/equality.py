@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor, nn
 
-from stylebench.build import build_data, build_method, method_class
+from stylebench.build import build_data, build_method, open_data
 from stylebench.cli import compose
 from stylebench.data.augmentation import RawImages, finish_images
 from stylebench.data.tasks import StyleBatch
@@ -200,7 +200,7 @@ def prepared(setting: Setting, *overrides: str) -> tuple[Method, StyleBatch]:
         ],
     )
     pl.seed_everything(0, verbose=False)
-    data = build_data(config, method_class(config))
+    data = build_data(config, open_data(config))
     return build_method(config, data), data.task.finish(data.task.batch(0))
 
 

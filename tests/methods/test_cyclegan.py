@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylebench.build import build, build_data, build_method, method_class
+from stylebench.build import build, build_data, build_method, method_class, open_data
 from stylebench.cli import compose
 from stylebench.data.tasks import UnpairedBatch
 from stylebench.functional.schedules import EpochDecay
@@ -246,7 +246,7 @@ def test_wrong_settings_are_refused(changes: dict[str, Any], match: str) -> None
 )
 def test_images_that_do_not_fit_are_refused(overrides: list[str], match: str) -> None:
     settings = config(*overrides)
-    data = build_data(settings, CycleGAN)
+    data = build_data(settings, open_data(settings))
     with pytest.raises(ValueError, match=match):
         build_method(settings, data)
 
@@ -254,7 +254,7 @@ def test_images_that_do_not_fit_are_refused(overrides: list[str], match: str) ->
 def test_pools_follow_the_seed_and_keep_the_domains_apart() -> None:
     settings = config("seed=7")
     assert method_class(settings) is CycleGAN
-    method: Any = build_method(settings, build_data(settings, CycleGAN))
+    method: Any = build_method(settings, build_data(settings, open_data(settings)))
     assert (method.pool_a.seed, method.pool_b.seed, method.seed) == (7, 7, 7)
     assert method.pool_a.name != method.pool_b.name
     assert method.pool_a.size == 50

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylebench.build import build_data, build_method, method_class
+from stylebench.build import build_data, build_method, open_data
 from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import StyleBatch
 from stylebench.functional.gram import GRAM_NORMS, gram_loss, gram_matrix
@@ -27,7 +27,7 @@ def built(tiny_config: Make) -> Callable[..., Built]:
     def make(*overrides: str) -> Built:
         config = tiny_config("model.style_layers=[conv1,fire2]", "model.content_layers=[fire2]", *overrides)
         torch.manual_seed(0)
-        data = build_data(config, method_class(config))
+        data = build_data(config, open_data(config))
         method: Any = build_method(config, data)
         return method, data, data.task.finish(data.task.batch(0))
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import stylebench
-from stylebench.build import build, build_data, method_class
+from stylebench.build import build, open_data
 from stylebench.cli import compose
+from stylebench.data.degradation import Degradation
 from stylebench.data.tasks import PairedBatch, Task
 from stylebench.export import export
 from stylebench.functional.schedules import Constant, EpochDecay
@@ -77,7 +78,7 @@ def make(changes: dict[str, Any] | None = None) -> Pix2Pix:
 
 @functools.cache
 def data_task() -> Task:
-    return build_data(config(), Pix2Pix).task
+    return open_data(config()).task
 
 
 def prepared(changes: dict[str, Any], size_px: int = 16, batch_size: int = 1) -> Pix2Pix:
@@ -334,12 +335,12 @@ def test_a_device_s_share_of_the_batch_is_checked() -> None:
 def test_unpaired_data_are_refused_with_those_that_serve() -> None:
     settings = compose("train", ["model=pix2pix", "dataset=horse2zebra"])
     with pytest.raises(ValueError, match=r"serves the tasks unpaired.*needs the task paired; choose one of .*facades"):
-        build_data(settings, method_class(settings))
+        open_data(settings)
 
 
 def test_inputs_made_of_targets_are_refused() -> None:
-    task = copy.copy(data_task())
-    task.comparable = lambda role: role != "input"  # type: ignore[method-assign]
+    task: Any = copy.copy(data_task())
+    task.degradation = Degradation(4, 1.0)
     with pytest.raises(ValueError, match=r"degradation=null and name dataset\.input, or choose model=super_resolution"):
         make().prepare(task)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import stylebench
-from stylebench.build import build_data, build_method, method_class
+from stylebench.build import build_data, build_method, open_data
 from stylebench.cli import compose
 from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import PairedBatch
@@ -46,7 +46,7 @@ def config(*overrides: str) -> dict[str, Any]:
 def build(*overrides: str) -> Built:
     settings = config(*overrides)
     torch.manual_seed(0)
-    data = build_data(settings, method_class(settings))
+    data = build_data(settings, open_data(settings))
     method: Any = build_method(settings, data)
     return method, data, data.task.finish(data.task.batch(0))
 

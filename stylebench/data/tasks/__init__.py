@@ -4,7 +4,6 @@ from stylebench.data.tasks.adaptation import AdaptationBatch, AdaptationTask
 from stylebench.data.tasks.base import RawBatch, Task, device_batch_size
 from stylebench.data.tasks.multi_domain import MultiDomainBatch, MultiDomainTask
 from stylebench.data.tasks.paired import PairedBatch, PairedTask
-from stylebench.data.tasks.routes import Route, between
 from stylebench.data.tasks.style import StyleBatch, StyleTask, drawn
 from stylebench.data.tasks.unpaired import UnpairedBatch, UnpairedTask
 
@@ -12,6 +11,6 @@ TASKS: tuple[type[Task], ...] = (StyleTask, PairedTask, UnpairedTask, MultiDomai
 
 __all__ = [
     "TASKS", "AdaptationBatch", "AdaptationTask", "MultiDomainBatch", "MultiDomainTask", "PairedBatch", "PairedTask",
-    "RawBatch", "Route", "StyleBatch", "StyleTask", "Task", "UnpairedBatch", "UnpairedTask", "between",
+    "RawBatch", "StyleBatch", "StyleTask", "Task", "UnpairedBatch", "UnpairedTask",
     "device_batch_size", "drawn",
 ]  # fmt: skip

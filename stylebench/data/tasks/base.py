@@ -1,8 +1,9 @@
 """What tasks share: domains by role, exactly repeatable batches of them, and the step from rectangles to images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,15 @@ from torch import Tensor
 from stylebench.checks import UsageError, nearest_multiples
 from stylebench.data.augmentation import CropSettings, RawImages, finish_images
 from stylebench.data.domain import Domain
+from stylebench.data.plan import Pictures, Plan
 from stylebench.data.splits import SPLITS, Indices
 from stylebench.data.stores import Part, Store
 from stylebench.data.streams import central, cut, jitter, mixed, pick
+from stylebench.data.worlds import World
 
 ON_SMALL = ("stop", "upscale", "skip")
 UNSET = (None, "", "???")
+SETTINGS = ("size_px", "resize_px", "flip", "batch_size", "on_small")  # of every task, under `dataset`
 _LISTED = 20  # small images that an error message names
 
 RawBatch = dict[str, RawImages | Tensor]
@@ -44,8 +48,6 @@ class Task(ABC):
         keys: the keys under `dataset` that name domains.
         fewest: images that every drawn domain needs for training.
         shared_evaluation: whether the domains of a rendered world show the same contents in val and test.
-        evaluated: which role results are compared with as `content`, `style` and `target`.
-        reference: the role whose images a set of results should look like; None if there is no such one.
     """
 
     name: ClassVar[str]
@@ -53,8 +55,6 @@ class Task(ABC):
     fewest: ClassVar[int] = 1
     shared_evaluation: ClassVar[bool] = True
     batch_type: ClassVar[type[Any]]
-    evaluated: ClassVar[Mapping[str, str]] = {}
-    reference: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -93,6 +93,13 @@ class Task(ABC):
         self.on_small = on_small
         self.crop = CropSettings(size_px, resize_px, flip)
         self._indices = {role: large_enough(self.domains[role], role, size_px, on_small) for role in self.draws}
+
+    @classmethod
+    def over(
+        cls, domains: Mapping[str, Domain], settings: Mapping[str, Any], seed: int, draws: Sequence[str] | None
+    ) -> Self:
+        """Return the task over opened domains, with what the config under `dataset` says of it."""
+        return cls(domains, seed=seed, draws=draws, **{key: settings[key] for key in SETTINGS})
 
     @classmethod
     @abstractmethod
@@ -196,13 +203,21 @@ class Task(ABC):
         }
         return self.batch_type(**{**dict.fromkeys(self.batch_type._fields), **made})
 
-    def comparable(self, role: str) -> bool:
-        """Tell whether a batch holds a role's images, in the size of results, so that the two can be compared."""
-        return role in self.draws
+    def plans(self, split: str, world: World | None = None) -> list[Plan]:
+        """Return what results are measured on; none where nothing is known of them.
 
-    def fixed_ids(self, role: str, split: str, places: Positions) -> list[str]:
-        """Return the ids of what `fixed` shows for a role of `evaluated` at places of a split."""
-        return [self.domains[role].ids[int(index)] for index in self.central_indices(role, split, places)]
+        Args:
+            split: where the images come from.
+            world: the rendered world that the domains are of, which knows exact answers.
+
+        Raises:
+            ValueError: if the split is empty.
+        """
+        return []
+
+    def overview(self, split: str) -> Plan | None:
+        """Return one plan that shows all that the task asks for, without exact answers; None if there is none."""
+        return next(iter(self.plans(split)), None)
 
     def describe(self) -> dict[str, Any]:
         """Return what a run record says about the data, as plain values."""
@@ -228,25 +243,47 @@ class Task(ABC):
 
     def central_images(self, role: str, split: str, places: Positions) -> RawImages:
         """Cut a role's central crops at places of its hash order; behind the end it starts over."""
-        chosen = self.central_indices(role, split, places)
-        return cut(self.domains[role], chosen, central(len(places)), self.crop)
+        order = self.order(role, split)
+        return cut(self.domains[role], order[places % len(order)], central(len(places)), self.crop)
 
-    def central_indices(self, role: str, split: str, places: Positions) -> Indices:
-        """Return which images of a role `fixed` shows at places of a split; a role that is not drawn has no crops.
+    def order(self, role: str, split: str) -> Indices:
+        """Return a role's images of a split in hash order; of one that is not drawn, of any size."""
+        domain = self.domains[role]
+        if role in self.draws:
+            return mixed(domain, self.indices(role, split))
+        indices = domain.split(split)
+        return mixed(domain, indices if len(indices) else domain.split("all"))
+
+    def in_order(self, role: str, split: str) -> Pictures:
+        """Return a role's images of a split in hash order."""
+        return Pictures([self.domains[role]], self.order(role, split), self.crop)
+
+    def reference(
+        self, role: str, split: str, world: World | None, part: Part, most: int | None = None
+    ) -> Callable[[], Pictures | None]:
+        """Return what opens the images that a set of results should look like.
+
+        A single picture is no set. In a rendered world the rest of its style's domain stands for it, opened when it is
+        asked for.
 
         Args:
-            role: any role of the task.
-            split: where to take them from; a domain of a single picture has it in every split.
-            places: (B,) int64 >= 0.
+            role: whose images they are.
+            split: where they come from.
+            world: the rendered world, if there is one.
+            part: the role's share of the world's contents.
+            most: images, at most.
         """
-        domain = self.domains[role]
-        indices = self.indices(role, split) if role in self.draws else domain.split(split)
-        order = mixed(domain, indices if len(indices) else domain.split("all"))
-        return order[places % len(order)]
 
-    def crops(self, domain: Domain, chosen: Indices) -> Tensor:
-        """Cut the central crops of any domain as this task's own are cut: (B, 3, size_px, size_px) in [0, 1]."""
-        return finish_images(cut(domain, chosen, central(len(chosen)), self.crop), self.size_px)
+        def found() -> Pictures | None:
+            domain = own = self.domains[role]
+            if len(own) == 1 and world is not None:
+                domain = world.open(own.address, part)
+            if len(domain) == 1:
+                return None
+            indices = self.indices(role, split) if domain is own and role in self.draws else domain.split(split)
+            return Pictures([domain], indices[:most], self.crop)
+
+        return cache(found)
 
     def check_trainable(self) -> None:
         """Check that every drawn domain has enough training images; a set for testing alone has none.

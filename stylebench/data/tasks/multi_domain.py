@@ -1,7 +1,7 @@
 """The multi-domain task: images of several domains, each with a domain to go to and references from there."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -9,10 +9,12 @@ from torch import Tensor
 
 from stylebench.data.augmentation import RawImages
 from stylebench.data.domain import Domain
+from stylebench.data.plan import Answers, Pictures, Plan
 from stylebench.data.splits import Indices
 from stylebench.data.stores import Part, Store
-from stylebench.data.streams import Jitter, central, cut, jitter, mixed, pick, shuffled
-from stylebench.data.tasks.base import Positions, RawBatch, Task, named
+from stylebench.data.streams import Jitter, central, cut_each, jitter, mixed, pick, shuffled
+from stylebench.data.tasks.base import SETTINGS, Positions, RawBatch, Task, named
+from stylebench.data.worlds import World
 
 _FEWEST_DOMAINS = 2
 _PICTURES = ("image", "reference", "other_reference")
@@ -35,6 +37,11 @@ class MultiDomainBatch(NamedTuple):
     other_reference: Tensor | None
     target_domain: Tensor
 
+    @property
+    def shown(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """What a model is shown: images to translate, and named pictures beside them."""
+        return self.image, {}
+
 
 class MultiDomainTask(Task):
     """Draw images and target domains, both balanced.
@@ -45,17 +52,27 @@ class MultiDomainTask(Task):
 
     All domains are drawn from; `draws` says which pictures of a sample: `image`, `reference`, `other_reference`.
 
+    Args:
+        groups: which domains belong to one data set: {set: [domain, ...]}, the domains also as keys of a mapping; None
+            for all. Results are measured within each, and between them for who asks for it.
+
     Raises:
-        ValueError: if `draws` names something else, or not the image.
+        ValueError: if `draws` names something else, or not the image, or `groups` a domain that is not there.
     """
 
     name = "multi_domain"
     keys = ("domains",)
     fewest = 2
-    evaluated: ClassVar[Mapping[str, str]] = {"content": "image"}
     batch_type: ClassVar[type[MultiDomainBatch]] = MultiDomainBatch
 
-    def __init__(self, domains: Mapping[str, Domain], *, draws: Sequence[str] | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        domains: Mapping[str, Domain],
+        *,
+        draws: Sequence[str] | None = None,
+        groups: Mapping[str, Sequence[str] | Mapping[str, Any]] | None = None,
+        **settings: Any,
+    ) -> None:
         self.pictures = _PICTURES if draws is None else tuple(draws)
         if not {"image"} <= {*self.pictures} <= {*_PICTURES}:
             raise ValueError(
@@ -63,6 +80,15 @@ class MultiDomainTask(Task):
                 f"draws {', '.join(self.pictures) or 'nothing'}"
             )
         super().__init__(domains, **settings)
+        self.groups = _sets(groups, self.roles)
+
+    @classmethod
+    def over(
+        cls, domains: Mapping[str, Domain], settings: Mapping[str, Any], seed: int, draws: Sequence[str] | None
+    ) -> Self:
+        """Return the task over opened domains, with what the config under `dataset` says of it."""
+        chosen = {key: settings[key] for key in SETTINGS}
+        return cls(domains, seed=seed, draws=draws, groups=settings.get("groups"), **chosen)
 
     def _roles(self) -> tuple[str, ...]:
         if len(self.domains) < _FEWEST_DOMAINS:
@@ -119,10 +145,7 @@ class MultiDomainTask(Task):
         """
         orders, samples = self._in_order(split)
         samples = samples[start : start + count]
-        others = len(orders) - 1
-        domain = np.array([number for number, _ in samples], dtype=np.int64)
-        target = np.array([(number + 1 + place % others) % len(orders) for number, place in samples], dtype=np.int64)
-        places = [place for _, place in samples]
+        domain, places, target = self._samples(orders, samples)
         where = central(len(samples))
 
         def at(numbers: Indices, further: int) -> RawImages:
@@ -135,15 +158,31 @@ class MultiDomainTask(Task):
         shown = {field: at(domain if field == "image" else target, _PICTURES.index(field)) for field in self.pictures}
         return {**shown, "domain": torch.from_numpy(domain), "target_domain": torch.from_numpy(target)}
 
-    def comparable(self, role: str) -> bool:
-        """Tell whether a batch holds a field's pictures."""
-        return role in self.pictures
+    def plans(self, split: str, world: World | None = None) -> list[Plan]:
+        """Return the way from every domain to every other; between data sets only for who asks for the target."""
+        contents = {role: self.in_order(role, split) for role in self.roles}
+        pairs = [(source, target) for target in self.roles for source in self.roles if source != target]
+        within = [pair for pair in pairs if any({*pair} <= members for members in self.groups)] or pairs
+        return [
+            Plan(
+                f"{source}-to-{target}",
+                split,
+                contents[source],
+                reference=self.reference(target, split, world, self._part_of(target)),
+                world=None if world is None else Answers(world, self.domains[target].address, self._part_of(target)),
+                request={"target": target},
+                on_request=(source, target) not in within,
+            )
+            for source, target in pairs
+        ]
 
-    def fixed_ids(self, role: str, split: str, places: Positions) -> list[str]:
-        """Return the ids of the images that `fixed` shows at places of a split."""
+    def overview(self, split: str) -> Plan:
+        """Return what `fixed` shows: images of all domains, each with a target of its own."""
         orders, samples = self._in_order(split)
-        chosen = [samples[int(place)] for place in places]
-        return [self.domains[self.roles[number]].ids[int(orders[number][place])] for number, place in chosen]
+        numbers, _, targets = self._samples(orders, samples)
+        chosen = np.array([orders[number][place] for number, place in samples], dtype=np.int64)
+        contents = Pictures([self.domains[role] for role in self.roles], chosen, self.crop, numbers)
+        return Plan("", split, contents, request={"target": [self.roles[number] for number in targets]})
 
     def size(self, split: str) -> int:
         """Return how many images all domains hold in a split."""
@@ -156,6 +195,13 @@ class MultiDomainTask(Task):
         return orders, [
             (number, place) for place in rounds for number, order in enumerate(orders) if place < len(order)
         ]
+
+    def _samples(self, orders: list[Indices], samples: list[tuple[int, int]]) -> tuple[Indices, list[int], Indices]:
+        """Return the domain of each of some samples, its place there, and the domain it goes to: the others in turn."""
+        others = len(orders) - 1
+        domain = np.array([number for number, _ in samples], dtype=np.int64)
+        target = np.array([(number + 1 + place % others) % len(orders) for number, place in samples], dtype=np.int64)
+        return domain, [place for _, place in samples], target
 
     def _in_turn(self, role: str, blocks: Positions, places: Positions) -> Indices:
         count = len(self.roles)
@@ -179,14 +225,21 @@ class MultiDomainTask(Task):
         return first, int(indices[after])
 
     def _cut(self, numbers: Indices, chosen: list[int], where: Jitter) -> RawImages:
-        """Cut images of different domains, each domain's in one go, and put them back into the batch's order."""
-        crops: list[Any] = [None] * len(chosen)
-        for number in np.unique(numbers):
-            members = np.flatnonzero(numbers == number)
-            part = Jitter(where.corners[members], where.mirrored[members])
-            raw = cut(self.domains[self.roles[number]], [chosen[i] for i in members], part, self.crop)
-            for member, pixels in zip(members, raw.pixels, strict=True):
-                crops[member] = pixels
-        flip = torch.from_numpy(where.mirrored)
-        same = len({crop.shape for crop in crops}) == 1
-        return RawImages(torch.stack(crops) if same else crops, flip)
+        return cut_each([self.domains[role] for role in self.roles], numbers, chosen, where, self.crop)
+
+    def _part_of(self, role: str) -> Part:
+        """Return the share of a rendered world's contents that a domain shows."""
+        return Part(self.roles.index(role), len(self.roles), shared_evaluation=True)
+
+
+def _sets(groups: Mapping[str, Sequence[str] | Mapping[str, Any]] | None, names: Sequence[str]) -> list[set[str]]:
+    """Return the names of the domains of each data set."""
+    if groups is None:
+        return [{*names}]
+    found = [{str(name) for name in members} for members in groups.values()]
+    if unknown := sorted(set().union(*found) - {*names}):
+        raise ValueError(
+            f"dataset.groups names {', '.join(unknown)}, but the domains are {', '.join(names)}; name these, or set "
+            "dataset.groups=null"
+        )
+    return found

@@ -11,11 +11,13 @@ from stylebench.checks import UsageError, nearest_multiples
 from stylebench.data.augmentation import RawImages
 from stylebench.data.degradation import Degradation, Degraded
 from stylebench.data.domain import Domain
+from stylebench.data.plan import Answers, Pictures, Plan
 from stylebench.data.side_by_side import halves, open_pairs
 from stylebench.data.splits import Indices
 from stylebench.data.stores import Store
 from stylebench.data.streams import Jitter, central, cut, jitter, mixed, pick
 from stylebench.data.tasks.base import UNSET, Positions, RawBatch, Task, named
+from stylebench.data.worlds import World
 
 _LISTED = 10  # images without a partner that an error message names
 
@@ -30,6 +32,11 @@ class PairedBatch(NamedTuple):
 
     input: Tensor
     target: Tensor
+
+    @property
+    def shown(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """What a model is shown: images to translate, and named pictures beside them."""
+        return self.input, {}
 
 
 class PairedTask(Task):
@@ -47,8 +54,6 @@ class PairedTask(Task):
 
     name = "paired"
     keys = ("input", "target")
-    evaluated: ClassVar[Mapping[str, str]] = {"content": "input", "target": "target"}
-    reference: ClassVar[str | None] = "target"
     batch_type: ClassVar[type[PairedBatch]] = PairedBatch
 
     def __init__(self, domains: Mapping[str, Domain], **settings: Any) -> None:
@@ -91,18 +96,24 @@ class PairedTask(Task):
         order = mixed(self.domains["input"], self.indices("input", split))
         return self._cut(order[start : start + count], central(count))
 
-    def central_indices(self, role: str, split: str, places: Positions) -> Indices:
-        """Return the pairs at places of a split: a target is its input's partner."""
-        chosen = super().central_indices("input", split, places)
-        return chosen if role == "input" else self._partners[chosen]
-
     def size(self, split: str) -> int:
         """Return how many pairs a split holds."""
         return len(self.indices("input", split))
 
-    def comparable(self, role: str) -> bool:
-        """Tell whether results can be compared with a role: inputs that are made of targets are smaller."""
-        return super().comparable(role) and (self.degradation is None or role != "input")
+    def plans(self, split: str, world: World | None = None) -> list[Plan]:
+        """Return one plan: inputs, each with its target; as a set, results should look like the targets."""
+        inputs, part = self.in_order("input", split), self.part("target")
+        return [
+            Plan(
+                "",
+                split,
+                inputs,
+                target=Pictures([self.domains["target"]], self._partners[inputs.chosen], self.crop),
+                degradation=self.degradation,
+                reference=self.reference("target", split, world, part, most=len(inputs)),
+                world=None if world is None else Answers(world, self.domains["target"].address, part),
+            )
+        ]
 
     def finish(self, raw: Mapping[str, RawImages | Tensor]) -> PairedBatch:
         """Do what every task does, and make the inputs of the targets where none are given."""

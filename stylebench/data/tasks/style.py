@@ -6,9 +6,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from stylebench.data.augmentation import whole_image
 from stylebench.data.domain import Domain
+from stylebench.data.plan import Answers, Plan
 from stylebench.data.stores import Store
 from stylebench.data.tasks.base import Positions, RawBatch, Task
+from stylebench.data.worlds import World
+from stylebench.functional.pixels import quantize
 
 
 class StyleBatch(NamedTuple):
@@ -21,6 +25,11 @@ class StyleBatch(NamedTuple):
 
     content: Tensor | None
     style: Tensor | None
+
+    @property
+    def shown(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """What a model is shown: images to translate, and named pictures beside them."""
+        return drawn(self.content), {} if self.style is None else {"style": self.style}
 
 
 class StyleTask(Task):
@@ -35,8 +44,6 @@ class StyleTask(Task):
     keys = ("content", "style")
     shared_evaluation = False
     batch_type: ClassVar[type[StyleBatch]] = StyleBatch
-    evaluated: ClassVar[Mapping[str, str]] = {"content": "content", "style": "style"}
-    reference: ClassVar[str | None] = "style"
 
     @classmethod
     def open(cls, store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
@@ -55,6 +62,29 @@ class StyleTask(Task):
     def size(self, split: str) -> int:
         """Return how many images of the first drawn role a split holds."""
         return len(self.indices(self.draws[0], split))
+
+    def plans(self, split: str, world: World | None = None) -> list[Plan]:
+        """Return one plan: contents, each with a style; results should look like the styles."""
+        contents, style, part = self.in_order("content", split), self.in_order("style", split), self.part("style")
+        return [
+            Plan(
+                "",
+                split,
+                contents,
+                pictures={"style": style} if "style" in self.draws else {},
+                style=style,
+                whole_style=self._learned_style(),
+                reference=self.reference("style", split, world, part, most=len(contents)),
+                world=None if world is None else Answers(world, self.domains["style"].address, part),
+            )
+        ]
+
+    def _learned_style(self) -> Tensor | None:
+        """Return the picture of a method that learns one style and draws none: whole, at the scale of the crops."""
+        domain = self.domains["style"]
+        if "style" in self.draws or len(domain) != 1:
+            return None
+        return quantize(whole_image(domain, 0, self.crop.resize_px or self.size_px))
 
 
 def drawn(images: Tensor | None) -> Tensor:

@@ -1,14 +1,17 @@
 """The unpaired task: two domains, and nothing that says which image belongs to which."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from stylebench.data.domain import Domain
+from stylebench.data.plan import Answers, Plan
 from stylebench.data.stores import Store
 from stylebench.data.tasks.base import Positions, RawBatch, Task
+from stylebench.data.worlds import World
 
 
 class UnpairedBatch(NamedTuple):
@@ -22,6 +25,11 @@ class UnpairedBatch(NamedTuple):
     a: Tensor
     b: Tensor
 
+    @property
+    def shown(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """What a model is shown: images to translate, and named pictures beside them."""
+        return self.a, {}
+
 
 class UnpairedTask(Task):
     """Draw from two domains, independently of each other.
@@ -32,8 +40,6 @@ class UnpairedTask(Task):
 
     name = "unpaired"
     keys = ("a", "b")
-    evaluated: ClassVar[Mapping[str, str]] = {"content": "a"}
-    reference: ClassVar[str | None] = "b"
     fewest = 2
     batch_type: ClassVar[type[UnpairedBatch]] = UnpairedBatch
 
@@ -54,3 +60,18 @@ class UnpairedTask(Task):
     def size(self, split: str) -> int:
         """Return how many images the larger domain's split holds: each image of both is shown."""
         return max(len(self.indices(role, split)) for role in self.draws)
+
+    def plans(self, split: str, world: World | None = None) -> list[Plan]:
+        """Return the way from a to b, and, for who asks for it, the way back."""
+        there, back = self._way("a", "b", split, world), self._way("b", "a", split, world)
+        return [there, replace(back, request={"direction": "b_to_a"}, on_request=True)]
+
+    def _way(self, source: str, target: str, split: str, world: World | None) -> Plan:
+        part = self.part(target)
+        return Plan(
+            "",
+            split,
+            self.in_order(source, split),
+            reference=self.reference(target, split, world, part),
+            world=None if world is None else Answers(world, self.domains[target].address, part),
+        )

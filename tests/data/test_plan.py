@@ -1,21 +1,27 @@
-"""Routes: each pair of StarGAN's domains, each direction of CycleGAN is measured as such a pair alone is."""
+"""Plans: each pair of StarGAN's domains, each direction of CycleGAN is measured as such a pair alone is."""
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from stylebench.build import build_data, build_method, evaluation_inputs, few_inputs, method_class
+from stylebench.build import build_data, build_method, measured_plans, open_data
 from stylebench.checks import UsageError
 from stylebench.cli import compose
 from stylebench.data.images import write_png
-from stylebench.data.tasks import MultiDomainBatch, MultiDomainTask, UnpairedTask
+from stylebench.data.plan import Piece, Plan, asked_for
 from stylebench.evaluate import evaluate, tables
-from stylebench.metrics.inputs import EvaluationInputs
+from stylebench.metrics.batch import EvaluationBatch
+from stylebench.metrics.cache import ReferenceCache
+from stylebench.metrics.evaluator import Evaluator
+from stylebench.metrics.measuring import asking, measure_method
+from stylebench.renames import updated_config
 from stylebench.run import train
 
 WORLD = [
@@ -45,42 +51,42 @@ STARGAN = ["model=stargan", *NETWORKS, *WORLD, f"dataset.domains=[{','.join(DOMA
 NAMES = [f"{source}-to-{target}" for target in DOMAINS for source in DOMAINS if source != target]
 
 
-def routes(*overrides: str, **controls: Any) -> list[EvaluationInputs]:
+def plans(*overrides: str, **controls: Any) -> list[Plan]:
     config = compose("train", list(overrides))
-    return evaluation_inputs(config, build_data(config, method_class(config)).task, "test", controls)
+    return measured_plans(config["metrics"], asked_for(open_data(config).plans("test"), controls))
 
 
-def assert_same(one: EvaluationInputs, other: EvaluationInputs) -> None:
-    """Contents, exact answers and the reference set of two inputs are equal."""
-    (left,), (right,) = (list(inputs.pieces(3, 0, 1, torch.device("cpu")))[:1] for inputs in (one, other))
+def assert_same(one: Plan, other: Plan) -> None:
+    """Contents, exact answers and the reference set of two plans are equal."""
+    (left,), (right,) = (list(plan.pieces(3, 0, 1, torch.device("cpu")))[:1] for plan in (one, other))
     assert left.known["style_id"] == right.known["style_id"]
     for field in ("content", "target"):
         torch.testing.assert_close(left.known[field], right.known[field], rtol=0, atol=0)
-    for (own, _), (wanted, _) in zip(one.reference(8), other.reference(8), strict=True):
+    for (own, _), (wanted, _) in zip(one.reference_batches(8), other.reference_batches(8), strict=True):
         torch.testing.assert_close(own, wanted, rtol=0, atol=0)
 
 
 def test_domains_in_a_list_or_by_name_are_measured_as_a_pair_alone() -> None:
     named = ["model=stargan", *NETWORKS, *WORLD, "~dataset.domains"]
     named += ["+dataset.domains={first: photo, second: ink_hatch, third: oil_noise}"]
-    found = {inputs.name: inputs for inputs in routes(*STARGAN)}
-    by_name = {inputs.name: inputs for inputs in routes(*named)}
+    found = {plan.name: plan for plan in plans(*STARGAN)}
+    by_name = {plan.name: plan for plan in plans(*named)}
     assert list(found) == NAMES
-    assert {inputs.controls["target"] for inputs in found.values()} == set(DOMAINS)
-    (alone,) = routes("model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise")
+    assert {plan.request["target"] for plan in found.values()} == set(DOMAINS)
+    (alone,) = plans("model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise")
     assert_same(found["ink_hatch-to-oil_noise"], alone)
     assert_same(by_name["second-to-third"], alone)
-    assert by_name["second-to-third"].controls == {"target": "third"}
+    assert by_name["second-to-third"].request == {"target": "third"}
 
 
-def test_the_target_that_is_asked_for_chooses_the_routes() -> None:
-    assert [inputs.name for inputs in routes(*STARGAN, target="ink_hatch")] == [NAMES[2], NAMES[3]]
+def test_the_target_that_is_asked_for_chooses_the_plans() -> None:
+    assert [plan.name for plan in plans(*STARGAN, target="ink_hatch")] == [NAMES[2], NAMES[3]]
 
 
 def test_domains_of_several_data_sets_are_measured_within_each() -> None:
     groups = "model.translator.labels.groups={first: {photo: [plain], ink_hatch: [lines]}, second: [oil_noise]}"
-    assert [inputs.name for inputs in routes(*STARGAN, groups)] == ["ink_hatch-to-photo", "photo-to-ink_hatch"]
-    assert [inputs.name for inputs in routes(*STARGAN, groups, target="oil_noise")] == NAMES[4:]
+    assert [plan.name for plan in plans(*STARGAN, groups)] == ["ink_hatch-to-photo", "photo-to-ink_hatch"]
+    assert [plan.name for plan in plans(*STARGAN, groups, target="oil_noise")] == NAMES[4:]
 
 
 def test_names_that_are_numbers_are_words(tmp_path: Path) -> None:
@@ -88,10 +94,10 @@ def test_names_that_are_numbers_are_words(tmp_path: Path) -> None:
         for number in range(12):
             write_png(np.full((16, 16, 3), 20 * number, np.uint8), tmp_path / name / f"{number}.png")
     folders = f"dataset.domains={{2019: {tmp_path}/2019, 2020: {tmp_path}/2020}}"
-    found = routes("model=stargan", *NETWORKS, "dataset.size_px=16", folders, target=2020)
-    assert [(inputs.name, inputs.controls) for inputs in found] == [("2019-to-2020", {"target": "2020"})]
+    found = plans("model=stargan", *NETWORKS, "dataset.size_px=16", folders, target=2020)
+    assert [(plan.name, plan.request) for plan in found] == [("2019-to-2020", {"target": "2020"})]
     config = compose("train", ["model=stargan", *NETWORKS, "dataset.size_px=16", folders])
-    translator = build_method(config, build_data(config, method_class(config))).translator
+    translator = build_method(config, build_data(config, open_data(config))).translator
     assert translator.translate(torch.rand(1, 3, 16, 16), target=2020).shape == (1, 3, 16, 16)
 
 
@@ -101,8 +107,8 @@ def test_no_image_of_a_small_domain_counts_twice(tmp_path: Path) -> None:
             write_png(np.full((16, 16, 3), 20 * number, np.uint8), tmp_path / name / "test" / f"{number}.png")
             write_png(np.full((16, 16, 3), 20 * number, np.uint8), tmp_path / name / "train" / f"{number}.png")
     ends = [f"dataset.a={tmp_path}/few", f"dataset.b={tmp_path}/many"]
-    (there,) = routes("model=cyclegan", "dataset.size_px=16", *ends)
-    (back,) = routes("model=cyclegan", "dataset.size_px=16", *ends, direction="b_to_a")
+    (there,) = plans("model=cyclegan", "dataset.size_px=16", *ends)
+    (back,) = plans("model=cyclegan", "dataset.size_px=16", *ends, direction="b_to_a")
     assert (len(there), there.reference_count()) == (3, 8)
     assert (len(back), back.reference_count()) == (8, 3)
     pieces = list(there.pieces(2, 0, 1, torch.device("cpu")))
@@ -111,25 +117,77 @@ def test_no_image_of_a_small_domain_counts_twice(tmp_path: Path) -> None:
 
 def test_the_way_back_of_cyclegan_starts_from_the_other_domain() -> None:
     pair = ["model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise"]
-    (there,), (back,) = routes(*pair), routes(*pair, direction="b_to_a")
-    (swapped,) = routes("model=cyclegan", *WORLD, "dataset.a=oil_noise", "dataset.b=ink_hatch")
+    (there,), (back,) = plans(*pair), plans(*pair, direction="b_to_a")
+    (swapped,) = plans("model=cyclegan", *WORLD, "dataset.a=oil_noise", "dataset.b=ink_hatch")
     assert there.name == back.name == ""
     assert_same(back, swapped)
 
 
-def test_health_looks_at_all_domains_at_once() -> None:
+def test_the_overview_shows_what_fixed_samples_show() -> None:
     config = compose("train", STARGAN)
-    task = build_data(config, method_class(config)).task
-    few = few_inputs(config, task, "val", 6)
-    assert isinstance(few.task, MultiDomainTask)
+    opened = open_data(config)
+    overview = opened.task.overview("val")
+    assert overview is not None
+    few = overview.limited(6)
     assert few.scenes == 0
     (piece,) = few.pieces(6, 0, 1, torch.device("cpu"))
-    assert isinstance(piece.batch, MultiDomainBatch)
-    assert set(piece.batch.domain.tolist()) == {0, 1, 2}
-    assert all(isinstance(inputs.task, UnpairedTask) for inputs in routes(*STARGAN))
+    fixed = opened.task.finish(opened.task.fixed(6, "val"))
+    assert torch.equal(piece.images, fixed.image)
+    assert piece.request == {"target": [DOMAINS[number] for number in fixed.target_domain.tolist()]}
+    assert set(fixed.domain.tolist()) == {0, 1, 2}
+    method = build_method(config, build_data(config, opened))
+    each = [
+        method.translator.translate(image, target=target)
+        for image, target in zip(piece.images, piece.request["target"], strict=True)
+    ]
+    torch.testing.assert_close(asking(method.translator)(piece), torch.stack(each))
+    one_target = asking(method.translator, target="photo")(piece)
+    assert torch.equal(one_target, method.translator.translate(piece.images, target="photo"))
 
 
-def test_training_logs_means_and_evaluation_tells_routes_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_domain_may_be_called_like_a_setting() -> None:
+    named = ["model=stargan", *NETWORKS, *WORLD, "~dataset.domains"]
+    named += ["+dataset.domains={size_px: photo, store: ink_hatch, b: oil_noise}"]
+    odd = {plan.name: plan for plan in plans(*named)}
+    plain = {plan.name: plan for plan in plans(*STARGAN)}
+    assert_same(odd["store-to-b"], plain["ink_hatch-to-oil_noise"])
+
+
+def test_groups_name_domains_that_are_there() -> None:
+    with pytest.raises(ValueError, match=r"dataset\.groups names sepia, but the domains are photo, ink_hatch"):
+        plans(*STARGAN, "dataset.groups={first: [photo, sepia]}")
+
+
+def test_groups_of_an_earlier_run_are_those_of_its_model() -> None:
+    groups = {"first": {"photo": ["plain"]}, "second": ["oil_noise"]}
+    model = {"model": {"translator": {"labels": {"groups": groups}}}}
+    assert updated_config({**model, "dataset": {"size_px": 16}})["dataset"] == {"size_px": 16, "groups": groups}
+    for said in ({**model, "dataset": {"groups": None}}, {"model": {"translator": {}}, "dataset": {}}, {"dataset": 3}):
+        assert updated_config(said) == said
+
+
+def test_other_requests_for_a_content_are_its_alternatives(tmp_path: Path) -> None:
+    (plan,) = plans("model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise")
+    several = replace(plan.limited(2), alternatives=({"add": 0.25}, {"add": 0.5}))
+    assert "alternatives" in several.roles()
+    assert "alternatives" not in plan.roles()
+    seen: list[EvaluationBatch] = []
+
+    def translate(piece: Piece) -> Tensor:
+        return torch.full_like(piece.images, piece.request.get("add", 0.0))
+
+    measure_method(
+        Evaluator({}, {}), several, translate, cache=ReferenceCache(tmp_path), size=2, device=torch.device("cpu"),
+        watch=seen.append,
+    )  # fmt: skip
+    (batch,) = seen
+    assert batch.alternatives is not None
+    assert batch.alternatives.shape == (2, 2, 3, 16, 16)
+    assert batch.alternatives[0, :, 0, 0, 0].tolist() == [64, 128]
+    assert batch.image.unique().tolist() == [0]
+
+
+def test_training_logs_means_and_evaluation_tells_plans_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "run"
     train(compose("train", STARGAN), folder, [])
