@@ -1,13 +1,12 @@
 """The typed words of a command, before Hydra reads them: recorded overrides, controls, stray options."""
 
 import difflib
-import json
 import os
 import re
-from pathlib import Path
 
 from stylebench.checks import UsageError, closest
 from stylebench.help import groups, keys, options
+from stylebench.run_folder import RECORD, RunFolder
 
 _RECORDABLE = re.compile(r"\+{0,2}[A-Za-z_][\w./]*=|~[A-Za-z_][\w./]*(=|$)", re.ASCII)
 _HYDRA_FLAGS = (
@@ -31,35 +30,30 @@ def recorded_overrides(arguments: list[str]) -> list[str]:
     folders = [argument.removeprefix("run=") for argument in arguments if argument.startswith("run=")]
     if not folders or {"-m", "--multirun"} & set(arguments):
         return []
-    folder = Path(folders[-1])
-    if not (folder / "record.json").is_file() or not any(folder.glob("checkpoints/*.ckpt")):
+    run = RunFolder(folders[-1])
+    if not run.has_record or not run.checkpoints():
         return []
     taken = {key_of(argument) for argument in arguments} | {"run", "resume"}
-    return [override for override in _read_overrides(folder / "record.json") if key_of(override) not in taken]
+    return [override for override in _read_overrides(run) if key_of(override) not in taken]
 
 
 def started_elsewhere(arguments: list[str]) -> str | None:
     """Return the folder that the run named by `run=` was started in, where that is another than this one."""
     folders = [argument.removeprefix("run=") for argument in arguments if argument.startswith("run=")]
     try:
-        directory = json.loads((Path(folders[-1]) / "record.json").read_text(encoding="utf-8"))["directory"]
+        directory = RunFolder(folders[-1]).record["directory"]
     except (OSError, ValueError, LookupError, TypeError):  # no run, no readable record: nothing to say here
         return None
     return directory if isinstance(directory, str) and directory != os.getcwd() else None
 
 
-def _read_overrides(path: Path) -> list[str]:
+def _read_overrides(run: RunFolder) -> list[str]:
     """Return the overrides in a run record.
 
     Raises:
         ValueError: if the file is damaged, or an override would do more than set a key of the run.
     """
-    try:
-        overrides = json.loads(path.read_text(encoding="utf-8"))["overrides"]
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error!r}): give the run's settings again, and another folder by run="
-        ) from error
+    path, overrides = run.path / RECORD, run.record.get("overrides")
     if not isinstance(overrides, list):
         raise ValueError(f"{path} is damaged: 'overrides' should be a list, found {type(overrides).__name__}")
     for override in overrides:

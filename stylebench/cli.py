@@ -37,6 +37,7 @@ from stylebench.help import (
 )
 from stylebench.machine import limit_spinning
 from stylebench.messages import explain, is_expected, is_usage
+from stylebench.run_folder import LOG
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -384,7 +385,7 @@ def _set_variable(name: str, value: str | None) -> None:
 def _remove_unused(folder: Path) -> None:
     """Remove a run folder that holds nothing but an empty log: the run never began."""
     files = list(folder.iterdir()) if folder.is_dir() else []
-    if [file.name for file in files] == ["train.log"] and not files[0].stat().st_size:
+    if [file.name for file in files] == [LOG] and not files[0].stat().st_size:
         files[0].unlink()
         folder.rmdir()
 

@@ -17,7 +17,6 @@ from stylebench.build import (
     open_data,
     reference_cache,
 )
-from stylebench.callbacks.run_record import RECORD
 from stylebench.checks import UsageError
 from stylebench.data.images import write_png
 from stylebench.data.plan import asked_for
@@ -28,15 +27,15 @@ from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.folders import ImageFolder
 from stylebench.metrics.measuring import asking, measure_method, reference_sets, tell_missing
-from stylebench.metrics.records import NOT_APPLICABLE, dashboard, mean_dashboard, to_record
+from stylebench.metrics.records import to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.nn.translators import Translator
+from stylebench.run_folder import EVALUATION, MANIFEST, NOT_APPLICABLE, RECORD, dashboard, mean_dashboard
 from stylebench.stylize import choose_device
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
 PAIRED = ("content", "style", "target")
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
         controls = {**plan.request, **asked}
         facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
         facts |= {"controls": controls} if controls else {}
-        writer = ImageWriter(folder / "evaluation" / set_name, facts) if config["save_images"] else None
+        writer = ImageWriter(folder / EVALUATION / set_name, facts) if config["save_images"] else None
         values = measure_method(
             evaluator,
             plan,

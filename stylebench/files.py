@@ -70,6 +70,29 @@ def write_json(path: Path, value: Any) -> None:
         file.write(text.encode() + b"\n")
 
 
+def try_lock(descriptor: int, *, exclusive: bool) -> bool | None:
+    """Try to lock an open file, without waiting; the lock ends when the file is closed.
+
+    Args:
+        descriptor: of the file.
+        exclusive: for this process alone, else shared with others who ask for it shared.
+
+    Returns:
+        True if it is locked now, False if another has locked it, None where files cannot be locked.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return None
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some network file systems
+        return None
+    return True
+
+
 def read_pickle(path: Path) -> Any:
     """Read a file written by `torch.save`, with `weights_only=True` and every byte checked against its CRC.
 

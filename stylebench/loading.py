@@ -17,13 +17,18 @@ from torch import Tensor
 from stylebench.files import DamagedFileError, file_digest, read_pickle
 from stylebench.nn.translators import Translator
 from stylebench.renames import updated, updated_config
+from stylebench.run_folder import (
+    CHECKPOINT_FORMAT,
+    CHECKPOINT_KEY,
+    CHECKPOINT_PATTERN,
+    CHECKPOINTS,
+    RECORD,
+    checkpoint_files,
+)
 from stylebench.trusted import NETWORKS, TrustError, build
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_KEY = "stylebench"
-CHECKPOINT_FORMAT = 1
-CHECKPOINT_PATTERN = "batch-*.ckpt"
 CHECKPOINT_SUFFIXES = (".ckpt", ".pt", ".pth")
 EXPORT_FORMAT = 1
 EXPORT_TENSORS, EXPORT_FACTS = "model.safetensors", "model.json"
@@ -174,16 +179,16 @@ def _check_format(path: Path, found: Any, newest: int, version: Any) -> None:
 
 def _read_run(folder: Path, weights: str) -> TrainedModel:
     """Read the newest intact checkpoint of a run folder."""
-    checkpoints = folder / "checkpoints"
-    if not checkpoints.is_dir() and not (folder / "record.json").is_file():
+    checkpoints = folder / CHECKPOINTS
+    if not checkpoints.is_dir() and not (folder / RECORD).is_file():
         raise FileNotFoundError(
-            f"{folder} is neither a run folder (it has no record.json and no checkpoints/) nor an export (no "
+            f"{folder} is neither a run folder (it has no {RECORD} and no {CHECKPOINTS}/) nor an export (no "
             f"{EXPORT_FACTS}); name the folder that training printed, a .ckpt file, or an exported folder"
         )
-    files = sorted(checkpoints.glob(CHECKPOINT_PATTERN), reverse=True)
+    files = checkpoint_files(checkpoints)
     if not files:
         raise FileNotFoundError(
-            f"the run {folder} has no checkpoint yet (none matches checkpoints/{CHECKPOINT_PATTERN}); wait for its "
+            f"the run {folder} has no checkpoint yet (none matches {CHECKPOINTS}/{CHECKPOINT_PATTERN}); wait for its "
             "first one, or train it again"
         )
     for file in files:

@@ -23,8 +23,8 @@ from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.segments import region_iou
 from stylebench.metrics.strength import StrengthReader
 from stylebench.nn.translators import Translator
+from stylebench.run_folder import REPORT
 
-REPORT = "report.html"
 _SCENES = 32
 _SHOWN = 6
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>

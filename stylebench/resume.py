@@ -1,6 +1,5 @@
 """Which checkpoint a run continues from: the newest intact one of the same configuration in its own folder."""
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -8,15 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stylebench.callbacks.checkpoints import checkpoint_files
 from stylebench.files import DamagedFileError, json_digest
 from stylebench.loading import read_checkpoint
+from stylebench.run_folder import CHECKPOINT_KEY, CHECKPOINTS, EARLIER, RUN_FILES, RunFolder
 
 log = logging.getLogger(__name__)
 MODES = ("never", "auto", "must")
-CHECKPOINTS = "checkpoints"
 SCHEDULE_LENGTH = "model.schedule.batches"
-RUN_FILES = ("record.json", "config.yaml", "metrics.csv", "samples", CHECKPOINTS)
 
 # What may differ between a run and its continuation: where it is written, how long it is, how it is watched, on what.
 FREE_KEYS = (
@@ -90,9 +87,9 @@ def find_start(folder: Path, mode: str, config: Mapping[str, Any], *, first_proc
     """
     if mode not in MODES:
         raise ValueError(f"resume must be one of {', '.join(MODES)}, got {mode!r}")
-    holds_run = (folder / "record.json").exists()
+    run = RunFolder(folder)
     if mode == "never":
-        if holds_run and first_process:
+        if run.has_record and first_process:
             raise ValueError(
                 f"{folder} already holds a run; continue it with resume=auto, or name another folder by run="
             )
@@ -102,14 +99,15 @@ def find_start(folder: Path, mode: str, config: Mapping[str, Any], *, first_proc
         return start
     if mode == "must":
         raise ValueError(f"resume=must, but {reason}")
-    if holds_run and first_process and checkpoint_files(folder / CHECKPOINTS):
+    if run.has_record and first_process and run.checkpoints():
         log.warning("%s; starting anew, the earlier run is kept in %s", reason, _set_aside(folder))
     return Start()
 
 
 def _newest_matching(folder: Path, config: Mapping[str, Any]) -> tuple[Start | None, str]:
     """Return the start from the newest intact checkpoint, or None and why there is none."""
-    files = checkpoint_files(folder / CHECKPOINTS)
+    run = RunFolder(folder)
+    files = run.checkpoints()
     if not files:
         return None, f"{folder / CHECKPOINTS} holds no checkpoint; start it with resume=auto, or name a run by run="
     for path in files:
@@ -118,7 +116,7 @@ def _newest_matching(folder: Path, config: Mapping[str, Any]) -> tuple[Start | N
         except DamagedFileError as error:
             log.warning("%s", error)
             continue
-        entry = checkpoint["stylebench"]
+        entry = checkpoint[CHECKPOINT_KEY]
         if changed := differences(entry["config"], config):
             if set(changed) == {SCHEDULE_LENGTH}:
                 raise ValueError(
@@ -130,7 +128,8 @@ def _newest_matching(folder: Path, config: Mapping[str, Any]) -> tuple[Start | N
             shown = "; ".join(f"{key}: {values}" for key, values in list(changed.items())[:8])
             shown += "; ..." if len(changed) > 8 else ""
             return None, f"the run in {folder} has another config ({shown})"
-        return Start(path, int(entry["batches"]), _read_record(folder), input_digests(entry["record"])), ""
+        record = run.record if run.has_record else None
+        return Start(path, int(entry["batches"]), record, input_digests(entry["record"])), ""
     return None, f"none of the {len(files)} checkpoints in {folder / CHECKPOINTS} is intact"
 
 
@@ -156,15 +155,10 @@ def check_inputs(start: Start, facts: Mapping[str, Any]) -> None:
             )
 
 
-def _read_record(folder: Path) -> dict[str, Any] | None:
-    path = folder / "record.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
 def _set_aside(folder: Path) -> Path:
     """Move the files of an earlier run into a numbered sub-folder, so that nothing is overwritten."""
     number = 1
-    while (target := folder / f"earlier-{number}").exists():
+    while (target := folder / f"{EARLIER}{number}").exists():
         number += 1
     target.mkdir()
     for name in RUN_FILES:

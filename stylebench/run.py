@@ -35,7 +35,7 @@ from stylebench.callbacks.evaluation import Evaluation
 from stylebench.callbacks.health import Health
 from stylebench.callbacks.metric_log import MetricLog
 from stylebench.callbacks.progress import Progress
-from stylebench.callbacks.run_record import RECORD, RunRecord
+from stylebench.callbacks.run_record import RunRecord
 from stylebench.callbacks.sample_grid import SampleGrid
 from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
@@ -48,7 +48,8 @@ from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
 from stylebench.prepare import check_report
 from stylebench.profile import Figures, Rounds, summarize
-from stylebench.resume import CHECKPOINTS, Start, check_inputs, find_start, fingerprint, flatten
+from stylebench.resume import Start, check_inputs, find_start, fingerprint, flatten
+from stylebench.run_folder import CHECKPOINTS, CONFIG, FAILED, FINISHED, RECORD, SAMPLES, STOPPED
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     facts = _facts(config, overrides, data, method)
     check_inputs(start, facts)
     if first:
-        with atomic_write(folder / "config.yaml") as file:
+        with atomic_write(folder / CONFIG) as file:
             file.write(OmegaConf.to_yaml(OmegaConf.create(config)).encode())
         csv.rewind(start.batches, keep_evaluation=start.batches % every == 0)
     record = RunRecord(
@@ -165,8 +166,8 @@ def report(config: Config, result: Result, command: str) -> Path:
 
 def _close_record(folder: Path, start: Start, csv: CSVLog) -> None:
     """Write the end of a run that was killed between its last checkpoint and its record."""
-    if start.record is not None and start.record["status"] != "finished":
-        ended = {"status": "finished", "error": None, "batches": start.batches, "final": csv.last_values()}
+    if start.record is not None and start.record["status"] != FINISHED:
+        ended = {"status": FINISHED, "error": None, "batches": start.batches, "final": csv.last_values()}
         write_json(folder / RECORD, {**start.record, **ended})
 
 
@@ -216,13 +217,13 @@ def first_process() -> bool:
 
 def _fit(trainer: pl.Trainer, method: Method, data: DomainData, record: RunRecord, csv: CSVLog, start: Start) -> None:
     """Run the trainer, and write how it ended whatever happens."""
-    status, error = "failed", None
+    status, error = FAILED, None
     try:
         trainer.fit(method, data, ckpt_path=start.checkpoint and str(start.checkpoint), weights_only=True)
-        status = "finished"
+        status = FINISHED
     except BaseException as exception:
         stopped = isinstance(exception, SystemExit | KeyboardInterrupt)
-        status, error = ("stopped" if stopped else "failed"), f"{type(exception).__name__}: {exception}"
+        status, error = (STOPPED if stopped else FAILED), f"{type(exception).__name__}: {exception}"
         if isinstance(exception, SIGTERMException):
             raise SystemExit(128 + signal.SIGTERM) from exception
         raise
@@ -230,8 +231,8 @@ def _fit(trainer: pl.Trainer, method: Method, data: DomainData, record: RunRecor
         if trainer.is_global_zero:
             record.write(status=status, error=error, final=csv.last_values())
         for logger in trainer.loggers:
-            logger.finalize("success" if status == "finished" else "failed")
-        _finish_wandb(failed=status != "finished")
+            logger.finalize("success" if status == FINISHED else "failed")
+        _finish_wandb(failed=status != FINISHED)
 
 
 def _callbacks(
@@ -254,7 +255,7 @@ def _callbacks(
     evaluation = [*_health(opened, record), *_evaluation(config, opened, method, record)]
     progress = Progress(budget["batches"], config["dataset"]["batch_size"], metric_log)
     return [
-        metric_log, SampleGrid(folder / "samples", samples), *average, *evaluation, record, checkpoints, progress,
+        metric_log, SampleGrid(folder / SAMPLES, samples), *average, *evaluation, record, checkpoints, progress,
     ]  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from stylebench.callbacks.checkpoints import checkpoint_files
 from stylebench.files import read_pickle
+from stylebench.run_folder import checkpoint_files
 from tests.conftest import TINY
 from tests.ddp_worker import BAD_RANK
 from tests.test_run import assert_equal, rows

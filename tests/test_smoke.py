@@ -11,10 +11,10 @@ import yaml
 from PIL import Image
 
 import stylebench
-from stylebench.callbacks.checkpoints import checkpoint_files
 from stylebench.cli import compose, main
 from stylebench.files import read_pickle
 from stylebench.run import train
+from stylebench.run_folder import checkpoint_files
 from tests.conftest import FAST_TRANSFER, TINY
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

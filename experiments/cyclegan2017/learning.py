@@ -29,8 +29,9 @@ from stylebench.functional.pixels import from_signed, luma, quantize, to_signed
 from stylebench.loading import load, read_model
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.measuring import measure_method
-from stylebench.metrics.records import dashboard, to_record
+from stylebench.metrics.records import to_record
 from stylebench.nn.translators import Translator
+from stylebench.run_folder import dashboard
 
 METRICS = ("strength", "fd", "kd", "content", "masks", "psnr", "sharpness")
 _SHOWN = 8

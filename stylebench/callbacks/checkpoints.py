@@ -3,7 +3,6 @@
 import copy
 import logging
 import random
-import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,9 +13,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from stylebench.files import atomic_write, read_pickle
 from stylebench.methods.base import Method, NonFiniteLossError
+from stylebench.run_folder import CHECKPOINT_FORMAT, CHECKPOINT_KEY, checkpoint_files, checkpoint_name
 
 log = logging.getLogger(__name__)
-FORMAT = 1
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -117,8 +116,10 @@ class Checkpoints(pl.Callback):
     ) -> None:
         """Add the header, the random states and whether this batch has been evaluated."""
         done = cast(Method, pl_module).batches_done
-        entry = checkpoint.setdefault("stylebench", {})
-        entry.update(copy.deepcopy(self.header), format=FORMAT, evaluated_at=self._evaluated_at, rng=_rng_state())
+        entry = checkpoint.setdefault(CHECKPOINT_KEY, {})
+        entry.update(
+            copy.deepcopy(self.header), format=CHECKPOINT_FORMAT, evaluated_at=self._evaluated_at, rng=_rng_state()
+        )
         entry.setdefault("ema", None)
         self._saved_at = done
 
@@ -126,7 +127,7 @@ class Checkpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take over what `on_train_start` needs."""
-        entry = checkpoint["stylebench"]
+        entry = checkpoint[CHECKPOINT_KEY]
         self._rng = entry["rng"]
         self._evaluated_at = int(entry["evaluated_at"])
         self._saved_at = int(entry["batches"])
@@ -138,16 +139,10 @@ class Checkpoints(pl.Callback):
         method = cast(Method, trainer.lightning_module)
         method.check_finite()
         method.check_weights_finite()
-        trainer.save_checkpoint(self.folder / f"batch-{method.batches_done:09d}.ckpt")
+        trainer.save_checkpoint(self.folder / checkpoint_name(method.batches_done))
         if trainer.is_global_zero:
             for old in checkpoint_files(self.folder)[self.keep :]:
                 old.unlink(missing_ok=True)
-
-
-def checkpoint_files(folder: Path) -> list[Path]:
-    """Return the checkpoints in a folder, newest (most batches) first."""
-    found = [path for path in folder.glob("batch-*.ckpt") if re.fullmatch(r"batch-\d{9,}\.ckpt", path.name)]
-    return sorted(found, key=lambda path: int(path.stem.removeprefix("batch-")), reverse=True)
 
 
 def _rng_state() -> dict[str, Any]:

@@ -8,6 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from stylebench.run_folder import CHECKPOINT_KEY
+
 State = dict[str, Tensor]
 
 
@@ -92,7 +94,7 @@ class EMA(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Store the averages as plain state dicts."""
-        checkpoint.setdefault("stylebench", {})["ema"] = {
+        checkpoint.setdefault(CHECKPOINT_KEY, {})["ema"] = {
             "decay": self.decay,
             "updates": self.updates,
             "networks": {name: {k: v.cpu() for k, v in state.items()} for name, state in self.networks.items()},
@@ -102,7 +104,7 @@ class EMA(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take the averages of the checkpoint."""
-        saved = checkpoint["stylebench"]["ema"]
+        saved = checkpoint[CHECKPOINT_KEY]["ema"]
         if saved is None:
             raise ValueError("the checkpoint has no moving average; resume with ema=null as it was trained")
         self.updates = int(saved["updates"])

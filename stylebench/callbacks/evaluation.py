@@ -10,12 +10,12 @@ import pytorch_lightning as pl
 from stylebench.callbacks.ema import EMA
 from stylebench.callbacks.run_record import RunRecord
 from stylebench.data.plan import Plan
-from stylebench.loggers.csv_log import BATCHES
 from stylebench.methods.base import Method
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.measuring import asking, measure_method, tell_missing
-from stylebench.metrics.records import Value, dashboard, mean_dashboard, to_record
+from stylebench.metrics.records import Value, to_record
+from stylebench.run_folder import BATCHES, dashboard, mean_dashboard
 
 log = logging.getLogger(__name__)
 

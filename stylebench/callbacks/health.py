@@ -12,10 +12,10 @@ from stylebench.callbacks.run_record import RunRecord
 from stylebench.data.plan import Plan
 from stylebench.functional.health import CHECKS, measure_health, wrong_preprocessing
 from stylebench.functional.pixels import quantize
-from stylebench.loggers.csv_log import BATCHES
 from stylebench.methods.base import Method
 from stylebench.metrics.measuring import asking
 from stylebench.nn.encoders.base import Encoder
+from stylebench.run_folder import BATCHES
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from stylebench.loggers.csv_log import BATCHES
 from stylebench.methods.base import Method
+from stylebench.run_folder import BATCHES
 
 
 class MetricLog(pl.Callback):

@@ -7,7 +7,6 @@ import resource
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +18,8 @@ from stylebench.callbacks.flop_counter import FlopCounter
 from stylebench.files import write_json
 from stylebench.machine import thread_settings
 from stylebench.methods.base import Method
+from stylebench.run_folder import RECORD, RECORD_FORMAT, RUNNING, now
 
-RECORD = "record.json"
-FORMAT = 2
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
 
@@ -51,11 +49,11 @@ class RunRecord(pl.Callback):
         self.count_flops = count_flops
         before = previous or {}
         self.record: dict[str, Any] = {
-            "format": FORMAT,
-            "status": "running",
+            "format": RECORD_FORMAT,
+            "status": RUNNING,
             **facts,
-            "started": before.get("started", _now()),
-            "updated": _now(),
+            "started": before.get("started", now()),
+            "updated": now(),
             "commit": source_commit(),
             "versions": versions(),
             "machine": machine(),
@@ -65,7 +63,7 @@ class RunRecord(pl.Callback):
             "flops_per_batch": before.get("flops_per_batch"),
             "parameters": before.get("parameters"),
             "peak_memory_bytes": before.get("peak_memory_bytes", 0),
-            "sessions": [*before.get("sessions", []), {"started": _now(), "from_batch": before.get("batches", 0)}],
+            "sessions": [*before.get("sessions", []), {"started": now(), "from_batch": before.get("batches", 0)}],
             "final": before.get("final", {}),
             "metrics": before.get("metrics", {}),
             "health_failures": before.get("health_failures", {}),
@@ -79,7 +77,7 @@ class RunRecord(pl.Callback):
 
     def write(self, **changes: Any) -> None:
         """Update entries and write the file."""
-        self.record.update(changes, updated=_now())
+        self.record.update(changes, updated=now())
         write_json(self.path, self.record)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -201,7 +199,3 @@ def source_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):  # no git here: the record then names no commit
         return None
     return commit + ("+" if changed else "")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -12,8 +12,7 @@ from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from stylebench.files import atomic_write
-
-BATCHES = "train/batches"
+from stylebench.run_folder import BATCHES, METRICS
 
 
 class CSVLog(Logger):
@@ -28,7 +27,7 @@ class CSVLog(Logger):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
-        self.path = Path(folder) / "metrics.csv"
+        self.path = Path(folder) / METRICS
         self._columns: list[str] = [BATCHES]
         self._rows: list[dict[str, str]] = []
         self._last_row_at = 0

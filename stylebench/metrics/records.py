@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stylebench.run_folder import NOT_APPLICABLE, SHOWN
+
 PROTOCOL = 1  # raised when a metric's definition changes: values of different protocols do not compare
 RESERVED = ("fid", "kid", "cmmd", "artfid", "lpips")  # words for verified canonical weights alone
-SHOWN = ("dashboard", "table", "record")  # everywhere, not on dashboards, not even in tables
-NOT_APPLICABLE = "not_applicable"
 
 
 @dataclass(frozen=True)
@@ -88,52 +88,6 @@ def to_record(values: Sequence[Value], **facts: Any) -> dict[str, dict[str, Any]
         aliases[value.alias] = value.key
         record[value.key] = {**value.entry(), **facts}
     return record
-
-
-def dashboard(record: Mapping[str, Mapping[str, Any]], stage: str | None = None) -> dict[str, float]:
-    """Return the values of a record by dashboard key: `val/fd_compact_judge`; those that do not apply are left out.
-
-    Args:
-        record: entries by record key.
-        stage: `val` or `test`; None for keys without it.
-    """
-    return {
-        entry["alias"] if stage is None else f"{stage}/{entry['alias']}": entry["value"]
-        for entry in record.values()
-        if entry["value"] is not None and entry["shown"] == SHOWN[0]
-    }
-
-
-def mean_dashboard(dashboards: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean over several evaluations of each value that all of them have.
-
-    Args:
-        dashboards: values by dashboard key, one for each evaluation, at least one.
-    """
-    first, *others = dashboards
-    shared = [key for key in first if all(key in other for other in others)]
-    return {key: math.fsum(each[key] for each in dashboards) / len(dashboards) for key in shared}
-
-
-def one_column(keys: Sequence[str]) -> str:
-    """Check that values may stand in one column of a table: their record keys must be the same.
-
-    Args:
-        keys: record keys, counts included.
-
-    Returns:
-        The key.
-
-    Raises:
-        ValueError: if they differ: distances in different feature spaces, or from different numbers of images.
-    """
-    different = sorted(set(keys))
-    if len(different) != 1:
-        raise ValueError(
-            f"one column of a table takes one record key, got {', '.join(different) or 'none'}; evaluate all runs with "
-            "the same extractor, resize protocol and number of images"
-        )
-    return different[0]
 
 
 def _finite(value: float | None) -> float | None:

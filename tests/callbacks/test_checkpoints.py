@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from stylebench.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, checkpoint_files
+from stylebench.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from stylebench.files import DamagedFileError
 from stylebench.methods.base import Method, NonFiniteLossError
+from stylebench.run_folder import checkpoint_files
 
 HEADER = {"version": "0", "config": {"seed": 1}, "record": {}}
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.loggers.csv_log import BATCHES, CSVLog
+from stylebench.loggers.csv_log import CSVLog
+from stylebench.run_folder import BATCHES
 
 
 def read(folder: Path) -> list[dict[str, str]]:

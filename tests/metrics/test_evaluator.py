@@ -18,9 +18,10 @@ from stylebench.metrics.feature_pairs import FeatureDistance, GramDistance
 from stylebench.metrics.features import FeatureSet
 from stylebench.metrics.pairs import MSSSIM, PSNR
 from stylebench.metrics.perceptual import LPIPS
-from stylebench.metrics.records import Value, dashboard, one_column, to_record
+from stylebench.metrics.records import Value, to_record
 from stylebench.metrics.sets import FrechetDistance, KernelDistance, Manifold
 from stylebench.metrics.weights import MissingWeightsError
+from stylebench.run_folder import dashboard, one_column
 
 
 class Pixels(Extractor):
