@@ -10,6 +10,7 @@ from torch import Tensor
 _BITS = 0xFFFFFFFF
 # Multipliers below 2^31: the product with a 32-bit number fits into a signed 64-bit one, so nothing ever overflows.
 _FIRST, _SECOND = 0x21F0AAAD, 0x735A2D97
+_NORMAL_STREAMS = 1 << 24  # normal draws use streams above those of uniform ones
 _STEP = 0x1E3779B1  # odd, so that multiplying by it permutes the 32-bit numbers
 
 
@@ -54,6 +55,31 @@ def hash_uniform(seeds: Tensor, height: int, width: int, stream: int = 0) -> Ten
     keys = hash_mix(keys[:, None] ^ (rows * _STEP))  # (B, H)
     keys = hash_mix(keys[:, :, None] ^ (columns * _STEP))  # (B, H, W)
     return (keys >> 8).to(torch.float32) * 2.0**-24
+
+
+def hash_normal(seeds: Tensor, dim: int, stream: int = 0) -> Tensor:
+    """Draw standard normal vectors, one a seed; a longer vector begins with the shorter one.
+
+    Each number is the normal quantile of the middle of a uniform draw's cell, so it is never infinite: the largest
+    size is 5.42, the quantile of 1 - 2^-25.
+
+    Args:
+        seeds: (B,) int64, any values.
+        dim: length of each vector, D >= 1.
+        stream: number of the vector among those of one seed, >= 0; different numbers give independent vectors,
+            independent also of what `hash_uniform` draws from the same seed and stream.
+
+    Returns:
+        (B, D) float32, on the device of `seeds`; computed in float64, so that devices agree to float32 rounding.
+
+    Raises:
+        ValueError: if `seeds` is not one-dimensional.
+
+    Source: inversion, Devroye 1986, "Non-Uniform Random Variate Generation", sec. II.2.
+    """
+    uniform = hash_uniform(seeds, 1, dim, _NORMAL_STREAMS + stream)[:, 0]  # (B, D) multiples of 2^-24
+    normal: Tensor = torch.special.ndtri(uniform.double() + 2.0**-25)  # (B, D)
+    return normal.float()
 
 
 def value_noise(seeds: Tensor, height: int, width: int, period_px: float, stream: int = 0) -> Tensor:

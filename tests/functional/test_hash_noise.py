@@ -1,9 +1,12 @@
 """Noise by hashing: a function of seed and place alone, as even as it should be."""
 
+from statistics import NormalDist
+
 import pytest
 import torch
 
-from stylebench.functional.hash_noise import hash_mix, hash_uniform, turbulence, value_noise
+from stylebench.functional import hash_noise
+from stylebench.functional.hash_noise import hash_mix, hash_normal, hash_uniform, turbulence, value_noise
 
 
 def scalar_mix(number: int) -> int:
@@ -43,6 +46,54 @@ def test_hash_uniform_grows_from_its_corner_and_streams_differ() -> None:
     assert torch.equal(hash_uniform(seeds, 9, 7), hash_uniform(seeds, 20, 30)[:, :9, :7])
     assert torch.equal(hash_uniform(seeds, 9, 7)[1:], hash_uniform(seeds[1:], 9, 7))
     assert not torch.equal(hash_uniform(seeds, 9, 7), hash_uniform(seeds, 9, 7, stream=1))
+
+
+def test_hash_normal_is_the_quantile_of_its_uniform_draw() -> None:
+    """Known values from the scalar hash, by the standard library's own inverse of the normal distribution."""
+    step, seeds = 0x1E3779B1, [0, 7, 2**40 + 5]
+    expected = []
+    for seed in seeds:
+        key = scalar_mix(scalar_mix(seed) ^ (seed >> 32) ^ ((2**24 + 3 + 1) * step))
+        cells = [scalar_mix(scalar_mix(key) ^ (column * step)) >> 8 for column in range(6)]
+        expected.append([NormalDist().inv_cdf((cell + 0.5) / 2**24) for cell in cells])
+    found = hash_normal(torch.tensor(seeds), 6, stream=3)
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-6, atol=1e-6)
+    assert torch.equal(found[:, :2], hash_normal(torch.tensor(seeds), 2, stream=3))
+    assert torch.equal(found[1:], hash_normal(torch.tensor(seeds[1:]), 6, stream=3))
+
+
+def test_hash_normal_has_the_moments_of_a_normal_distribution() -> None:
+    draws = hash_normal(torch.arange(4000), 64).double()  # (4000, 64)
+    count = draws.numel()
+    # Standard errors of the mean of x^k: sqrt(var x^k / n), with var 1, 2, 15 and 96.
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs(float((draws**power).mean()) - moment) < 4 * (variance / count) ** 0.5, power
+    inside = [float((draws.abs() < bound).double().mean()) for bound in (1, 2, 3)]
+    for share, expected in zip(inside, (0.682689, 0.954500, 0.997300), strict=True):
+        assert abs(share - expected) < 4 * (expected * (1 - expected) / count) ** 0.5
+
+
+def test_hash_normal_is_uncorrelated_over_seeds_dimensions_and_streams() -> None:
+    streams = [hash_normal(torch.arange(4000), 16, stream) for stream in range(3)]
+    columns = torch.cat([*streams, hash_uniform(torch.arange(4000), 1, 16)[:, 0]], 1)  # (4000, 64)
+    correlations = torch.corrcoef(columns.double().T) - torch.eye(64)
+    assert (
+        correlations.abs().max() < 5 / 4000**0.5
+    )  # of 2016 pairs, 4.5 standard errors are expected in one of 70 tests
+    rows = torch.corrcoef(hash_normal(torch.arange(64), 4000).double()) - torch.eye(64)
+    assert rows.abs().max() < 5 / 4000**0.5
+
+
+def test_hash_normal_is_finite_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    for uniform in (0.0, 1 - 2.0**-24):
+        monkeypatch.setattr(hash_noise, "hash_uniform", lambda seeds, *_, u=uniform: torch.full((len(seeds), 1, 4), u))
+        draws = hash_normal(torch.arange(3), 4)
+        assert draws.abs().max() == draws.abs().min() == pytest.approx(NormalDist().inv_cdf(1 - 2**-25), abs=1e-5)
+
+
+def test_hash_normal_expects_a_row_of_seeds() -> None:
+    with pytest.raises(ValueError, match=r"seeds of shape \(B,\), got \(2, 1\)"):
+        hash_normal(torch.zeros(2, 1, dtype=torch.int64), 3)
 
 
 def test_value_noise_meets_its_lattice_and_is_smooth() -> None:
