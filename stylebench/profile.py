@@ -5,10 +5,9 @@ the same method, data and optimizer, so that a slow moment of the machine hits b
 reported, and the ratio is taken round by round.
 """
 
-import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 from stylebench.data.datamodule import DomainData
 from stylebench.files import write_json
 from stylebench.machine import core_count
-from stylebench.methods.base import Method, Terms
+from stylebench.methods.base import Method
 
 PARTS = ("data", "augmentation", "forward", "backward", "optimizer")
 
@@ -107,7 +106,7 @@ class Rounds(pl.Callback):
         method = cast(Method, pl_module)
         frame = (self._end - self._begin) / self._batches
         step = BareStep(method, trainer.optimizers, self.precision)
-        with _going_on(method):
+        with method.counting_apart():  # the count decides what kind of step a batch is
             bare = self._bare_round(step)
             parts = self._parts_round(step)
         if trainer.current_epoch == 0:
@@ -174,64 +173,38 @@ class BareStep:
         self.scaler = torch.amp.GradScaler(method.device.type, enabled=precision == "16-mixed")
 
     def optimize(self, batch: Any, watch: Stopwatch | None = None) -> None:
-        """Take one whole step, with its parts timed if there is a watch."""
+        """Take one whole step, with its parts timed if there is a watch, and count the batch."""
         timed = watch.timed if watch is not None else _untimed
-        with _bare(self.method, partial(self._update, timed)):
+        with self.method.logging_for(None), self.method.stepping_by(partial(self._update, timed)):
             loss = timed("forward", partial(self._forward, batch))
         if self.method.automatic_optimization:
-            self._update(timed, "only", loss)
-        self.method._batches_before += 1
+            self._update(timed, ("only",), loss)
+        self.method.count_batch()
 
     def _forward(self, batch: Any) -> Any:
         with torch.autocast(self.method.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             return self.method.training_step(batch, 0)
 
-    def _update(self, timed: Callable[..., Any], player: str, loss: Tensor, clip_norm: float | None = None) -> None:
-        optimizer = self.optimizers[player]
-        optimizer.zero_grad(set_to_none=True)
+    def _update(
+        self, timed: Callable[..., Any], players: Sequence[str], loss: Tensor, clip_norm: float | None = None
+    ) -> None:
+        optimizers = [self.optimizers[player] for player in players]
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         timed("backward", partial(torch.autograd.backward, self.scaler.scale(loss)))
-        timed("optimizer", partial(self.scaler.step, optimizer))
+        for optimizer in optimizers:
+            timed("optimizer", partial(self._step, optimizer, clip_norm))
         self.scaler.update()
+
+    def _step(self, optimizer: Any, clip_norm: float | None) -> None:
+        if clip_norm is not None:
+            self.scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip_norm)
+        self.scaler.step(optimizer)
 
 
 def _untimed(part: str, work: Callable[[], Any]) -> Any:
     return work()
-
-
-@contextlib.contextmanager
-def _bare(method: Method, update: Callable[..., None]) -> Iterator[None]:
-    """Replace what a method logs by nothing, and its update of a player by a plain one, in a `with` block."""
-    plain = {"log_and_sum": _weighted_sum, "log_health": _no_log, "update": update}
-    method.__dict__.update(plain)
-    try:
-        yield
-    finally:
-        for name in plain:
-            del method.__dict__[name]
-
-
-@contextlib.contextmanager
-def _going_on(method: Method) -> Iterator[None]:
-    """Let the batch counter, which decides what kind of step a batch is, go on; set it back after a `with` block."""
-    before = method._batches_before
-    try:
-        yield
-    finally:
-        method._batches_before = before
-
-
-def _no_log(values: Mapping[str, Tensor]) -> None:
-    """Take values and do nothing."""
-
-
-def _weighted_sum(
-    terms: Terms, weights: Mapping[str, float], stage: str = "train", player: str | None = None
-) -> Tensor:
-    total: Any = 0.0
-    for name, term in terms.items():
-        for value in term.values() if isinstance(term, Mapping) else (term,):
-            total = total + weights[name] * value
-    return cast(Tensor, total)
 
 
 def summarize(rounds: Rounds, method: Method, record: Mapping[str, Any], switches: dict[str, Any]) -> Figures:

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from stylebench.files import read_pickle
+from stylebench.methods.base import Method
 from stylebench.run_folder import checkpoint_files
 from tests.conftest import TINY
 from tests.ddp_worker import BAD_RANK
@@ -180,7 +181,7 @@ def test_a_nan_on_one_process_stops_all_and_is_never_saved(tmp_path: Path) -> No
     assert newest(tmp_path / "two" / "run")["stylebench"]["batches"] == 2
 
 
-def test_two_players_under_ddp_stay_in_step_and_send_only_their_own(tmp_path: Path) -> None:
+def test_players_under_ddp_stay_in_step_send_only_their_own_and_draw_as_one_process(tmp_path: Path) -> None:
     subprocess.run(
         [
             *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
@@ -191,8 +192,16 @@ def test_two_players_under_ddp_stay_in_step_and_send_only_their_own(tmp_path: Pa
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     first, second = (read_pickle(tmp_path / f"end-{rank}.pt") for rank in (0, 1))
-    assert_equal(first, second)
-    assert first["sent"] == [6, 3] * 3  # 2 x 2 + 2 and 2 + 1 parameters, in turn, three batches
+    for game, sent in (
+        ("players", [6, 3]),  # 2 x 2 + 2 and 2 + 1 parameters, in turn
+        ("styles", [3, 12, 6]),  # the discriminator's 2 + 1, both makers' 2 (2 x 2 + 2), one maker's
+    ):
+        assert_equal(first[game]["weights"], second[game]["weights"])
+        assert first[game]["sent"] == second[game]["sent"] == sent * 3  # three batches
+        alone = Method()
+        for batch, halves in enumerate(zip(first[game]["drawn"], second[game]["drawn"], strict=True)):
+            alone.batches_before = batch
+            assert torch.equal(torch.cat(halves), alone.normal(4, 3))
 
 
 @pytest.mark.slow

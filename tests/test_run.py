@@ -14,8 +14,8 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from stylebench.callbacks.metric_log import MetricLog
 from stylebench.files import read_pickle
-from stylebench.methods.base import NonFiniteLossError
 from stylebench.methods.fast_transfer import FastTransfer
+from stylebench.methods.terms import NonFiniteLossError
 from stylebench.run import train
 
 Make = Callable[..., dict[str, Any]]

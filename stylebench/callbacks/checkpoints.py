@@ -12,7 +12,8 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from stylebench.files import atomic_write, read_pickle
-from stylebench.methods.base import Method, NonFiniteLossError
+from stylebench.methods.base import Method
+from stylebench.methods.terms import NonFiniteLossError
 from stylebench.run_folder import CHECKPOINT_FORMAT, CHECKPOINT_KEY, checkpoint_files, checkpoint_name
 
 log = logging.getLogger(__name__)

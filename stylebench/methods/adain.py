@@ -10,11 +10,11 @@ losses of all variants can be compared.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylebench.data.tasks import StyleBatch, drawn
 from stylebench.functional.channel_statistics import (
@@ -26,8 +26,10 @@ from stylebench.functional.channel_statistics import (
 )
 from stylebench.functional.content import content_loss
 from stylebench.functional.schedules import InverseDecay
-from stylebench.methods.base import Method, Terms
+from stylebench.methods.base import Method
 from stylebench.methods.checks import check_weights
+from stylebench.methods.players import OptimizerBuilder
+from stylebench.methods.terms import Terms
 from stylebench.nn.adain import AdaINTranslator
 
 
@@ -55,7 +57,7 @@ class AdaIN(Method):
         self,
         *,
         translator: AdaINTranslator,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: OptimizerBuilder,
         style_layers: Sequence[str],
         weight_content: float,
         weight_style: float,
@@ -63,10 +65,8 @@ class AdaIN(Method):
         style_reduction: str,
         lr_decay: float,
     ) -> None:
-        super().__init__()
-        self.translator = translator
+        super().__init__(translator=translator, optimizer=optimizer)
         self.encoder, self.layer = translator.encoder, translator.layer
-        self.build_optimizer = optimizer
         self.style_layers = tuple(style_layers)
         self.layers = tuple(dict.fromkeys((*style_layers, self.layer)))
         check_weights({"content": weight_content, "style": weight_style, "reconstruction": weight_reconstruction})
@@ -132,15 +132,3 @@ class AdaIN(Method):
                 for layer in self.style_layers
             },
         }
-
-    def validation_step(self, batch: StyleBatch, batch_idx: int) -> None:
-        """Log the same terms on held-out contents and styles."""
-        self.log_and_sum(self.terms(drawn(batch.content), drawn(batch.style)), self.weights, stage="val")
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Optimize the decoder; the encoder is frozen."""
-        return self.build_optimizer(self.translator.parameters())
-
-    def sample_rows(self, batch: StyleBatch) -> list[Tensor]:
-        """Return rows of contents, styles and results."""
-        return [drawn(batch.content), drawn(batch.style), self.translate(batch)]

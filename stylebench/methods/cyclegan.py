@@ -11,7 +11,7 @@ then both discriminators.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,9 @@ from stylebench.data.tasks import Task, UnpairedBatch, UnpairedTask, drawn
 from stylebench.functional.adversarial import check_objective, discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
-from stylebench.methods.base import Method, OptimizerBuilder
-from stylebench.methods.checks import check_size_multiple, check_weights, with_float_betas
+from stylebench.methods.base import Method
+from stylebench.methods.checks import check_size_multiple, check_weights
+from stylebench.methods.players import OptimizerBuilder
 from stylebench.nn.image_pool import ImagePool
 from stylebench.nn.patch_discriminator import PatchDiscriminator
 from stylebench.nn.translation import UnpairedTranslator
@@ -77,11 +78,8 @@ class CycleGAN(Method):
         pool: int,
         schedule: Schedule,
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.translator = translator
+        super().__init__(translator=translator, optimizers=optimizers, schedule=schedule)
         self.discriminator_a, self.discriminator_b = discriminator_a, discriminator_b
-        self.build_optimizers = with_float_betas(optimizers)
         self.objective = check_objective(objective)
         check_weights({"gan": weight_gan, "cycle": weight_cycle, "identity": weight_identity})
         if cycles not in CYCLES:
@@ -102,7 +100,6 @@ class CycleGAN(Method):
                 f"(with model.cycles other than none), got {weight_gan!r} and {weight_cycle!r} with cycles={cycles}"
             )
         self.pool_a, self.pool_b = ImagePool(pool, name=0), ImagePool(pool, name=1)
-        self.schedule = schedule
 
     def prepare(self, task: Task) -> None:
         """Check the images' size, and seed the pools.
@@ -128,13 +125,13 @@ class CycleGAN(Method):
         with self.moving("generator"):
             identity = (self.batches_done + 1) % self.turn_batches == 0
             terms, fake_a, fake_b = self.generator_terms(real_a, real_b, identity=identity)
-            self.update("generator", self.log_and_sum(terms, self.weights, player="generator"))
+            self.update(self.log_and_sum(terms, self.weights))
         if self.weights["gan_ab"]:
             with self.moving("discriminator"):
                 seen_a, seen_b = self.pool_a(fake_a, self.global_rank), self.pool_b(fake_b, self.global_rank)
                 terms = self.discriminator_terms(real_a, real_b, seen_a, seen_b)
                 weights = {"a": 0.5, "b": 0.5}  # halved, so that it learns at half the generators' pace (section 7.1)
-                self.update("discriminator", self.log_and_sum(terms, weights, player="discriminator"))
+                self.update(self.log_and_sum(terms, weights))
 
     def generator_terms(
         self, real_a: Tensor, real_b: Tensor, *, identity: bool = True
@@ -182,11 +179,7 @@ class CycleGAN(Method):
             name: weight / self.turn_batches if name.startswith("identity") else weight
             for name, weight in self.weights.items()
         }
-        self.log_and_sum(terms, weights, stage="val", player="generator")
-
-    def configure_optimizers(self) -> Any:
-        """Return one optimizer for both generators and one for both discriminators."""
-        return self.player_optimizers(self.build_optimizers)
+        self.log_and_sum(terms, weights, stage="val", phase="generator")
 
     def sample_rows(self, batch: UnpairedBatch) -> list[Tensor]:
         """Return rows of images of a, translated, and back again; then the same of b."""

@@ -10,11 +10,11 @@ is divided by the style's own energy (`gram_norm: relative`), so that a weight m
 (`cchw` is the form of the authors' code); crops of a single color give no gradient (`functional/flat.py`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylebench.data.augmentation import whole_image
 from stylebench.data.tasks import StyleBatch, Task, drawn
@@ -23,8 +23,10 @@ from stylebench.functional.flat import detach_flat
 from stylebench.functional.geometry import center_square
 from stylebench.functional.gram import check_gram_energy, gram_loss, gram_matrix
 from stylebench.functional.total_variation import total_variation
-from stylebench.methods.base import Method, Terms
+from stylebench.methods.base import Method
 from stylebench.methods.checks import check_weights
+from stylebench.methods.players import OptimizerBuilder
+from stylebench.methods.terms import Terms
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.translators import ImageToImage
 
@@ -59,7 +61,7 @@ class FastTransfer(Method):
         *,
         translator: ImageToImage,
         encoder: Encoder,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: OptimizerBuilder,
         content_layers: Sequence[str],
         style_layers: Sequence[str],
         weight_content: float,
@@ -69,10 +71,8 @@ class FastTransfer(Method):
         tv_convention: str,
         style_size_px: int | None,
     ) -> None:
-        super().__init__()
-        self.translator = translator
+        super().__init__(translator=translator, optimizer=optimizer)
         self.encoder = encoder
-        self.build_optimizer = optimizer
         self.content_layers = tuple(content_layers)
         self.style_layers = tuple(style_layers)
         self.layers = tuple(dict.fromkeys((*content_layers, *style_layers)))
@@ -134,15 +134,6 @@ class FastTransfer(Method):
             },
             "tv": total_variation(stylized, self.tv_convention).mean(),
         }
-
-    def validation_step(self, batch: StyleBatch, batch_idx: int) -> None:
-        """Log the same terms on held-out contents."""
-        content = drawn(batch.content)
-        self.log_and_sum(self.terms(content, self(content)), self.weights, stage="val")
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Optimize the generator; the encoder is frozen."""
-        return self.build_optimizer(self.translator.parameters())
 
     def sample_rows(self, batch: StyleBatch) -> list[Tensor]:
         """Return content and stylized rows, each led by the style image, cropped to the contents' size."""

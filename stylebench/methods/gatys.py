@@ -29,9 +29,8 @@ class Gatys(Method):
     translator: GatysTranslator
 
     def __init__(self, *, translator: GatysTranslator, snapshots: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(translator=translator)
         self.automatic_optimization = False
-        self.translator = translator
         self.encoder = translator.encoder
         self.pairs = OptimizedPairs(translator, snapshots)
         self.nothing = nn.Parameter(torch.zeros(()))  # DDP refuses a module without parameters

@@ -17,7 +17,7 @@ batch, as in training.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,9 @@ from stylebench.data.tasks import PairedBatch, PairedTask, Task, drawn
 from stylebench.functional.adversarial import check_objective, discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.pixels import to_signed
 from stylebench.functional.schedules import Schedule
-from stylebench.methods.base import Method, OptimizerBuilder
-from stylebench.methods.checks import check_size_multiple, check_weights, with_float_betas
+from stylebench.methods.base import Method
+from stylebench.methods.checks import check_size_multiple, check_weights
+from stylebench.methods.players import OptimizerBuilder
 from stylebench.nn.patch_discriminator import PatchDiscriminator
 from stylebench.nn.translation import PairedTranslator
 from stylebench.nn.unet import UNetGenerator, seeded_dropout
@@ -72,17 +73,14 @@ class Pix2Pix(Method):
         weight_l1: float,
         schedule: Schedule,
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.translator, self.discriminator = translator, discriminator
-        self.build_optimizers = with_float_betas(optimizers)
+        super().__init__(translator=translator, optimizers=optimizers, schedule=schedule)
+        self.discriminator = discriminator
         self.objective = check_objective(objective)
         self.conditional = _check_channels(conditional, discriminator)
         self.weights = {"gan": weight_gan, "l1": weight_l1}
         check_weights(self.weights)
         if not any(self.weights.values()):
             raise ValueError("model.weight_gan and model.weight_l1 are both 0, so nothing would be learned")
-        self.schedule = schedule
         self._size_px = self._batch_size = 0
 
     def prepare(self, task: Task) -> None:
@@ -126,10 +124,10 @@ class Pix2Pix(Method):
             with self.moving("discriminator"):
                 terms = self.discriminator_terms(source, target, fake.detach())
                 weights = {"gan": 0.5}  # halved, so that it learns more slowly than the generator (section 3.3)
-                self.update("discriminator", self.log_and_sum(terms, weights, player="discriminator"))
+                self.update(self.log_and_sum(terms, weights))
         with self.moving("generator"):
             terms = self.generator_terms(source, target, fake)
-            self.update("generator", self.log_and_sum(terms, self.weights, player="generator"))
+            self.update(self.log_and_sum(terms, self.weights))
 
     def judge(self, source: Tensor, image: Tensor) -> Tensor:
         """Return the discriminator's logits, (B, 1, h, w), of images, beside their inputs if it is conditional."""
@@ -154,15 +152,11 @@ class Pix2Pix(Method):
         fake = to_signed(self.translate(batch))
         with _as_in_training(self.discriminator):
             terms = self.generator_terms(to_signed(drawn(batch.input)), to_signed(drawn(batch.target)), fake)
-        self.log_and_sum(terms, self.weights, stage="val", player="generator")
-
-    def configure_optimizers(self) -> Any:
-        """Return one optimizer for the generator and one for the discriminator."""
-        return self.player_optimizers(self.build_optimizers)
+        self.log_and_sum(terms, self.weights, stage="val", phase="generator")
 
     def sample_rows(self, batch: PairedBatch) -> list[Tensor]:
         """Return rows of inputs, results and targets."""
-        return [drawn(batch.input), self.translate(batch), drawn(batch.target)]
+        return [*super().sample_rows(batch), drawn(batch.target)]
 
     def _check_bottleneck(self, batch_size: int) -> None:
         """Refuse a norm of an innermost map that leaves nothing of it: one of a single entry becomes its mean, 0."""

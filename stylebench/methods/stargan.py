@@ -10,7 +10,7 @@ default the frame evaluates and exports a moving average of the generator (`ema=
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,8 +21,9 @@ from stylebench.functional.adversarial import discriminator_loss, generator_loss
 from stylebench.functional.gradient_penalty import interpolate_penalty
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
-from stylebench.methods.base import Method, OptimizerBuilder
-from stylebench.methods.checks import check_size_multiple, check_weights, with_float_betas
+from stylebench.methods.base import Method
+from stylebench.methods.checks import check_size_multiple, check_weights
+from stylebench.methods.players import OptimizerBuilder
 from stylebench.nn.stargan import STRIDE, StarGANDiscriminator
 from stylebench.nn.translation import MultiDomainTranslator
 
@@ -70,12 +71,8 @@ class StarGAN(Method):
         weight_reconstruction: float,
         critic_batches: int,
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.translator = translator
+        super().__init__(translator=translator, optimizers=optimizers, schedule=schedule)
         self.discriminator = discriminator(classes=translator.labels.classes)
-        self.build_optimizers = with_float_betas(optimizers)
-        self.schedule = schedule
         self.weights = {
             "gan": weight_gan,
             "penalty": weight_penalty,
@@ -112,11 +109,11 @@ class StarGAN(Method):
             fake = self(real, target)  # (B, 3, H, W): both players see it, as the generator has not moved in between
         with self.moving("discriminator"):
             terms = self.discriminator_terms(real, source, fake.detach())
-            self.update("discriminator", self.log_and_sum(terms, self.weights, player="discriminator"))
+            self.update(self.log_and_sum(terms, self.weights))
         if generators_turn:
             with self.moving("generator"):
                 terms = self.generator_terms(real, source, fake, target)
-                self.update("generator", self.log_and_sum(terms, self.weights, player="generator"))
+                self.update(self.log_and_sum(terms, self.weights))
 
     def discriminator_terms(self, real: Tensor, source: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Return the critic's loss terms (eq. 5 and 8).
@@ -156,11 +153,7 @@ class StarGAN(Method):
         """Log the generator's terms on held-out images."""
         real, target = to_signed(batch.image), self.translator.labels.targets(batch.domain, batch.target_domain)
         terms = self.generator_terms(real, batch.domain, self(real, target), target)
-        self.log_and_sum(terms, self.weights, stage="val", player="generator")
-
-    def configure_optimizers(self) -> Any:
-        """Return the optimizers of generator and critic."""
-        return self.player_optimizers(self.build_optimizers)
+        self.log_and_sum(terms, self.weights, stage="val", phase="generator")
 
     def sample_rows(self, batch: MultiDomainBatch) -> list[Tensor]:
         """Return a row of images, then one for every domain that they are translated to."""

@@ -13,18 +13,20 @@ Deviations: the loss network is whatever `encoder` names, its tap comes from the
 VGG-16); pixels are compared in [0, 1]; crops of a single color give no gradient (`functional/flat.py`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylebench.data.tasks import PairedBatch, PairedTask, Task
 from stylebench.functional.bicubic import enlarge
 from stylebench.functional.content import content_loss
 from stylebench.functional.flat import detach_flat
-from stylebench.methods.base import Method, Terms
+from stylebench.methods.base import Method
 from stylebench.methods.checks import check_weights
+from stylebench.methods.players import OptimizerBuilder
+from stylebench.methods.terms import Terms
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.super_resolution import SuperResolutionTranslator
 
@@ -53,15 +55,13 @@ class SuperResolution(Method):
         *,
         translator: SuperResolutionTranslator,
         encoder: Encoder,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: OptimizerBuilder,
         feature_layers: Sequence[str],
         weight_pixel: float,
         weight_feature: float,
     ) -> None:
-        super().__init__()
-        self.translator = translator
+        super().__init__(translator=translator, optimizer=optimizer)
         self.encoder = encoder
-        self.build_optimizer = optimizer
         self.layers = tuple(feature_layers)
         self.weights = {"pixel": weight_pixel, "feature": weight_feature}
         check_weights(self.weights)
@@ -115,14 +115,6 @@ class SuperResolution(Method):
             maps = self.encoder(enlarged, self.layers)
             terms["feature"] = {layer: content_loss(maps[layer], wanted[layer]).mean() for layer in self.layers}
         return terms
-
-    def validation_step(self, batch: PairedBatch, batch_idx: int) -> None:
-        """Log the same terms on held-out images."""
-        self.log_and_sum(self.terms(self(batch.input), batch.target), self.weights, stage="val")
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Optimize the generator; the encoder is frozen."""
-        return self.build_optimizer(self.translator.parameters())
 
     def sample_rows(self, batch: PairedBatch) -> list[Tensor]:
         """Return rows of bicubic enlargements, results and targets."""

@@ -11,7 +11,8 @@ import torch
 
 from stylebench.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from stylebench.files import DamagedFileError
-from stylebench.methods.base import Method, NonFiniteLossError
+from stylebench.methods.base import Method
+from stylebench.methods.terms import NonFiniteLossError
 from stylebench.run_folder import checkpoint_files
 
 HEADER = {"version": "0", "config": {"seed": 1}, "record": {}}
@@ -42,7 +43,7 @@ class Stage:
     def train(self, first: int, last: int) -> None:
         """Pass batches first + 1 .. last, with an evaluation and an epoch's end where they are due."""
         for done in range(first + 1, last + 1):
-            self.method._batches_before = done
+            self.method.batches_before = done
             self.callback.on_train_batch_end(self.trainer, self.method)
             if done % self.evaluate == 0 or done == self.batches:
                 self.callback.on_validation_end(self.trainer, self.method)

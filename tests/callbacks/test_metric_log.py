@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.callbacks.metric_log import MetricLog
-from stylebench.methods.base import Method, NonFiniteLossError
+from stylebench.methods.base import Method
+from stylebench.methods.terms import NonFiniteLossError
 
 
 class Sink:
@@ -28,9 +29,9 @@ def stage(rates: tuple[float, ...] = (0.5,)) -> tuple[Any, Method, Sink]:
 
 
 def finish_batch(log: MetricLog, trainer: Any, method: Method, number: int, loss: float) -> None:
-    method._batches_before = number - 1
+    method.batches_before = number - 1
     method.log_and_sum({"style": torch.tensor(loss)}, {"style": 2.0})
-    method._batches_before = number
+    method.batches_before = number
     log.on_train_batch_end(trainer, method)
 
 
@@ -76,7 +77,7 @@ def evaluate(log: MetricLog, trainer: Any, method: Method, batches: list[tuple[i
 
 def test_an_evaluation_is_the_mean_over_images_not_batches() -> None:
     trainer, method, sink = stage()
-    method._batches_before = 30
+    method.batches_before = 30
     evaluate(MetricLog(10), trainer, method, [(4, 1.0), (4, 2.0), (1, 30.0)])
     mean = (4 * 1 + 4 * 2 + 1 * 30) / 9
     step, values = sink.rows[0]

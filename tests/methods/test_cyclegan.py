@@ -154,7 +154,7 @@ def test_known_losses() -> None:
     assert {name: term.item() for name, term in terms.items()} == {
         "identity_a": 1.0, "identity_b": 1.0, "gan_ab": 0.25, "gan_ba": 0.25, "cycle_a": 1.0, "cycle_b": 1.0,
     }  # fmt: skip
-    assert method.log_and_sum(terms, method.weights, player="generator").item() == 2 * 5 + 2 * 0.25 + 2 * 10
+    assert method.log_and_sum(terms, method.weights, phase="generator").item() == 2 * 5 + 2 * 0.25 + 2 * 10
     judged = method.discriminator_terms(white, white, fake_a.detach(), fake_b.detach())
     assert {name: term.item() for name, term in judged.items()} == {"a": 0.5, "b": 0.5}
 
@@ -189,7 +189,7 @@ def test_identity_terms_in_every_other_batch_count_twice() -> None:
     fit(method, batches(4))
     assert counted.images["ab"] == 2 * 6 + 2 * 4
     resumed = make(identity_every=2)
-    resumed._batches_before = 2
+    resumed.batches_before = 2
     counted = Calls(ab=resumed.translator.generator_ab)
     fit(resumed, batches(1))
     assert counted.images["ab"] == 4
@@ -296,7 +296,7 @@ def test_cyclegan_overfits_one_pair() -> None:
     for _ in range(40):
         terms, _, _ = method.generator_terms(2 * smooth[0] - 1, 2 * smooth[1] - 1)
         optimizer.zero_grad()
-        method.log_and_sum(terms, method.weights, player="generator").backward()
+        method.log_and_sum(terms, method.weights, phase="generator").backward()
         optimizer.step()
         cycles.append((terms["cycle_a"] + terms["cycle_b"]).item())
     assert cycles[-1] / cycles[0] < 0.25

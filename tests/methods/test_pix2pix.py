@@ -183,7 +183,7 @@ def test_known_losses() -> None:
     terms = method.generator_terms(white, white, -white)
     assert terms["l1"].item() == 2.0
     assert terms["gan"].item() == pytest.approx(math.log(2), rel=1e-7)
-    total = method.log_and_sum(terms, method.weights, player="generator")
+    total = method.log_and_sum(terms, method.weights, phase="generator")
     assert total.item() == pytest.approx(200 + math.log(2), rel=1e-7)
     judged = method.discriminator_terms(white, white, -white)
     assert judged["gan"].item() == pytest.approx(2 * math.log(2), rel=1e-7)

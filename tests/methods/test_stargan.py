@@ -137,7 +137,7 @@ def test_known_losses() -> None:
     assert {name: term.item() for name, term in terms.items()} == {
         "gan": 0.0, "class": pytest.approx(math.log(3)), "reconstruction": 1.0,
     }  # fmt: skip
-    assert method.log_and_sum(terms, method.weights, player="generator").item() == pytest.approx(10 + math.log(3))
+    assert method.log_and_sum(terms, method.weights, phase="generator").item() == pytest.approx(10 + math.log(3))
     judged = method.discriminator_terms(white, source, fake.detach())
     assert {name: term.item() for name, term in judged.items()} == {
         "gan": 0.0, "penalty": 1.0, "class": pytest.approx(math.log(3)),
@@ -159,7 +159,7 @@ def test_the_generator_moves_in_every_fifth_batch() -> None:
 
 def test_turns_go_by_the_batches_of_the_whole_run() -> None:
     resumed = make(critic_batches=5)
-    resumed._batches_before = 3
+    resumed.batches_before = 3
     moved = fit(resumed, batches(3)).moved
     assert ["translator" in who for who in moved] == [False, True, False]
 
