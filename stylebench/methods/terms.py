@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -118,16 +118,18 @@ class LossTerms(BatchClock):
         first = torch.where(first < 0, never, first)
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(first, op=torch.distributed.ReduceOp.MIN)
-        names = [name for _, group in self._first_bad for name in group]
+        named = [(phase, name) for phase, group in self._first_bad for name in group]
         bad: dict[str, int] = {}
-        for name, batch in zip(names, first.tolist(), strict=True):  # a term may stand in several groups
+        movers: set[str | None] = set()
+        for (phase, name), batch in zip(named, first.tolist(), strict=True):  # a term may stand in several groups
             if batch < never:
                 bad[name] = min(batch, bad.get(name, never))
+                movers.add(self._player(phase))
         if bad:
             listed = ", ".join(f"'{name}' at batch {batch}" for name, batch in bad.items())
             raise NonFiniteLossError(
-                f"the loss is not finite: {listed}. No checkpoint was written since. Lower model.optimizer.lr or the "
-                "weight of that term, use trainer.precision=32-true, or look for unusual images in the data"
+                f"the loss is not finite: {listed}. No checkpoint was written since. Lower {self._rate_keys(movers)} "
+                "or the weight of that term, use trainer.precision=32-true, or look for unusual images in the data"
             )
 
     def check_weights_finite(self) -> None:
@@ -138,10 +140,15 @@ class LossTerms(BatchClock):
         """
         bad = [name for name, weight in self.named_parameters() if not bool(torch.isfinite(weight).all())]
         if bad:
+            movers = {
+                player
+                for player, networks in self.players.items()
+                if any(name.startswith(f"{network}.") for network in networks for name in bad)
+            }
             raise NonFiniteLossError(
                 f"weights are not finite after batch {self.batches_done}: {', '.join(bad[:3])}"
                 f"{', ...' if len(bad) > 3 else ''}. A gradient was infinite while the loss was not; no checkpoint of "
-                f"this was written. Lower model.optimizer.lr, or use trainer.precision=32-true"
+                f"this was written. Lower {self._rate_keys(movers)}, or use trainer.precision=32-true"
             )
 
     def _keep(self, stage: str, phase: str | None, columns: dict[str, Tensor]) -> None:
@@ -171,3 +178,8 @@ class LossTerms(BatchClock):
         """Return the player whose loss a phase is: the longest that its name begins with."""
         named = [player for player in self.players if f"{phase}_".startswith(f"{player}_")]
         return max(named, key=len, default=None)
+
+    def _rate_keys(self, movers: Collection[str | None]) -> str:
+        """Return the config keys of players' learning rates, of all players if none of them is named."""
+        names = [player for player in self.players if player in movers] or list(self.players)
+        return " or ".join(f"model.optimizers.{name}.lr" for name in names) or "model.optimizer.lr"

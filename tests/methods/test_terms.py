@@ -118,6 +118,36 @@ def test_terms_of_one_phase_replace_their_own_alone() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("phase", "keys"),
+    [
+        ("generator", r"Lower model\.optimizers\.generator\.lr or the weight"),
+        ("generator_latent", r"Lower model\.optimizers\.generator\.lr or the weight"),
+        ("discriminator", r"Lower model\.optimizers\.discriminator\.lr or the weight"),
+        (None, r"generator\.lr or model\.optimizers\.generator_b\.lr or model\.optimizers\.discriminator\.lr or the"),
+    ],
+)
+def test_a_bad_term_is_blamed_on_the_learning_rate_of_its_player(phase: str | None, keys: str) -> None:
+    method = Game()
+    log(method, phase, gan=float("nan"))
+    with pytest.raises(NonFiniteLossError, match=keys):
+        method.check_finite()
+
+
+def test_bad_weights_are_blamed_on_the_learning_rate_of_their_player() -> None:
+    method, plain = Game(), Method()
+    method.check_weights_finite()
+    method.judges["b"].weight.data.fill_(float("inf"))
+    with pytest.raises(
+        NonFiniteLossError, match=r"judges\.b\.weight\. .*Lower model\.optimizers\.discriminator\.lr, or"
+    ):
+        method.check_weights_finite()
+    plain.network = nn.Linear(1, 1)
+    plain.network.bias.data.fill_(float("nan"))
+    with pytest.raises(NonFiniteLossError, match=r"network\.bias\. .*Lower model\.optimizer\.lr, or"):
+        plain.check_weights_finite()
+
+
 def test_logging_for_another_stage_or_none_leaves_training_alone() -> None:
     method = Method()
     terms = {"content": torch.tensor(2.0), "style": {"a": torch.tensor(3.0), "b": torch.tensor(float("inf"))}}
