@@ -88,6 +88,7 @@ def build_data(config: Config, opened: Opened) -> DomainData:
 def build_method(config: Config, data: DomainData) -> Method:
     """Build the method, show it the data, and apply the switches of the config."""
     method: Method = build({key: node for key, node in config["model"].items() if key not in PARTS})
+    refuse_judges(method)
     method.seed = data.task.seed
     method.prepare(data.task)
     data.position = lambda: method.batches_done

@@ -7,7 +7,7 @@ brings with it stands beside it: `clock.py` (batches done, seeded draws), `terms
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylebench.data.tasks import StyleTask, Task
 from stylebench.functional.schedules import Schedule
@@ -61,11 +61,6 @@ class Method(Players):
         self.build_optimizer, self.build_optimizers = optimizer, with_float_betas(optimizers or {})
         if schedule is not None:
             self.schedule = schedule
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, nn.Module | list | tuple | set | dict):
-            refuse_judges(value)
-        super().__setattr__(name, value)
 
     def prepare(self, task: Task) -> None:
         """Check that the task's domains suit the method, and cache what is constant over the run.

@@ -76,8 +76,10 @@ REFUSAL = r"compact_judge only scores what others trained.*such as encoder=compa
     [lambda judge: judge, lambda judge: nn.ModuleList([judge]), lambda judge: nn.Sequential(nn.Sequential(judge))],
 )
 def test_method_refuses_the_judge_at_any_depth(wrap: Any, judge: JudgeEncoder) -> None:
+    method = Method()
+    method.encoder = wrap(judge)
     with pytest.raises(ValueError, match=REFUSAL):
-        Method().encoder = wrap(judge)
+        method.setup("fit")
 
 
 def test_method_refuses_the_judge_that_came_in_later(judge: JudgeEncoder) -> None:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from stylebench.build import build_data, build_method, open_data
+from stylebench.cli import compose
 from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import StyleBatch
 from stylebench.functional.gram import GRAM_NORMS, gram_loss, gram_matrix
 from stylebench.methods.fast_transfer import FastTransfer
-from stylebench.nn.encoders import Encoder, JudgeEncoder
+from stylebench.nn.encoders import Encoder
 
 Make = Callable[..., dict[str, Any]]
 Built = tuple[FastTransfer, DomainData, StyleBatch]
@@ -139,16 +140,11 @@ def test_layers_may_overlap(built: Callable[..., Built], content: str, style: st
     assert total.requires_grad
 
 
-def test_the_judge_is_refused(built: Callable[..., Built], tiny_config: Make) -> None:
-    method, _, _ = built()
-    judge = JudgeEncoder("random", ["mix5"], ["stem"], "mix5", calibration=torch.zeros(1, 3, 16, 16).byte())
-    settings = tiny_config()["model"]
-    kept = {key: settings[key] for key in settings if key.startswith(("weight_", "gram_", "tv_", "style_size"))}
+def test_the_judge_is_refused_when_the_method_is_built(tiny_config: Make) -> None:
+    config, judge = tiny_config(), compose("train", ["encoder=compact_judge"])["encoder"]
+    model = {**config["model"], "encoder": judge, "style_layers": ["stem"], "content_layers": ["mix5"]}
     with pytest.raises(ValueError, match="compact_judge only scores what others trained"):
-        FastTransfer(
-            translator=method.translator, encoder=judge, optimizer=method.build_optimizer,
-            content_layers=["mix5"], style_layers=["stem"], **kept,
-        )  # fmt: skip
+        build_method({**config, "model": model}, build_data(config, open_data(config)))
 
 
 def test_several_style_images_are_refused(built: Callable[..., Built]) -> None:
