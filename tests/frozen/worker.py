@@ -1,0 +1,61 @@
+"""Run `stylebench` command lines one after the other in this process; `trees.run_commands` starts it.
+
+It knows nothing of the package but its command line, since it runs the frozen commit and the current code alike.
+"""
+
+import json
+import os
+import runpy
+import shutil
+import sys
+import time
+import traceback
+from pathlib import Path
+
+
+def run(words: list[str]) -> None:
+    """Run one command as `python -m stylebench` would; a failure is raised."""
+    sys.argv = ["stylebench", *words]
+    start = time.process_time()
+    try:
+        runpy.run_module("stylebench", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            raise RuntimeError(f"stylebench {' '.join(words)} ended with code {end.code}") from end
+    sys.stderr.write(f"{time.process_time() - start:.1f} processor seconds: {' '.join(words)}\n")
+
+
+def check_origin(tree: Path) -> None:
+    """Check that every module of the package came from the tree, not from an installed copy.
+
+    Raises:
+        RuntimeError: naming a module that did not.
+    """
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] == "stylebench" and file and not Path(file).resolve().is_relative_to(tree.resolve()):
+            raise RuntimeError(f"{name} should come from {tree}, found {file}")
+
+
+def main() -> None:
+    """Run every job's commands in its folder, and write what failed, by the jobs' names, as JSON."""
+    work = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    failed: dict[str, str] = {}
+    for job in work["jobs"]:
+        os.chdir(job["folder"])
+        try:
+            if job["copy"]:
+                shutil.copytree(*job["copy"])
+            for file in job["remove"]:
+                Path(file).unlink()
+            for words in job["commands"]:
+                run(words)
+        except Exception as error:  # whatever it is: the other jobs go on, and the failure is reported
+            traceback.print_exc()
+            failed[job["name"]] = f"{type(error).__name__}: {error}"
+    check_origin(Path(work["tree"]))
+    Path(work["failed"]).write_text(json.dumps(failed), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
