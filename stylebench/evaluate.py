@@ -46,18 +46,18 @@ class Evaluated:
         sets: entries by record key, for each name of what was evaluated: `test-ema`, and `test-ema-<a>-to-<b>`
             where a run has several domains to translate to; empty for folders of images.
         written: files and folders.
-        routes: whether a run has several domains to translate to.
+        named: whether the sets are told apart by the names of their plans.
     """
 
     sets: dict[str, dict[str, dict[str, Any]]]
     written: list[Path]
-    routes: bool = False
+    named: bool = False
 
     @property
     def record(self) -> dict[str, dict[str, Any]]:
         """The entries of all sets by record key, which is preceded by the set's name where a method has several."""
         return {
-            f"{name}/{key}" if self.routes else key: entry
+            f"{name}/{key}" if self.named else key: entry
             for name, entries in self.sets.items()
             for key, entry in entries.items()
         }

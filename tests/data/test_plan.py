@@ -153,6 +153,32 @@ def test_a_domain_may_be_called_like_a_setting() -> None:
     assert_same(odd["store-to-b"], plain["ink_hatch-to-oil_noise"])
 
 
+def test_answers_follow_the_style_of_each_picture() -> None:
+    style = ["model=adain", *WORLD, "dataset.style=prior", "encoder=squeezenet", "encoder.weights=random"]
+    (plan,) = plans(*style)
+    (piece, _) = plan.pieces(3, 0, 1, torch.device("cpu"))
+    opened = open_data(compose("train", style))
+    world, domain = opened.world, opened.domains["style"]
+    assert world is not None
+    hidden = {domain.ids[int(index)]: f"hidden-{number}" for number, index in enumerate(domain.split("test"))}
+    shown = [domain.ids[int(index)] for index in opened.task.order("style", "test")[:3]]
+    assert piece.known["style_id"] == [hidden[id_] for id_ in shown]
+    assert piece.known["styles"] == 3
+    answer = world.render(piece.known["content_id"], piece.known["style_id"], draw=1)
+    assert torch.equal(piece.known["target"][:, 1], answer)
+
+
+def test_photographs_named_by_their_folder_are_answers_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for number in range(4):
+            write_png(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8), tmp_path / split / f"{split}{number}.png")
+    world = ["dataset=filterstyle", f"dataset.content={tmp_path}", "dataset.store.size_px=16", "metrics=smoke"]
+    (plan,) = plans("model=cyclegan", *world, "dataset.a=kuwahara", f"dataset.b={tmp_path}", "metrics.scenes=2")
+    piece = next(plan.pieces(2, 0, 1, torch.device("cpu")))
+    assert piece.known["style_id"] == ["photo", "photo"]
+
+
 def test_groups_name_domains_that_are_there() -> None:
     with pytest.raises(ValueError, match=r"dataset\.groups names sepia, but the domains are photo, ink_hatch"):
         plans(*STARGAN, "dataset.groups={first: [photo, sepia]}")
