@@ -1,4 +1,5 @@
 import copy
+import functools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
 # -- which styles may be seen
 
 
+@functools.cache
 def held_out(world: str) -> list[Any]:
     """List anew what may not be seen: the named styles and the first 128 hidden ones."""
     module = procstyle if world == "procstyle" else filterstyle
@@ -62,6 +64,7 @@ def kind(style: Any) -> tuple[str, int]:
     return "" if isinstance(style, Style) else style.filter, len(numbers_of(style))
 
 
+@functools.cache
 def spreads(world: str) -> dict[tuple[str, int], np.ndarray]:
     """Measure each parameter's standard deviation over the prior."""
     module, count = (procstyle, 512) if world == "procstyle" else (filterstyle, 4096)

@@ -129,20 +129,29 @@ def _filter_distance(style: filterstyle.Style) -> float:
 @functools.cache
 def _filter_held_out(name: str, length: int) -> _Array:
     """Return the vectors of a filter's named and hidden styles that have as many numbers, (M, P)."""
-    hidden = (filterstyle.prior_style(number, "hidden") for number in range(HIDDEN_STYLES))
-    styles = [filterstyle.NAMED_STYLES[name], *(style for style in hidden if style.filter == name)]
-    vectors = [vector for vector in map(_filter_vector, styles) if len(vector) == length]
+    named = _filter_vector(filterstyle.NAMED_STYLES[name])
+    hidden = _drawn_vectors("hidden", HIDDEN_STYLES).get((name, length), [])
+    vectors = [*([named] if len(named) == length else []), *hidden]
     return np.array(vectors).reshape(-1, length)
 
 
 @functools.cache
 def _filter_scale(name: str, length: int) -> tuple[_Array, _Array]:
     """Return mean and spread of a filter's parameters, over styles of the prior with as many numbers."""
-    styles = (filterstyle.prior_style(number, "prior") for number in range(8 * _SCALE_SAMPLE))
-    vectors = [_filter_vector(style) for style in styles if style.filter == name]
-    sample = np.array([vector for vector in vectors if len(vector) == length])
+    sample = np.array(_drawn_vectors("prior", 8 * _SCALE_SAMPLE)[name, length])
     spread = sample.std(0)
     return sample.mean(0), np.where(spread < 1e-6, 1.0, spread)
+
+
+@functools.cache
+def _drawn_vectors(pool: str, count: int) -> dict[tuple[str, int], list[_Array]]:
+    """Return the vectors of a pool's first styles, by filter and by how many numbers they have."""
+    found: dict[tuple[str, int], list[_Array]] = {}
+    for number in range(count):
+        style = filterstyle.prior_style(number, pool)
+        vector = _filter_vector(style)
+        found.setdefault((style.filter, len(vector)), []).append(vector)
+    return found
 
 
 def _filter_vector(style: filterstyle.Style) -> _Array:

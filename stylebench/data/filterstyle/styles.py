@@ -1,5 +1,6 @@
 """FilterStyle's styles: a filter and its identity parameters, named or drawn from a prior."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -70,16 +71,21 @@ def make_style(name: str, **parameters: Value) -> Style:
     """
     if name not in _FUNCTIONS:
         raise ValueError(f"expected a filter of {', '.join(FILTERS)}; got {name!r}")
-    signature = inspect.signature(_FUNCTIONS[name])
-    known = {
-        key: parameter.default
-        for key, parameter in signature.parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and key != "seeds"
-    }
+    known = _defaults(name)
     unknown = sorted(set(parameters) - set(known))
     if unknown:
         raise ValueError(f"the filter {name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
     return Style(name, tuple((known | parameters).items()))
+
+
+@functools.cache
+def _defaults(name: str) -> dict[str, Value]:
+    """Return a filter's parameters with their defaults."""
+    return {
+        key: parameter.default
+        for key, parameter in inspect.signature(_FUNCTIONS[name]).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and key != "seeds"
+    }
 
 
 def filter_function(style: Style) -> Callable[..., Tensor]:
