@@ -17,14 +17,14 @@ from stylebench.data.opened import Opened
 from stylebench.data.plan import Plan
 from stylebench.data.worlds import HIDDEN
 from stylebench.files import cache_dir
-from stylebench.loading import load
+from stylebench.loading import load_translator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator, Metric
 from stylebench.metrics.extractors import Extractor
 from stylebench.metrics.weights import MissingWeightsError
-from stylebench.nn.translators import Translator
+from stylebench.nn.translators import OptimizingTranslator, Translator
 from stylebench.prepare import check_serves
 
 log = logging.getLogger(__name__)
@@ -108,9 +108,9 @@ def build_translator(config: Config, device: str | torch.device) -> Translator:
         ValueError: if it would compare with features that only judge, or a setting cannot work.
     """
     if config["run"] is not None:
-        return load(config["run"], weights=config["weights"], device=device)
+        return load_translator(config["run"], weights=config["weights"], device=device)
     translator: Translator = build(config["model"]["translator"])
-    if not translator.works_untrained:
+    if not isinstance(translator, OptimizingTranslator):
         raise UsageError(
             "this model has to be trained first: name a run of it by run=<run folder>, or use model=gatys, which needs "
             "none"

@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +42,13 @@ from stylebench.run_folder import LOG
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from stylebench.nn.inference import Picture
+
 Config = dict[str, Any]
 CONF = "pkg://stylebench.conf"
 VERSION_BASE = "1.3"
 LISTED_KINDS = [*KINDS, "controls"]
 FULL_ERROR = "HYDRA_FULL_ERROR"
-UNTRAINED_PX = 384  # longer side of what is stylized without a run: under a minute on two cores
-TEXTURE_PX = 256  # side of a texture, as in the paper
 
 
 def main() -> None:
@@ -153,7 +153,7 @@ def stylize(arguments: list[str]) -> None:
     from stylebench.stylize import choose_device, default_output, stylize_path, synthesize
 
     translator = build_translator(config, choose_device(config["device"]))
-    if config["input"] is None and translator.takes_content:
+    if config["input"] is None and translator.takes("content"):
         raise UsageError("name what to stylize: input=<a picture, or a folder of pictures>")
     if any(argument.startswith("seed=") for argument in arguments):  # of a loaded model: a control, if it has one
         config["controls"] |= {"seed": config["seed"]} if "seed" in {part.name for part in translator.controls} else {}
@@ -166,12 +166,10 @@ def stylize(arguments: list[str]) -> None:
     target = Path(config["output"]) if config["output"] else default_output(source)
     common = {"guides": guides, "overwrite": config["overwrite"], "every": config["every"], **controls}
     if config["input"] is None:
-        side = TEXTURE_PX if config["size_px"] is None else config["size_px"]
+        side = translator.canvas_px if config["size_px"] is None else config["size_px"]
         summary = synthesize(translator, target, (side, side), **common)
     else:
-        size_px = config["size_px"]
-        if size_px is None and translator.works_untrained:
-            size_px = UNTRAINED_PX
+        size_px = translator.default_px if config["size_px"] is None else config["size_px"]
         summary = stylize_path(
             translator, source, target, suffix=config["suffix"], max_pixels=config["max_pixels"], size_px=size_px,
             **common,
@@ -196,8 +194,7 @@ def export(arguments: list[str]) -> None:
     folder = write_export(config["run"], config["output"], weights=config["weights"], overwrite=config["overwrite"])
     from stylebench.loading import load
 
-    style = " style=<picture>" if load(folder).takes_style else ""
-    print(f"exported to {folder}; use it with: stylebench stylize run={folder} input=<picture>{style}")
+    print(f"exported to {folder}; use it with: {_how_to_use(folder, load(folder).inputs)}")
 
 
 def profile(arguments: list[str]) -> None:
@@ -392,8 +389,10 @@ def _remove_unused(folder: Path) -> None:
 
 def _say_where(result: Any) -> None:
     shown = os.path.relpath(result.folder)
-    style = " style=<picture>" if result.takes_style else ""
-    print(
-        f"\nrun folder  {shown}\npictures    {shown}/samples/\n"
-        f"use it      stylebench stylize run={shown} input=<picture>{style}"
-    )
+    print(f"\nrun folder  {shown}\npictures    {shown}/samples/\nuse it      {_how_to_use(shown, result.inputs)}")
+
+
+def _how_to_use(run: str | Path, inputs: "Sequence[Picture]") -> str:
+    """Return a command line that uses a model: the content is `input`, other pictures have their names."""
+    words = ["input" if picture.name == "content" else picture.name for picture in inputs if picture.required]
+    return " ".join(["stylebench stylize", f"run={run}", *(f"{word}=<picture>" for word in words)])

@@ -21,7 +21,7 @@ from stylebench.checks import UsageError
 from stylebench.data.images import write_png
 from stylebench.data.plan import asked_for
 from stylebench.files import write_json
-from stylebench.loading import load, read_model
+from stylebench.loading import load_translator, read_model
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
@@ -29,7 +29,7 @@ from stylebench.metrics.folders import ImageFolder
 from stylebench.metrics.measuring import asking, measure_method, reference_sets, tell_missing
 from stylebench.metrics.records import to_record
 from stylebench.metrics.utilities import utilities
-from stylebench.nn.translators import Translator
+from stylebench.nn.translators import OptimizingTranslator, Translator
 from stylebench.run_folder import EVALUATION, MANIFEST, NOT_APPLICABLE, RECORD, dashboard, mean_dashboard
 from stylebench.stylize import choose_device
 from stylebench.trusted import check_targets
@@ -113,8 +113,8 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
     check_targets(model.config)
     trained = {**model.config, "metrics": config["metrics"]}
     opened = open_data(trained)
-    translator = load(folder, config["weights"], device)
-    if translator.works_untrained:  # each image costs minutes: as many as the run itself took
+    translator = load_translator(folder, config["weights"], device)
+    if isinstance(translator, OptimizingTranslator):  # each image costs minutes: as many as the run itself took
         few = min(config["metrics"]["num_images"], model.config["metrics"]["num_images"])
         log.info("measuring %d images, as the run did: each is optimized anew", few)
         trained = {**trained, "metrics": {**config["metrics"], "num_images": few}}

@@ -76,7 +76,7 @@ def read_guides(
         FileNotFoundError: if a file is missing.
         ValueError: if the translator takes no styles or needs one, or masks differ in size or number.
     """
-    if not translator.takes_style:
+    if not translator.takes("style"):
         if styles or masks or weights is not None:
             raise ValueError(
                 f"this model ({type(translator).__name__}) learned its style in training; leave style, style_weights "

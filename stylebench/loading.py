@@ -1,4 +1,4 @@
-"""Read trained models: run folders, checkpoints and exports become translators, without Lightning or Hydra.
+"""Read trained models: run folders, checkpoints and exports become inference modules, without Lightning or Hydra.
 
 Nothing in these files is trusted: tensors are read by `weights_only=True` or safetensors, and the networks that a file
 asks for must be on `trusted.NETWORKS`.
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stylebench.files import DamagedFileError, file_digest, read_pickle
+from stylebench.nn.inference import Inference
 from stylebench.nn.translators import Translator
 from stylebench.renames import updated, updated_config
 from stylebench.run_folder import (
@@ -42,7 +43,7 @@ class TrainedModel:
 
     Attributes:
         origin: the file.
-        node: the translator's config: nested dictionaries with `_target_`.
+        node: the model's config: nested dictionaries with `_target_`.
         state: its tensors.
         weights: `ema` or `raw`: which weights they are.
         trained: plain facts about the training.
@@ -56,8 +57,8 @@ class TrainedModel:
     trained: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
 
-    def build(self) -> Translator:
-        """Return the translator with its weights, in evaluation mode, on the CPU.
+    def build(self) -> Inference:
+        """Return the model with its weights, in evaluation mode, on the CPU.
 
         Raises:
             TrustError: if the file names a class that is not listed.
@@ -66,7 +67,7 @@ class TrainedModel:
                 weights are not those of the training.
         """
         try:
-            translator = build(self.node, NETWORKS)
+            model = build(self.node, NETWORKS)
         except TrustError as error:
             raise TrustError(f"{self.origin}: {error}") from None
         except FileNotFoundError as error:
@@ -79,20 +80,20 @@ class TrainedModel:
                 f"{self.origin} describes a model that this version cannot build: {error}; use the version it was "
                 f"written with ({self.trained.get('version', 'unknown')})"
             ) from error
-        if not isinstance(translator, Translator):
-            raise ValueError(f"{self.origin} describes a {type(translator).__name__}, not a translator")
-        found, expected = getattr(getattr(translator, "encoder", None), "digest", None), self._encoder_digest()
+        if not isinstance(model, Inference):
+            raise ValueError(f"{self.origin} describes a {type(model).__name__}, which is no translator or classifier")
+        found, expected = getattr(getattr(model, "encoder", None), "digest", None), self._encoder_digest()
         if found is not None and expected is not None and found != expected:
             raise ValueError(
                 f"{self.origin} was trained with encoder weights of SHA-256 {expected}, and the ones found have "
                 f"{found}; put the file of the training where it was"
             )
         try:
-            translator.load_state_dict(self.state, strict=True)
+            model.load_state_dict(self.state, strict=True)
         except (RuntimeError, TypeError, AttributeError) as error:
             found = " ".join(str(error).split())[:600]
             raise ValueError(f"the tensors in {self.origin} do not fit its own description: {found}") from error
-        return translator.eval()
+        return model.eval()
 
     def _encoder_digest(self) -> str | None:
         """Return the digest of the encoder's weights that the record of the training names; the record is untrusted."""
@@ -102,7 +103,7 @@ class TrainedModel:
         return digest if isinstance(digest, str) else None
 
 
-def load(path: str | Path, weights: str = "auto", device: str | torch.device = "cpu") -> Translator:
+def load(path: str | Path, weights: str = "auto", device: str | torch.device = "cpu") -> Inference:
     """Load a trained model for use.
 
     Args:
@@ -111,7 +112,8 @@ def load(path: str | Path, weights: str = "auto", device: str | torch.device = "
         device: where the model is put.
 
     Returns:
-        The translator, in evaluation mode: `load(path).translate(images, **controls)`.
+        The model, in evaluation mode: `load(path).translate(images, **controls)` of a translator, `.classify(images)`
+        of a classifier.
 
     Raises:
         FileNotFoundError: if there is nothing, no model, or no checkpoint yet.
@@ -126,6 +128,21 @@ def load(path: str | Path, weights: str = "auto", device: str | torch.device = "
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise RuntimeError(f"the model cannot be put on device={device}: {reason}; use device=cpu") from error
+
+
+def load_translator(path: str | Path, weights: str = "auto", device: str | torch.device = "cpu") -> Translator:
+    """Load a trained model that makes pictures; see `load` for the arguments and errors.
+
+    Raises:
+        ValueError: if the model makes none.
+    """
+    model = load(path, weights, device)
+    if not isinstance(model, Translator):
+        raise ValueError(
+            f"the model in {path} is a {type(model).__name__}, which gives pictures labels and makes none; name a "
+            "run of a model that makes pictures (stylebench list models)"
+        )
+    return model
 
 
 def read_model(path: Path, weights: str = "auto") -> TrainedModel:

@@ -65,10 +65,11 @@ def write_report(folder: Path, config: Mapping[str, Any], opened: Opened, transl
     contents = world.render(ids, SOURCE, purpose="reference").float() / 255
     style_picture = torch.from_numpy(domains["style"].image(0)).permute(2, 0, 1)[None].float() / 255
     truth = torch.stack([world.render(ids, style, draw=draw) for draw in range(TRUTH_DRAWS)]).float() / 255
+    pictures: dict[str, Any] = {"style": style_picture} if translator.takes("style") else {}
     answers = {
         "content as it is": contents,
         "colors matched": match_color_statistics(contents, style_picture),
-        "this model": translator.translate(contents, style=style_picture if translator.takes_style else None),
+        "this model": translator.translate(contents, **pictures),
         "exact target": world.render(ids, style, purpose="reference").float() / 255,
     }
     regions = world.anatomy(ids).regions

@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from stylebench.loading import load
 from stylebench.loggers.csv_log import CSVLog
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
+from stylebench.nn.inference import Picture
 from stylebench.prepare import check_report
 from stylebench.profile import Figures, Rounds, summarize
 from stylebench.resume import Start, check_inputs, find_start, fingerprint, flatten
@@ -73,14 +74,14 @@ class Result:
         folder: its run folder.
         metrics: its newest metrics.
         batches: those it has trained.
-        takes_style: whether its model is shown a style.
+        inputs: the pictures that its model takes.
         opened: its data; None where nothing was left to train and no report was asked for.
     """
 
     folder: Path
     metrics: dict[str, float]
     batches: int
-    takes_style: bool
+    inputs: Sequence[Picture]
     opened: Opened | None = None
 
 
@@ -116,7 +117,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
             csv.rewind(start.batches, keep_evaluation=True)
             if first:
                 _close_record(folder, start, csv)
-            return Result(folder, csv.last_values(), start.batches, load(folder).takes_style, opened)
+            return Result(folder, csv.last_values(), start.batches, load(folder).inputs, opened)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     opened = opened or open_data(config)
     data = build_data(config, opened)
@@ -139,7 +140,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     trainer = _trainer(config, folder, csv, callbacks, max_epochs=epochs)
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
     _fit(trainer, method, data, record, csv, start)
-    return Result(folder, csv.last_values(), batches, method.translator.takes_style, opened)
+    return Result(folder, csv.last_values(), batches, method.translator.inputs, opened)
 
 
 def _how_to_go_on(config: Config) -> str:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from stylebench.data.images import IMAGE_SUFFIXES, decode_image
 from stylebench.files import atomic_write
 from stylebench.guides import GuidePictures, shrunk
-from stylebench.nn.translators import Translator
+from stylebench.nn.translators import Translator, Watch
 from stylebench.watching import watching
 
 log = logging.getLogger(__name__)
@@ -115,8 +115,8 @@ def stylize_path(
     check_writable(sorted({target.parent for target in jobs}))
     if not source.is_dir():
         ((target, picture),) = jobs.items()
-        with watching(translator, target, every, progress):
-            _stylize_file(work, picture, target)
+        with watching(translator, target, every, progress) as watch:
+            _stylize_file(work._replace(watch=watch), picture, target)
         return Summary(written=[target])
     return _stylize_folder(work, jobs, overwrite, progress)
 
@@ -156,8 +156,8 @@ def synthesize(
     controls = translator.check_controls(**controls)
     check_writable([target.parent])
     blank = torch.zeros(3, *size, device=translator.device)
-    with watching(translator, target, every, progress), _explain_memory(size):
-        result = translator.translate(blank, **guides.arguments(size), **controls)
+    with watching(translator, target, every, progress) as watch, _explain_memory(size):
+        result = translator.translate(blank, watch=watch, **guides.arguments(size), **controls)
     write_picture(target, to_pixels(result))
     return Summary(written=[target])
 
@@ -292,6 +292,7 @@ class _Work(NamedTuple):
     max_pixels: int
     size_px: int | None
     controls: dict[str, Any]
+    watch: Watch | None = None
 
 
 def _stylize_folder(work: _Work, jobs: dict[Path, Path], overwrite: bool, progress: bool) -> Summary:
@@ -327,7 +328,7 @@ def _stylize_file(work: _Work, picture: Path, target: Path) -> None:
     with _explain_memory(pixels.shape[:2]):
         image = shrunk(to_tensor(pixels), work.size_px).to(work.translator.device)
         given = work.guides.arguments(image.shape[1:])
-        result = to_pixels(work.translator.translate(image, **given, **work.controls))
+        result = to_pixels(work.translator.translate(image, watch=work.watch, **given, **work.controls))
     write_picture(target, result)
 
 

@@ -15,18 +15,21 @@ from tqdm import tqdm
 from stylebench.data.images import write_png
 from stylebench.files import atomic_write
 from stylebench.functional.pixels import quantize
-from stylebench.nn.translators import Translator
+from stylebench.nn.translators import OptimizingTranslator, Translator, Watch
 
 if TYPE_CHECKING:  # it would bring the encoders, and with them torchvision, where a trained model needs none
     from stylebench.nn.image_optimization import Progress
 
 
 @contextlib.contextmanager
-def watching(translator: Translator, target: Path, every: int | None, bar: bool) -> Iterator[None]:
+def watching(translator: Translator, target: Path, every: int | None, bar: bool) -> Iterator[Watch | None]:
     """Show a bar while a translator optimizes, and with `every` write what it has so far beside the output.
 
     Files are `<name>-<evaluation>.png` and, in the end, `<name>.csv` with a row for each of them: evaluation, total and
     unweighted terms. A translator that does not optimize shows nothing.
+
+    Yields:
+        What `translate` takes as `watch`; None for a translator that does not optimize.
 
     Args:
         translator: what will be used.
@@ -39,12 +42,12 @@ def watching(translator: Translator, target: Path, every: int | None, bar: bool)
     """
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise ValueError(f"every is a whole number of evaluations of at least 1, or null, got {every!r}")
-    if not translator.works_untrained:
+    if not isinstance(translator, OptimizingTranslator):
         if every is not None:
             raise ValueError(
                 "every shows pictures on the way of an optimization; a trained model has none: leave it out"
             )
-        yield
+        yield None
         return
     rows: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
@@ -70,11 +73,7 @@ def watching(translator: Translator, target: Path, every: int | None, bar: bool)
                 name = f"{target.stem}-{progress.evaluation:06d}.png"
                 write_png(_pixels(progress.image), target.with_name(name))
 
-        translator.watch = watch
-        try:
-            yield
-        finally:
-            translator.watch = None
+        yield watch
     if rows:
         _write_curve(target.with_suffix(".csv"), rows)
 

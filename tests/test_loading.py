@@ -198,7 +198,7 @@ def test_config_without_a_translator(tmp_path: Path, config: dict[str, Any]) -> 
 
 
 def test_something_listed_that_is_no_translator(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="describes a JohnsonModern, not a translator"):
+    with pytest.raises(ValueError, match="describes a JohnsonModern, which is no translator"):
         load(save(tmp_path / "a.ckpt", contents(config={"model": {"translator": NODE["generator"]}})))
 
 

@@ -87,11 +87,11 @@ def test_model_trains_evaluates_paints_and_exports(
 
     pixels = np.random.default_rng(0).integers(0, 256, (45, 51, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(picture)
-    style = [f"style={picture}"] if result.takes_style else []
+    style = [f"style={picture}"] if "style" in [taken.name for taken in result.inputs] else []
     command(monkeypatch, "stylize", f"run={run}", f"input={picture}", f"output={tmp_path / 'painted.png'}", *style)
     loaded = stylebench.load(run)
     with Image.open(tmp_path / "painted.png") as painted:
-        assert painted.size == (51 * loaded.enlarges, 45 * loaded.enlarges)
+        assert painted.size == loaded.result_size(45, 51)[::-1]
 
     command(monkeypatch, "export", f"run={run}", f"output={tmp_path / 'exported'}")
     images = torch.rand(2, 3, 45, 51, generator=torch.Generator().manual_seed(0))

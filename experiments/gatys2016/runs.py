@@ -60,11 +60,7 @@ def optimize(pair: Pair, overrides: Sequence[str] = (), model: str = "gatys", **
         curve.append(float(progress.total))
 
     plain = {"init": "noise", "weight_tv": 0.0} if model == "gatys" else {}
-    found.watch = watch
-    try:
-        image = found.translate(pair.content, style=pair.style, **{**plain, "seed": pair.seed, **controls})
-    finally:
-        found.watch = None
+    image = found.translate(pair.content, style=pair.style, watch=watch, **{**plain, "seed": pair.seed, **controls})
     return Run(image, curve)
 
 

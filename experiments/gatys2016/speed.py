@@ -110,9 +110,11 @@ def tiled(encoder: Encoder, size: int, small: int, tile: int, minimizer: str, st
         content, style = pictures(side)
         optimization = translator(encoder, minimizer, tile_px)
         times: list[float] = []
-        optimization.watch = lambda progress, times=times: times.append(time.perf_counter())  # type: ignore[misc]
         start = time.perf_counter()
-        optimization.translate(content, style=style, evaluations=steps + 1)
+        optimization.translate(
+            content, style=style, evaluations=steps + 1,
+            watch=lambda progress, times=times: times.append(time.perf_counter()),
+        )  # fmt: skip
         spent = (times[-1] - times[0]) / steps
         logger.info("%s, %d px: %.2f s an evaluation, %.0f s in all", name, side, spent, times[-1] - start)
         found[name] = {"seconds": spent, "seconds_a_megapixel": spent / (side * side / 1e6), "peak_mib": peak_mib()}

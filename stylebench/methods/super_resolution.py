@@ -86,10 +86,10 @@ class SuperResolution(Method):
                 "super_resolution makes its small inputs of the targets: name the photographs by dataset.target alone "
                 "and set dataset.degradation.factor (the model's own default does)"
             )
-        if degradation.factor != self.translator.enlarges:
+        if degradation.factor != self.translator.factor:
             raise ValueError(
                 f"dataset.degradation.factor={degradation.factor}, but the network enlarges "
-                f"{self.translator.enlarges} times; set model.network.factor alone, which decides both"
+                f"{self.translator.factor} times; set model.network.factor alone, which decides both"
             )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -118,5 +118,5 @@ class SuperResolution(Method):
 
     def sample_rows(self, batch: PairedBatch) -> list[Tensor]:
         """Return rows of bicubic enlargements, results and targets."""
-        bicubic = enlarge(batch.input, self.translator.enlarges).clamp(0.0, 1.0)
+        bicubic = enlarge(batch.input, self.translator.factor).clamp(0.0, 1.0)
         return [bicubic, self.translate(batch), batch.target]

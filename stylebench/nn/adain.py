@@ -18,10 +18,11 @@ from torch.nn import functional as F
 from stylebench.functional.channel_statistics import ChannelStatistics, adaptive_instance_norm, channel_statistics
 from stylebench.nn.decoders import Decoder
 from stylebench.nn.encoders.base import Encoder
+from stylebench.nn.inference import Control, check_images
 from stylebench.nn.layers import pad_to_multiple
-from stylebench.nn.style_translators import COLOR, STYLE_SCALE, EncodedStyle, StyleTranslator, scaled
+from stylebench.nn.style_translators import COLOR, STYLE_SCALE, StyleTranslator, scaled
 from stylebench.nn.tiles import encode_in_tiles
-from stylebench.nn.translators import Control, Guides, check_images
+from stylebench.nn.translators import Encoded, Guides
 
 ALPHA = Control("alpha", 0.0, 1.0, 1.0, "strength: mix of the content's features (0) and the stylized ones (1)")
 _TILE_PX = 512
@@ -96,7 +97,7 @@ class Concatenation(Exchange):
 EXCHANGES: dict[str, Exchange] = {"adain": Statistics(), "concat": Concatenation()}
 
 
-class AdaINStyle(EncodedStyle):
+class AdaINStyle(Encoded):
     """What is kept of a style picture.
 
     Args:
@@ -160,7 +161,7 @@ class AdaINTranslator(StyleTranslator):
             return super().encode_styles(style)
         found = []
         for part in super().encode_styles(style):
-            if not isinstance(part, EncodedStyle):
+            if not isinstance(part, Encoded):
                 check_images(part)
                 pictures = (part if part.ndim == 4 else part.unsqueeze(0)).to(next(self.decoder.parameters()))
                 part = self._encoded(scaled(pictures.clamp(0.0, 1.0), chosen["style_scale"]), chosen["style_scale"])
@@ -206,7 +207,7 @@ class AdaINTranslator(StyleTranslator):
 
     def _summary(self, style: Any, style_scale: float) -> Any:
         """Return what is kept of a style: picture or encoded."""
-        encoded = style if isinstance(style, EncodedStyle) else self._encoded(style, style_scale)
+        encoded = style if isinstance(style, Encoded) else self._encoded(style, style_scale)
         if not isinstance(encoded, AdaINStyle) or encoded.origin != self.origin:
             raise ValueError("the encoded style was made by another model; encode the picture with this one")
         if encoded.style_scale != style_scale:

@@ -28,20 +28,22 @@ from stylebench.nn.image_optimization import (
     ladder,
     searches_lines,
 )
+from stylebench.nn.inference import CONTENT, Choice, Control, Picture
 from stylebench.nn.matching import FeatureMatching, Targets, Weights, noise
 from stylebench.nn.style_losses import StyleLoss
-from stylebench.nn.style_translators import COLOR, STYLE_SCALE, StyleTranslator, resized
-from stylebench.nn.translators import Choice, Control, Guides
+from stylebench.nn.style_translators import COLOR, STYLE, STYLE_SCALE, StyleTranslator, resized
+from stylebench.nn.translators import Guides, OptimizingTranslator
 
 STYLE_FITS = ("area", "stretch", "own")
 _MOST = 1e12
 _LARGEST_SEED = 2**53
 
 
-class _PixelTranslator(StyleTranslator):
+class _PixelTranslator(StyleTranslator, OptimizingTranslator):
     """What both methods share: settings as controls, one picture after the other, sizes from small to large."""
 
-    works_untrained = True
+    default_px = 384  # under a minute on two cores
+    inputs: Sequence[Picture] = (CONTENT, STYLE._replace(regions=False))
 
     def __init__(
         self,
@@ -87,16 +89,6 @@ class _PixelTranslator(StyleTranslator):
             size = [own_height * factor, own_width * factor]
         return resized(style, [max(1, round(side)) for side in size])
 
-    def check_guides(self, images: Tensor, style: Any, style_weights: Any, masks: Any) -> Guides:
-        """Return the given styles, checked; there are no regions.
-
-        Raises:
-            ValueError: as `StyleTranslator.check_guides`, and if masks are given.
-        """
-        if masks is not None:
-            raise ValueError(f"{type(self).__name__} takes no masks; use style_weights, or a model with masks (adain)")
-        return super().check_guides(images, style, style_weights, masks)
-
     def optimize(
         self, images: Tensor, guides: Guides, start: Sequence[Any], weights: Weights, **controls: Any
     ) -> Tensor:
@@ -139,14 +131,14 @@ class _PixelTranslator(StyleTranslator):
                 else optimizer.enlarged(size)
             )
             objective = partial(self.matching.evaluate, targets=targets, weights=factors)
-            optimizer.run(objective, count, self.watch, done, sum(counts))
+            optimizer.run(objective, count, guides.watch, done, sum(counts))
             done += count
         assert optimizer is not None
         return optimizer.image
 
     def _references(self, content: Tensor, styles: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the pictures at which each term's gradient is its unit."""
-        if not self.takes_content:
+        if not self.takes("content"):
             content = noise(content.shape[-2:], content, 0)
         return {"style": content, "content": resized(styles[0], content.shape[-2:])}
 
@@ -163,7 +155,7 @@ class _PixelTranslator(StyleTranslator):
         parts = []
         for place in range(len(images)):
             own = tuple(style[place : place + 1] if len(style) > 1 else style for style in guides.styles)
-            parts.append((images[place : place + 1], guides._replace(styles=own)))
+            parts.append((images[place : place + 1], guides.with_styles(own)))
         return parts
 
 
@@ -271,7 +263,8 @@ class TextureTranslator(_PixelTranslator):
         ValueError: if a setting is unknown, or the layers do not fit the encoder.
     """
 
-    takes_content = False
+    canvas_px = 256  # as in the paper
+    inputs = (STYLE._replace(regions=False),)
 
     def __init__(
         self,

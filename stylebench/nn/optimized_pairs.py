@@ -59,7 +59,7 @@ class OptimizedPairs:
     def _pair(self, content: Tensor, style: Tensor, controls: dict[str, Any]) -> OptimizedPair:
         key = hashlib.sha256(repr(sorted(controls.items())).encode())
         key.update(repr((tuple(content.shape), tuple(style.shape))).encode())
-        for picture in (content, style) if self.translator.takes_content else (style,):
+        for picture in (content, style) if self.translator.takes("content") else (style,):
             key.update(quantize(picture[None]).cpu().numpy().tobytes())
         if key.hexdigest() not in self._known:
             self._known[key.hexdigest()] = self._optimized(content, style, controls)
@@ -75,11 +75,7 @@ class OptimizedPairs:
             if progress.evaluation in (*self.snapshots, progress.evaluations):
                 terms[progress.evaluation] = progress.terms
 
-        self.translator.watch, before = watch, self.translator.watch
-        try:
-            image = self.translator.translate(content, style=style, **controls)
-        finally:
-            self.translator.watch = before
+        image = self.translator.translate(content, style=style, watch=watch, **controls)
         return OptimizedPair(_stored(image), snapshots, terms)
 
 

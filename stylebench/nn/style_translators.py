@@ -1,15 +1,14 @@
 """Translators that are shown their style: one picture, several with weights, or one for each region."""
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from stylebench.functional.color_transfer import coral, luminance_only
-from stylebench.nn.translators import Choice, Control, Guides, Translator, check_images
+from stylebench.nn.inference import CONTENT, Choice, Control, Picture
+from stylebench.nn.translators import Encoded, Guides, Translator
 
 COLOR = Choice(
     "color",
@@ -23,8 +22,7 @@ STYLE_SCALE = Control(
 )
 
 
-class EncodedStyle:
-    """What a translator keeps of a style picture, so that many contents need it only once."""
+STYLE = Picture("style", "the picture whose style is asked for", many=True, regions=True)
 
 
 class StyleTranslator(Translator):
@@ -33,7 +31,7 @@ class StyleTranslator(Translator):
     Subclasses define `render_styles`; their `controls` should hold `COLOR` and `STYLE_SCALE`.
     """
 
-    takes_style = True
+    inputs: Sequence[Picture] = (CONTENT, STYLE)
 
     def encode_styles(self, style: Any, **controls: Any) -> tuple[Any, ...]:
         """Return styles in the form that costs least when they are used for many contents.
@@ -74,30 +72,12 @@ class StyleTranslator(Translator):
         """Apply the color control around `render_styles`, and scale the style pictures."""
         color, scale = controls.pop("color", COLOR.default), controls.get("style_scale", 1.0)
         styles = tuple(self._prepared(style, images, color, scale) for style in guides.styles)
-        result = self.render_styles(images, guides._replace(styles=styles), **controls)
+        result = self.render_styles(images, guides.with_styles(styles), **controls)
         return luminance_only(result.clamp(0.0, 1.0), images) if color == "luminance" else result
-
-    def check_guides(self, images: Tensor, style: Any, style_weights: Any, masks: Any) -> Guides:
-        """Return the given styles, checked and moved to the images' device and type.
-
-        Raises:
-            TypeError: if something is no tensor of floating-point pictures, or a weight no number.
-            ValueError: if there is no style, or shapes, ranges or counts do not fit.
-        """
-        if style is None:
-            raise ValueError(
-                f"{type(self).__name__} needs a picture of the style, and none was given; name one (style=<picture>)"
-            )
-        styles = tuple(_placed(part, images) for part in _listed(style))
-        if not styles:
-            raise ValueError("the list of styles is empty; give at least one picture")
-        if masks is not None and style_weights is not None:
-            raise ValueError("give either style_weights (a mix of styles) or masks (a style a region), not both")
-        return Guides(styles, _shares(style_weights, len(styles)), _regions(masks, len(styles), images))
 
     def _prepared(self, style: Any, images: Tensor, color: str, scale: float) -> Any:
         """Return a style picture with its colors and its size as the controls ask for."""
-        if isinstance(style, EncodedStyle):
+        if isinstance(style, Encoded):
             if color == "coral":
                 raise ValueError(
                     "color=coral changes the style picture for every content, so styles cannot be encoded before; "
@@ -126,59 +106,3 @@ def resized(pictures: Tensor, size: Sequence[int]) -> Tensor:
 
 def _listed(style: Any) -> tuple[Any, ...]:
     return tuple(style) if isinstance(style, list | tuple) else (style,)
-
-
-def _placed(style: Any, images: Tensor) -> Any:
-    if isinstance(style, EncodedStyle):
-        return style
-    try:
-        check_images(style)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"style: {error}") from None
-    pictures = style if style.ndim == 4 else style.unsqueeze(0)
-    if len(pictures) not in (1, len(images)):
-        raise ValueError(
-            f"expected one style picture, or one for each of {len(images)} images, got {len(pictures)}; to mix several "
-            "styles give a list of pictures"
-        )
-    return pictures.to(images.device, images.dtype).clamp(0.0, 1.0)  # (1 or B, 3, h, w)
-
-
-def _shares(weights: Any, count: int) -> tuple[float, ...]:
-    if weights is None:
-        return (1 / count,) * count
-    given = weights.tolist() if isinstance(weights, Tensor) else weights
-    given = list(given) if isinstance(given, list | tuple) else [given]
-    for weight in given:
-        if isinstance(weight, bool) or not isinstance(weight, Real):
-            raise TypeError(f"style_weights are numbers, got {type(weight).__name__} {weight!r}")
-        if not 0 <= float(weight) < math.inf:
-            raise ValueError(f"style_weights are finite and at least 0, got {weight}")
-    if len(given) != count:
-        raise ValueError(f"expected a weight for each of {count} styles, got {len(given)}; give as many as styles")
-    total = sum(float(weight) for weight in given)
-    if not total > 0:
-        raise ValueError("all style_weights are 0; give at least one style a share")
-    return tuple(float(weight) / total for weight in given)
-
-
-def _regions(masks: Any, count: int, images: Tensor) -> Tensor | None:
-    if masks is None:
-        return None
-    if not isinstance(masks, Tensor):
-        raise TypeError(f"masks are a tensor (K, H, W) of 0 and 1, got {type(masks).__name__}")
-    regions = masks if masks.ndim == 4 else masks.unsqueeze(0)
-    wanted = (count, *images.shape[-2:])
-    if regions.ndim != 4 or tuple(regions.shape[1:]) != wanted or len(regions) not in (1, len(images)):
-        raise ValueError(
-            f"expected masks of shape {wanted} (a mask a style, of the image's size), got {tuple(masks.shape)}; resize "
-            "the masks to the image, and give as many as styles"
-        )
-    regions = regions.to(images.device, images.dtype)
-    if not bool(((regions == 0) | (regions == 1)).all()):
-        raise ValueError("masks hold 0 (outside) and 1 (inside) only, found other values; threshold them first")
-    if bool((regions.sum(1) > 1).any()):
-        raise ValueError("masks overlap: a pixel can have one style only; make the regions disjoint")
-    if not bool(regions.flatten(2).any(2).all()):
-        raise ValueError("a mask is empty: its style would go nowhere; leave out that style and its mask")
-    return regions

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from stylebench.functional.bicubic import enlarge
 from stylebench.functional.histogram_matching import match_histograms
 from stylebench.nn.bands import BAND_ROWS, KEEP_BYTES, PerPixel, RunsInBands, run_in_bands
+from stylebench.nn.inference import Choice
 from stylebench.nn.layers import OutputConv, ReflectConv, Residual, UpsampleConv, make_norm
-from stylebench.nn.translators import Choice, Guides, Translator
+from stylebench.nn.translators import Guides, Translator
 
 HEADS = ("linear", "tanh", "paper")
 SKIPS = ("bicubic", "none")
@@ -159,7 +160,7 @@ class SuperResolutionNet(nn.Module):
 
 
 class SuperResolutionTranslator(Translator):
-    """A network that maps an image to one of `enlarges` times its height and width.
+    """A network that maps an image to one of `factor` times its height and width.
 
     Args:
         generator: (B, 3, H, W) RGB in [0, 1] to (B, 3, factor H, factor W); values outside [0, 1] are clamped. Its
@@ -182,7 +183,11 @@ class SuperResolutionTranslator(Translator):
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
         self.generator = generator
-        self.enlarges = int(generator.factor)  # type: ignore[arg-type]
+        self.factor = int(generator.factor)  # type: ignore[arg-type]
+
+    def result_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of the enlarged picture."""
+        return self.factor * height, self.factor * width
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the generator's output, unclamped and with its graph: for training."""
@@ -191,7 +196,7 @@ class SuperResolutionTranslator(Translator):
 
     def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         """Return the enlarged images; (B, 3, H, W) to (B, 3, factor H, factor W)."""
-        pixels = images.shape[-2] * images.shape[-1] * self.enlarges**2
+        pixels = images.shape[-2] * images.shape[-1] * self.factor**2
         if pixels > self.band_threshold_px and isinstance(self.generator, RunsInBands):
             output = self.generator.in_bands(images)
         else:

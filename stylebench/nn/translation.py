@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.nn.bands import RunsInBands
+from stylebench.nn.inference import Choice, Control
 from stylebench.nn.labels import DomainLabels
-from stylebench.nn.translators import Choice, Control, Guides, Translator
+from stylebench.nn.translators import Guides, Translator
 from stylebench.nn.unet import SeededDropout, as_trained
 
 DIRECTIONS = ("a_to_b", "b_to_a")

@@ -1,207 +1,158 @@
 """Translators: what evaluation, sample grids, `stylize`, exports and `stylebench.load` see of a trained model.
 
-Plain torch modules with one inference call, `translate(images, style=..., **controls)`. Controls are declared as data,
-so that every consumer can list and check them. A model that learned its style takes no style pictures; one that does
-derives from `StyleTranslator` (`style_translators.py`).
+Plain torch modules with one inference call, `translate(images, style=..., **controls)`. Controls and the pictures that
+it takes are declared as data, so that every consumer can list and check them. One that is shown its style derives from
+`StyleTranslator` (`style_translators.py`).
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from stylebench.nn.bands import RunsInBands
+from stylebench.nn.inference import Control, Inference, check_images, evaluating
 
-RANGE_TOLERANCE = 1e-3  # a quarter of a grey level: what antialiased resizing in float32 may overshoot by
-
-
-class Control(NamedTuple):
-    """A number that steers a translator at run time.
-
-    Attributes:
-        name: keyword of `translate`.
-        low: smallest allowed value.
-        high: largest allowed value.
-        default: value where none is given.
-        help: one line: meaning and unit.
-        whole: whether only whole numbers make sense.
-    """
-
-    name: str
-    low: float
-    high: float
-    default: float
-    help: str
-    whole: bool = False
-
-    @property
-    def span(self) -> str:
-        """What may be given and what is taken otherwise, in words."""
-        if self.whole:
-            return f"{int(self.low)} .. {int(self.high)}, default {int(self.default)}"
-        return f"{self.low:g} .. {self.high:g}, default {self.default:g}"
-
-    def check(self, value: Any) -> float:
-        """Return a given value as a number.
-
-        Raises:
-            TypeError: if it is not a number.
-            ValueError: if it is out of range.
-        """
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"control {self.name} is a number, got {type(value).__name__} {value!r}")
-        if not self.low <= float(value) <= self.high:
-            raise ValueError(f"control {self.name} lies in [{self.low:g}, {self.high:g}], got {value} ({self.help})")
-        if self.whole and not float(value).is_integer():
-            raise ValueError(f"control {self.name} is a whole number, got {value} ({self.help})")
-        return float(value)
+Watch = Callable[[Any], None]
 
 
-class Choice(NamedTuple):
-    """A word out of a few that steers a translator at run time.
-
-    Attributes:
-        name: keyword of `translate`.
-        options: the words.
-        default: the word where none is given.
-        help: one line: meaning.
-    """
-
-    name: str
-    options: tuple[str, ...]
-    default: str
-    help: str
-
-    @property
-    def span(self) -> str:
-        """What may be given and what is taken otherwise, in words."""
-        return f"{' | '.join(self.options)}, default {self.default}"
-
-    def check(self, value: Any) -> str:
-        """Return a given word.
-
-        Raises:
-            ValueError: if it is not one of the options.
-        """
-        word = "none" if value is None and "none" in self.options else str(value)  # a folder 2020 is read as a number
-        if word not in self.options:
-            raise ValueError(f"control {self.name} is one of {', '.join(self.options)}, got {value!r} ({self.help})")
-        return word
+class Encoded:
+    """What a translator keeps of a picture, so that many contents need it only once."""
 
 
-class Guides(NamedTuple):
+@dataclass(frozen=True)
+class Guides:
     """Pictures that steer a translation, beside the controls; checked.
 
     Attributes:
-        styles: (1 or B, 3, h, w) pictures in [0, 1] of any size, one or more, or what `encode_styles` made of them.
-        weights: a share of each style, with sum 1.
-        masks: (1 or B, K, H, W) 0 or 1: where each of the K styles goes; None for everywhere.
+        pictures: by the name of the input, (1 or B, 3, h, w) in [0, 1] of any size each, or `Encoded`.
+        weights: a share of each of several, with sum 1: of the input of which many may be given.
+        masks: (1 or B, K, H, W) 0 or 1: where each of these K goes; None for everywhere.
+        watch: called at every evaluation of one that optimizes; None for nobody.
     """
 
-    styles: tuple[Any, ...] = ()
+    pictures: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     weights: tuple[float, ...] = ()
     masks: Tensor | None = None
+    watch: Watch | None = None
+
+    @property
+    def styles(self) -> tuple[Any, ...]:
+        """The pictures of styles; none where there is no such input."""
+        return self.pictures.get("style", ())
+
+    def with_styles(self, styles: Sequence[Any]) -> "Guides":
+        """Return the same with other pictures of styles."""
+        return replace(self, pictures={**self.pictures, "style": tuple(styles)})
 
 
-class Translator(nn.Module):
+class Translator(Inference):
     """Base of all translators: checks, evaluation mode, shapes and ranges. Subclasses define `render`.
 
     Attributes:
-        controls: what steers it; of the class, or of the object where its settings give the defaults.
-        takes_style: whether it needs pictures of the style.
-        takes_content: whether it needs pictures of the content; else only their size counts.
-        works_untrained: whether it can be used without a training run: it optimizes each picture.
-        enlarges: by how much results are higher and wider than the images.
-        watch: for one that optimizes: called with an `image_optimization.Progress` at every evaluation.
+        default_px: longer side that larger pictures are shrunk to where nobody says; None for their own size.
+        canvas_px: side of a picture that is made without a content where nobody says.
     """
 
-    controls: Sequence[Control | Choice] = ()
-    takes_style: bool = False
-    takes_content: bool = True
-    works_untrained: bool = False
-    enlarges: int = 1
-    watch: Callable[[Any], None] | None = None
+    default_px: ClassVar[int | None] = None
+    canvas_px: ClassVar[int] = 256
 
-    @property
-    def device(self) -> torch.device:
-        """Where its weights are; the CPU if it has none."""
-        return next(self.parameters(), next(self.buffers(), torch.empty(0))).device
+    def result_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the result for a picture of this size; here the same."""
+        return height, width
 
     def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         """Return the translated images; called without gradients, in evaluation mode, with every control given.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1], on the translator's device.
-            guides: pictures of styles, where the translator takes them.
+            guides: pictures of the other inputs.
             **controls: a value for each of `self.controls`.
 
         Returns:
-            (B, 3, enlarges * H, enlarges * W) RGB; `translate` clamps it.
+            (B, 3, *result_size(H, W)) RGB; `translate` clamps it.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define render()")
 
-    def check_controls(self, **given: Any) -> dict[str, Any]:
-        """Return a value for every control: the given one, else its default.
+    def check_guides(self, images: Tensor, given: Mapping[str, Any]) -> Guides:
+        """Return the pictures of the declared inputs, checked and moved to the images' device and type.
+
+        Args:
+            images: (B, 3, H, W), what will be translated.
+            given: by keyword; None counts as not given.
 
         Raises:
-            TypeError: if a value is not a number.
-            ValueError: if a name is unknown or a value out of range; the message lists what there is.
+            TypeError: if something is no tensor of floating-point pictures.
+            ValueError: if a picture that is required is missing, or shapes, ranges or counts do not fit.
         """
-        known = {control.name: control for control in self.controls}
-        for name in given:
-            if name not in known:
-                listed = ", ".join(f"{control.name} ({control.span})" for control in self.controls) or "none"
-                raise ValueError(f"{type(self).__name__} has no control {name!r}; its controls: {listed}")
-        return {name: control.check(given.get(name, control.default)) for name, control in known.items()}
-
-    def check_guides(self, images: Tensor, style: Any, style_weights: Any, masks: Any) -> Guides:
-        """Return the given pictures of styles, checked; a translator that learned its style takes none.
-
-        Raises:
-            ValueError: if there is anything but None.
-        """
-        if style is not None or style_weights is not None or masks is not None:
-            raise ValueError(
-                f"{type(self).__name__} learned its style in training and takes no style pictures, weights or masks; "
-                "leave style out, or use a model that takes any style (stylebench list models)"
-            )
-        return Guides()
+        found, weights, masks = dict[str, tuple[Any, ...]](), tuple[float, ...](), None
+        for picture in self.inputs:
+            parts = given.get(picture.name)
+            if picture.name == "content":
+                continue
+            if parts is None:
+                if picture.required:
+                    raise ValueError(
+                        f"{type(self).__name__} needs a picture of the {picture.name}, and none was given; name one "
+                        f"({picture.name}=<picture>)"
+                    )
+                continue
+            listed = tuple(parts) if isinstance(parts, list | tuple) else (parts,)
+            if not listed:
+                raise ValueError(f"the list of {picture.name} pictures is empty; give at least one picture")
+            if len(listed) > 1 and not picture.many:
+                raise ValueError(f"{type(self).__name__} takes one {picture.name} picture, got {len(listed)}")
+            found[picture.name] = tuple(_placed(part, picture.name, images) for part in listed)
+            if picture.many:
+                shares, regions = given.get(f"{picture.name}_weights"), given.get("masks")
+                if shares is not None and regions is not None:
+                    raise ValueError(
+                        f"give either {picture.name}_weights (a mix) or masks (one for each region), not both"
+                    )
+                weights = _shares(shares, len(listed), picture.name)
+                masks = _regions(regions, len(listed), picture.name, images)
+        return Guides(found, weights, masks)
 
     @torch.no_grad()
-    def translate(
-        self, images: Tensor, *, style: Any = None, style_weights: Any = None, masks: Any = None, **controls: Any
-    ) -> Tensor:
+    def translate(self, images: Tensor, *, watch: Watch | None = None, **given: Any) -> Tensor:
         """Translate images, without gradients and in evaluation mode (which is restored afterwards).
 
         Args:
-            images: (B, 3, H, W) or (3, H, W) RGB, floating point in [0, 1], any device.
-            style: for a translator that takes styles: a picture (3, h, w) or (1 or B, 3, h, w), or a list of them, of
-                any sizes; None for one that learned its style.
-            style_weights: a share of each of several styles, >= 0; None for equal ones.
-            masks: (K, H, W) or (1 or B, K, H, W), 0 or 1: where each of K styles goes; None for everywhere.
-            **controls: see `controls`.
+            images: (B, 3, H, W) or (3, H, W) RGB, floating point in [0, 1], any device; the size alone counts where the
+                translator takes no content.
+            watch: for a translator that optimizes: called with an `image_optimization.Progress` at every evaluation.
+            **given: a value for any of `controls`, and the pictures of `inputs` beside the content. A `style`, where it
+                is declared, is a picture (3, h, w) or (1 or B, 3, h, w), or a list of them, of any sizes;
+                `style_weights` a share of each, >= 0; `masks` (K, H, W) or (1 or B, K, H, W), 0 or 1: where each of K
+                styles goes.
 
         Returns:
-            The shape (both sides times `enlarges`), device and type of `images`, clamped to [0, 1].
+            The shape (with `result_size`), device and type of `images`, clamped to [0, 1].
 
         Raises:
             TypeError: if `images` is not a floating-point tensor, or a control is not a number.
-            ValueError: if a shape, a range, a control or the styles are wrong.
+            ValueError: if a shape, a range, a control or a picture is wrong.
         """
-        chosen = self.check_controls(**controls)
-        check_images(images)
-        own = next(self.parameters(), next(self.buffers(), images))
-        batch = images if images.ndim == 4 else images.unsqueeze(0)
-        batch = batch.to(own.device, own.dtype).clamp(0.0, 1.0)  # (B, 3, H, W)
-        guides = self.check_guides(batch, style, style_weights, masks)
-        with _evaluating(self):
+        words = {word for picture in self.inputs for word in picture.keywords if picture.name != "content"}
+        pictures = {word: given.pop(word) for word in words & set(given)}
+        chosen = self.check_controls(**given)
+        batch = self.own(images)
+        guides = replace(self.check_guides(batch, pictures), watch=watch)
+        with evaluating(self):
             result = self.render(batch, guides, **chosen).clamp(0.0, 1.0)
         result = result.to(images.device, images.dtype)
         return result if images.ndim == 4 else result.squeeze(0)
+
+
+class OptimizingTranslator(Translator):
+    """A translator that optimizes each picture: it takes minutes instead of a pass, and shows how far it is.
+
+    It needs no training, and hands `guides.watch` an `image_optimization.Progress` at every evaluation.
+    """
 
 
 class ImageToImage(Translator):
@@ -247,9 +198,11 @@ def translate_as_asked(
         request: controls: a value for all images, or a list with one for each.
 
     Returns:
-        (B, 3, enlarges * H, enlarges * W) images in [0, 1].
+        (B, 3, *result_size(H, W)) images in [0, 1].
     """
-    taken = {name: pictures[name] for name in ("style",) if model.takes_style}
+    taken: dict[str, Any] = {
+        picture.name: pictures[picture.name] for picture in model.inputs if picture.name in pictures
+    }
     listed = {name: values for name, values in request.items() if isinstance(values, list)}
     if not listed:
         return model.translate(images, **taken, **request)
@@ -257,42 +210,67 @@ def translate_as_asked(
     results, places = [], []
     for row in dict.fromkeys(rows):  # images with one request together
         chosen = [place for place, own in enumerate(rows) if own == row]
-        beside = {name: shown[chosen] if len(shown) == len(images) else shown for name, shown in taken.items()}
+        beside: dict[str, Any] = {
+            name: shown[chosen] if len(shown) == len(images) else shown for name, shown in taken.items()
+        }
         controls = {**request, **dict(zip(listed, row, strict=True))}
         results.append(model.translate(images[chosen], **beside, **controls))
         places += chosen
     return torch.cat(results)[torch.tensor(places, device=images.device).argsort()]
 
 
-def check_images(images: Tensor) -> None:
-    """Refuse what is not (B, 3, H, W) or (3, H, W) floating-point RGB in [0, 1].
-
-    Raises:
-        TypeError: if it is not a floating-point tensor.
-        ValueError: if the shape or the range is another one, or values are not finite.
-    """
-    if not isinstance(images, Tensor):
-        raise TypeError(f"expected a torch tensor of images, got {type(images).__name__}")
-    if not images.is_floating_point():
-        way_out = "divide by 255: images.float() / 255" if images.dtype == torch.uint8 else "convert it to float"
-        raise TypeError(f"expected floating-point images in [0, 1], got {images.dtype}; {way_out}")
-    if images.ndim not in (3, 4) or images.shape[-3] != 3 or images.numel() == 0:
-        raise ValueError(f"expected images of shape (B, 3, H, W) or (3, H, W), got {tuple(images.shape)}")
-    low, high = (float(value) for value in torch.aminmax(images.detach()))
-    if math.isnan(low) or math.isnan(high):
-        raise ValueError("the images hold values that are not numbers (NaN)")
-    if low < -RANGE_TOLERANCE or high > 1.0 + RANGE_TOLERANCE:
-        hint = "divide by 255" if high > 2.0 and low >= 0.0 else "rescale or clamp them"
-        raise ValueError(f"expected images in [0, 1], got values from {low:.4g} to {high:.4g}; {hint}")
-
-
-@contextlib.contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode and give each of its parts back the mode it had."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+def _placed(picture: Any, name: str, images: Tensor) -> Any:
+    """Return a picture as (1 or B, 3, h, w) on the images' device and of their type."""
+    if isinstance(picture, Encoded):
+        return picture
     try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
+        check_images(picture)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
+    pictures = picture if picture.ndim == 4 else picture.unsqueeze(0)
+    if len(pictures) not in (1, len(images)):
+        raise ValueError(
+            f"expected one {name} picture, or one for each of {len(images)} images, got {len(pictures)}; to mix "
+            f"several {name}s give a list of pictures"
+        )
+    return pictures.to(images.device, images.dtype).clamp(0.0, 1.0)  # (1 or B, 3, h, w)
+
+
+def _shares(weights: Any, count: int, name: str) -> tuple[float, ...]:
+    if weights is None:
+        return (1 / count,) * count
+    given = weights.tolist() if isinstance(weights, Tensor) else weights
+    given = list(given) if isinstance(given, list | tuple) else [given]
+    for weight in given:
+        if isinstance(weight, bool) or not isinstance(weight, Real):
+            raise TypeError(f"{name}_weights are numbers, got {type(weight).__name__} {weight!r}")
+        if not 0 <= float(weight) < math.inf:
+            raise ValueError(f"{name}_weights are finite and at least 0, got {weight}")
+    if len(given) != count:
+        raise ValueError(f"expected a weight for each of {count} {name}s, got {len(given)}; give as many as {name}s")
+    total = sum(float(weight) for weight in given)
+    if not total > 0:
+        raise ValueError(f"all {name}_weights are 0; give at least one {name} a share")
+    return tuple(float(weight) / total for weight in given)
+
+
+def _regions(masks: Any, count: int, name: str, images: Tensor) -> Tensor | None:
+    if masks is None:
+        return None
+    if not isinstance(masks, Tensor):
+        raise TypeError(f"masks are a tensor (K, H, W) of 0 and 1, got {type(masks).__name__}")
+    regions = masks if masks.ndim == 4 else masks.unsqueeze(0)
+    wanted = (count, *images.shape[-2:])
+    if regions.ndim != 4 or tuple(regions.shape[1:]) != wanted or len(regions) not in (1, len(images)):
+        raise ValueError(
+            f"expected masks of shape {wanted} (one mask for each {name}, of the image's size), got "
+            f"{tuple(masks.shape)}; resize the masks to the image, and give as many as {name}s"
+        )
+    regions = regions.to(images.device, images.dtype)
+    if not bool(((regions == 0) | (regions == 1)).all()):
+        raise ValueError("masks hold 0 (outside) and 1 (inside) only, found other values; threshold them first")
+    if bool((regions.sum(1) > 1).any()):
+        raise ValueError(f"masks overlap: a pixel can have one {name} only; make the regions disjoint")
+    if not bool(regions.flatten(2).any(2).all()):
+        raise ValueError(f"a mask is empty: its {name} would go nowhere; leave out that {name} and its mask")
+    return regions

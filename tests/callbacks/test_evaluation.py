@@ -178,7 +178,7 @@ def _at(health: Health, made: Callable[[Tensor], Tensor], batches: int) -> None:
     from types import SimpleNamespace
 
     method: Any = SimpleNamespace(
-        device=torch.device("cpu"), batches_done=batches, translator=SimpleNamespace(translate=made, takes_style=False),
+        device=torch.device("cpu"), batches_done=batches, translator=SimpleNamespace(translate=made, inputs=()),
         check_weights_finite=lambda: None,
     )  # fmt: skip
     trainer: Any = SimpleNamespace(is_global_zero=True, loggers=[])

@@ -65,7 +65,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 def rendered(model: AdaINTranslator, content: Tensor, *styles: Tensor, **controls: Any) -> Tensor:
     """The result before it is clamped, so that nothing is hidden by the range."""
-    guides = model.check_guides(content, list(styles), controls.pop("weights", None), controls.pop("masks", None))
+    given = {"style_weights": controls.pop("weights", None), "masks": controls.pop("masks", None)}
+    guides = model.check_guides(content, {"style": list(styles), **given})
     with torch.no_grad():
         return model.render(content, guides, **model.check_controls(**controls))
 
@@ -301,11 +302,11 @@ def test_parts_are_within_one_grey_level_at_1500_by_1001(norm: str, monkeypatch:
     """Float32, a size that the stride does not divide, several tiles and bands."""
     model = translator(norm=norm, tap="relu4_1").float()
     content, style = images(1, 1004, 1500).float()[..., :1001, :], images(1, 300, 200, seed=1).float()
-    whole = model.render(content, Guides((style,), (1.0,), None), alpha=1.0, style_scale=1.0)
+    whole = model.render(content, Guides({"style": (style,)}, (1.0,)), alpha=1.0, style_scale=1.0)
     # A random decoder's pictures are pale; stretched over the range of gray levels they show every difference.
     low, high = (float(bound) for bound in whole.aminmax())
     monkeypatch.setattr(AdaINTranslator, "band_threshold_px", 1_000_000)
-    parts = model.render(content, Guides((style,), (1.0,), None), alpha=1.0, style_scale=1.0)
+    parts = model.render(content, Guides({"style": (style,)}, (1.0,)), alpha=1.0, style_scale=1.0)
     levels = [((part - low) / (high - low)).clamp(0, 1).mul(255).round() for part in (whole, parts)]
     assert float((levels[0] - levels[1]).abs().max()) <= 1
 
@@ -373,6 +374,6 @@ def test_squeezenet_serves_as_well() -> None:
 
 def test_guides_reach_the_render_call_checked() -> None:
     model = translator()
-    guides = model.check_guides(images(), images(seed=1), None, None)
+    guides = model.check_guides(images(), {"style": images(seed=1)})
     assert isinstance(guides, Guides)
     assert guides.weights == (1.0,)

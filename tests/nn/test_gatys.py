@@ -113,8 +113,7 @@ def test_evaluations_are_counted_and_their_curve_falls(encoder: Encoder) -> None
         assert float(progress.image.max()) <= 1.03
         seen.append((progress.evaluation, progress.evaluations, float(progress.total), set(progress.terms)))
 
-    translator.watch = watch
-    translator.translate(picture(0), style=stripes(), evaluations=17)
+    translator.translate(picture(0), style=stripes(), watch=watch, evaluations=17)
     assert [part[:2] for part in seen] == [(number, 17) for number in range(1, 18)]
     assert min(part[2] for part in seen) < 0.5 * seen[0][2]
     assert seen[0][3] == {"content", "style"}
@@ -122,8 +121,9 @@ def test_evaluations_are_counted_and_their_curve_falls(encoder: Encoder) -> None
 
 def test_ladder_ends_at_the_pictures_size(encoder: Encoder) -> None:
     translator, sizes = gatys(encoder, smallest_px=24, minimizer=ADAM), list[tuple[int, ...]]()
-    translator.watch = lambda progress: sizes.append(tuple(progress.image.shape[2:]))
-    made = translator.translate(picture(0), style=stripes(), evaluations=4)
+    made = translator.translate(
+        picture(0), style=stripes(), evaluations=4, watch=lambda progress: sizes.append(tuple(progress.image.shape[2:]))
+    )
     assert made.shape == (3, 40, 48)
     assert sizes == [(20, 24)] * 4 + [(28, 34)] * 5 + [(40, 48)] * 5
 
@@ -256,10 +256,10 @@ def test_settings_that_make_no_sense(encoder: Encoder, options: dict[str, Any], 
     ("given", "match"),
     [
         ({}, "needs a picture of the style"),
-        ({"style": []}, "the list of styles is empty"),
+        ({"style": []}, "the list of style pictures is empty"),
         ({"style": torch.rand(1, 20, 20)}, "style: expected images of shape"),
         ({"style": torch.rand(3, 20, 20), "weight_content": 0, "weight_style": 0}, "both 0"),
-        ({"style": torch.rand(3, 20, 20), "masks": torch.ones(1, 40, 48)}, "takes no masks"),
+        ({"style": torch.rand(3, 20, 20), "masks": torch.ones(1, 40, 48)}, "no control 'masks'"),
         ({"style": torch.rand(3, 20, 20), "evaluations": 0}, r"evaluations lies in \[1, "),
         ({"style": torch.rand(3, 20, 20), "evaluations": 2.5}, "evaluations is a whole number"),
         ({"style": torch.rand(3, 20, 20), "init": "gray"}, "init is one of content, style, noise"),

@@ -88,7 +88,7 @@ def test_big_results_are_computed_in_bands(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_translator_tells_how_much_it_enlarges() -> None:
     translator = SuperResolutionTranslator(SuperResolutionNet(8, width=2))
-    assert translator.enlarges == 8
+    assert translator.result_size(5, 7) == (40, 56)
     assert translator.translate(images(6, 7)[0]).shape == (3, 48, 56)
     result = translator.translate(images(6, 7, count=2).double())
     assert result.shape == (2, 3, 48, 56)

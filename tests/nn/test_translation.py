@@ -88,7 +88,7 @@ def test_results_are_clamped() -> None:
     [
         ({"direction": "b_to_c"}, r"control direction is one of a_to_b, b_to_a, got 'b_to_c'"),
         ({"target": "photo"}, r"UnpairedTranslator has no control 'target'; its controls: direction"),
-        ({"style": images()}, "takes no style pictures"),
+        ({"style": images()}, "no control 'style'"),
     ],
 )
 def test_unpaired_refuses_what_it_does_not_know(controls: dict[str, object], match: str) -> None:

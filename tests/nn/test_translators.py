@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stylebench.nn.inference import CONTENT, Control, Picture
 from stylebench.nn.johnson import JohnsonModern
-from stylebench.nn.translators import Control, Guides, ImageToImage, Translator
+from stylebench.nn.translators import Guides, ImageToImage, Translator
 
 
 class Negative(nn.Module):
@@ -129,3 +130,77 @@ def test_overshoot_of_resizing_is_clamped() -> None:
 def test_subclass_without_render_is_named() -> None:
     with pytest.raises(NotImplementedError, match=r"Translator does not define render"):
         Translator().translate(pictures())
+
+
+# Declared inputs
+
+
+class Tinted(Translator):
+    """Adds the mean color of a reference, if there is one."""
+
+    inputs = (CONTENT, Picture("reference", "whose mean color is added", required=False))
+
+    def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
+        (reference,) = guides.pictures.get("reference", (torch.zeros(1, 3, 1, 1),))
+        return images + reference.mean((2, 3), keepdim=True)
+
+
+class Mixed(Translator):
+    """Adds a mix of references."""
+
+    inputs = (CONTENT, Picture("reference", "whose mean colors are mixed and added", many=True, regions=True))
+
+    def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
+        means = [part.mean((2, 3), keepdim=True) for part in guides.pictures["reference"]]
+        if guides.masks is None:
+            return images + sum(w * m for w, m in zip(guides.weights, means, strict=True))
+        return images + sum(guides.masks[:, k : k + 1] * m for k, m in enumerate(means))
+
+
+class Needy(Translator):
+    inputs = (CONTENT, Picture("layout", "where things go"))
+
+
+def test_an_optional_picture_is_used_where_it_is_given() -> None:
+    images = torch.full((2, 3, 4, 4), 0.25)
+    assert Tinted().takes("reference")
+    assert torch.equal(Tinted().translate(images), images)
+    assert torch.equal(Tinted().translate(images, reference=torch.full((3, 9, 5), 0.5)), images + 0.5)
+    each = torch.stack([torch.zeros(3, 2, 2), torch.full((3, 2, 2), 0.25)])
+    assert Tinted().translate(images, reference=each)[:, 0, 0, 0].tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "match"),
+    [
+        ({"reference": torch.zeros(3, 4, 4, dtype=torch.uint8)}, TypeError, "reference: .*divide by 255"),
+        ({"reference": torch.zeros(4, 4)}, ValueError, r"reference: .*got \(4, 4\)"),
+        (
+            {"reference": torch.rand(3, 3, 4, 4)},
+            ValueError,
+            "one reference picture, or one for each of 2 images",
+        ),
+        ({"reference": [torch.rand(3, 4, 4)] * 2}, ValueError, "takes one reference picture, got 2"),
+        ({"reference": []}, ValueError, "list of reference pictures is empty"),
+        ({"style": torch.rand(3, 4, 4)}, ValueError, "no control 'style'; its controls: none; its pictures: content"),
+        ({"reference_weights": [1.0]}, ValueError, "no control 'reference_weights'"),
+    ],
+)
+def test_a_picture_that_does_not_fit_its_declaration(given: dict[str, Any], error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        Tinted().translate(torch.rand(2, 3, 4, 4), **given)
+
+
+def test_several_pictures_are_mixed_or_have_regions() -> None:
+    images, given = torch.zeros(1, 3, 2, 4), [torch.zeros(3, 2, 2), torch.ones(3, 3, 3)]
+    assert Mixed().translate(images, reference=given)[0, 0, 0].tolist() == [0.5] * 4
+    assert Mixed().translate(images, reference=given, reference_weights=[3, 1])[0, 0, 0].tolist() == [0.25] * 4
+    masks = torch.stack([torch.arange(4) < 2, torch.arange(4) >= 3]).float()[:, None].expand(2, 2, 4)
+    assert Mixed().translate(images, reference=given, masks=masks)[0, 0, 0].tolist() == [0.0, 0.0, 0.0, 1.0]
+    with pytest.raises(ValueError, match=r"either reference_weights .* or masks"):
+        Mixed().translate(images, reference=given, reference_weights=[3, 1], masks=masks)
+
+
+def test_a_required_picture_is_asked_for() -> None:
+    with pytest.raises(ValueError, match="Needy needs a picture of the layout"):
+        Needy().translate(pictures())

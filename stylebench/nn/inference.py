@@ -1,0 +1,200 @@
+"""Inference: what is used after training, as a plain torch module that declares how it is used.
+
+Commands, sample grids, health, evaluation, exports and `stylebench.load` read the declarations, `controls` and
+`inputs`; none asks which method it is. There are two kinds: `Translator` (pictures to pictures) and `Classifier`
+(pictures to logits).
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+RANGE_TOLERANCE = 1e-3  # a quarter of a gray level: what antialiased resizing in float32 may overshoot by
+
+
+class Control(NamedTuple):
+    """A number that steers a model at run time.
+
+    Attributes:
+        name: keyword of the call.
+        low: smallest allowed value.
+        high: largest allowed value.
+        default: value where none is given.
+        help: one line: meaning and unit.
+        whole: whether only whole numbers make sense.
+    """
+
+    name: str
+    low: float
+    high: float
+    default: float
+    help: str
+    whole: bool = False
+
+    @property
+    def span(self) -> str:
+        """What may be given and what is taken otherwise, in words."""
+        if self.whole:
+            return f"{int(self.low)} .. {int(self.high)}, default {int(self.default)}"
+        return f"{self.low:g} .. {self.high:g}, default {self.default:g}"
+
+    def check(self, value: Any) -> float:
+        """Return a given value as a number.
+
+        Raises:
+            TypeError: if it is not a number.
+            ValueError: if it is out of range.
+        """
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"control {self.name} is a number, got {type(value).__name__} {value!r}")
+        if not self.low <= float(value) <= self.high:
+            raise ValueError(f"control {self.name} lies in [{self.low:g}, {self.high:g}], got {value} ({self.help})")
+        if self.whole and not float(value).is_integer():
+            raise ValueError(f"control {self.name} is a whole number, got {value} ({self.help})")
+        return float(value)
+
+
+class Choice(NamedTuple):
+    """A word out of a few that steers a model at run time.
+
+    Attributes:
+        name: keyword of the call.
+        options: the words.
+        default: the word where none is given.
+        help: one line: meaning.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    default: str
+    help: str
+
+    @property
+    def span(self) -> str:
+        """What may be given and what is taken otherwise, in words."""
+        return f"{' | '.join(self.options)}, default {self.default}"
+
+    def check(self, value: Any) -> str:
+        """Return a given word.
+
+        Raises:
+            ValueError: if it is not one of the options.
+        """
+        word = "none" if value is None and "none" in self.options else str(value)  # a folder 2020 is read as a number
+        if word not in self.options:
+            raise ValueError(f"control {self.name} is one of {', '.join(self.options)}, got {value!r} ({self.help})")
+        return word
+
+
+class Picture(NamedTuple):
+    """A kind of picture that a model takes.
+
+    Attributes:
+        name: keyword of the call.
+        help: one line: what it is for.
+        required: whether the model works only with it.
+        many: whether several may be given as a list, with a share of each as `<name>_weights`.
+        regions: whether masks may say where each of several goes.
+    """
+
+    name: str
+    help: str
+    required: bool = True
+    many: bool = False
+    regions: bool = False
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """The keywords of the call that concern it."""
+        return (self.name, *([f"{self.name}_weights"] if self.many else []), *(["masks"] if self.regions else []))
+
+
+CONTENT = Picture("content", "the picture that is translated")
+
+
+class Inference(nn.Module):
+    """Base of what is used after training.
+
+    Attributes:
+        controls: what steers it; of the class, or of the object where its settings give the defaults.
+        inputs: the pictures that it takes.
+    """
+
+    controls: Sequence[Control | Choice] = ()
+    inputs: Sequence[Picture] = (CONTENT,)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; the CPU if it has none."""
+        return next(self.parameters(), next(self.buffers(), torch.empty(0))).device
+
+    def takes(self, name: str) -> bool:
+        """Tell whether pictures of this name are among its inputs."""
+        return any(picture.name == name for picture in self.inputs)
+
+    def check_controls(self, **given: Any) -> dict[str, Any]:
+        """Return a value for every control: the given one, else its default.
+
+        Raises:
+            TypeError: if a value is not a number.
+            ValueError: if a name is unknown or a value out of range; the message lists what there is.
+        """
+        known = {control.name: control for control in self.controls}
+        for name in given:
+            if name not in known:
+                listed = ", ".join(f"{control.name} ({control.span})" for control in self.controls) or "none"
+                pictures = ", ".join(word for picture in self.inputs for word in picture.keywords)
+                raise ValueError(
+                    f"{type(self).__name__} has no control {name!r}; its controls: {listed}; its pictures: {pictures}"
+                )
+        return {name: control.check(given.get(name, control.default)) for name, control in known.items()}
+
+    def own(self, images: Tensor) -> Tensor:
+        """Return checked images as a batch on the model's device and of its type: (B, 3, H, W) in [0, 1].
+
+        Raises:
+            TypeError, ValueError: see `check_images`.
+        """
+        check_images(images)
+        like = next(self.parameters(), next(self.buffers(), images))
+        batch = images if images.ndim == 4 else images.unsqueeze(0)
+        return batch.to(like.device, like.dtype).clamp(0.0, 1.0)  # (B, 3, H, W)
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is not (B, 3, H, W) or (3, H, W) floating-point RGB in [0, 1].
+
+    Raises:
+        TypeError: if it is not a floating-point tensor.
+        ValueError: if the shape or the range is another one, or values are not finite.
+    """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"expected a torch tensor of images, got {type(images).__name__}")
+    if not images.is_floating_point():
+        way_out = "divide by 255: images.float() / 255" if images.dtype == torch.uint8 else "convert it to float"
+        raise TypeError(f"expected floating-point images in [0, 1], got {images.dtype}; {way_out}")
+    if images.ndim not in (3, 4) or images.shape[-3] != 3 or images.numel() == 0:
+        raise ValueError(f"expected images of shape (B, 3, H, W) or (3, H, W), got {tuple(images.shape)}")
+    low, high = (float(value) for value in torch.aminmax(images.detach()))
+    if math.isnan(low) or math.isnan(high):
+        raise ValueError("the images hold values that are not numbers (NaN)")
+    if low < -RANGE_TOLERANCE or high > 1.0 + RANGE_TOLERANCE:
+        hint = "divide by 255" if high > 2.0 and low >= 0.0 else "rescale or clamp them"
+        raise ValueError(f"expected images in [0, 1], got values from {low:.4g} to {high:.4g}; {hint}")
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode and give each of its parts back the mode it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
