@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from stylebench.metrics.folders import ImageFolder
 from stylebench.metrics.measuring import asking, measure_method, reference_sets, tell_missing
 from stylebench.metrics.records import to_record
 from stylebench.metrics.utilities import utilities
-from stylebench.nn.translators import OptimizingTranslator, Translator
+from stylebench.nn.translators import OptimizingTranslator, Translator, translate_as_asked
 from stylebench.run_folder import EVALUATION, MANIFEST, NOT_APPLICABLE, RECORD, dashboard, mean_dashboard
 from stylebench.stylize import choose_device
 from stylebench.trusted import check_targets
@@ -137,7 +138,7 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
         values = measure_method(
             evaluator,
             plan,
-            asking(translator, **asked),
+            asking(partial(translate_as_asked, translator), **asked),
             cache=reference_cache(config["metrics"]),
             size=config["metrics"]["batch_size"],
             device=device,

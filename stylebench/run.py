@@ -42,7 +42,7 @@ from stylebench.data.opened import Opened
 from stylebench.data.plan import asked_for
 from stylebench.data.tasks import device_batch_size
 from stylebench.files import atomic_write, write_json
-from stylebench.loading import load
+from stylebench.loading import load, load_translator
 from stylebench.loggers.csv_log import CSVLog
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
@@ -162,7 +162,7 @@ def report(config: Config, result: Result, command: str) -> Path:
 
     log.info("comparing with the exact answers")
     assert result.opened is not None
-    return write_report(result.folder, config, result.opened, load(result.folder), command)
+    return write_report(result.folder, config, result.opened, load_translator(result.folder), command)
 
 
 def _close_record(folder: Path, start: Start, csv: CSVLog) -> None:

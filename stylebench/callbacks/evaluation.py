@@ -89,7 +89,7 @@ class Evaluation(pl.Callback):
             measure_method(
                 self.evaluator,
                 plan,
-                asking(method.translator),
+                asking(method.translated),
                 cache=self.cache,
                 size=self.size,
                 device=method.device,

@@ -58,7 +58,7 @@ class Health(pl.Callback):
             contents = piece.known["target"][:, 0]
         if contents is None:
             return {}
-        made = asking(method.translator)(piece)
+        made = asking(method.translated)(piece)
         if not bool(made.isfinite().all()):
             log.warning("outputs are not finite at batch %d; the loss will tell which term", method.batches_done)
             return {}

@@ -96,7 +96,11 @@ class Method(Players):
             (B, 3, H, W) images in [0, 1].
         """
         images, pictures = batch.shown
-        return translate_as_asked(self.translator, images, pictures, controls)
+        return self.translated(images, pictures, controls)
+
+    def translated(self, images: Tensor, pictures: Mapping[str, Tensor], request: Mapping[str, Any]) -> Tensor:
+        """Return what the model makes of images; see `translate_as_asked`."""
+        return translate_as_asked(self.translator, images, pictures, request)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log the terms of a held-out batch, computed as in `training_step`, of which nothing moves here."""

@@ -5,7 +5,7 @@ deviations: `nn/gatys.py`. As a method it synthesizes the styles of the validati
 an ordinary run folder; a batch of training does nothing, so one is enough (`conf/model/texture_synthesis.yaml`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -42,9 +42,9 @@ class TextureSynthesis(Method):
         """Synthesize, and log the terms at the end and at the snapshots, as means."""
         self.latest["val"] = self.pairs.terms(drawn(batch.content), drawn(batch.style))
 
-    def translate(self, batch: StyleBatch, **controls: Any) -> Tensor:
-        """Return the synthesized pictures, (B, 3, H, W) in [0, 1]; a texture is synthesized once."""
-        return self.pairs.images(drawn(batch.content), drawn(batch.style), **controls)
+    def translated(self, images: Tensor, pictures: Mapping[str, Tensor], request: Mapping[str, Any]) -> Tensor:
+        """Return the optimized pictures, (B, 3, H, W) in [0, 1]; a pair is optimized once, whoever asks."""
+        return self.pairs.images(images, pictures["style"], **request)
 
     def sample_rows(self, batch: StyleBatch) -> list[Tensor]:
         """Return rows of styles, what stood at the snapshots, and results."""

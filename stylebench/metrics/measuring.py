@@ -16,11 +16,11 @@ from stylebench.metrics.extractors import has_inception
 from stylebench.metrics.features import FeatureSet, gather_objects
 from stylebench.metrics.records import Value
 from stylebench.metrics.weights import MissingWeightsError
-from stylebench.nn.translators import Translator, translate_as_asked
 
 _log = logging.getLogger(__name__)
 _told: set[str] = set()
 Translate = Callable[[Piece], Tensor]
+Translated = Callable[[Tensor, Mapping[str, Tensor], Mapping[str, Any]], Tensor]
 Watcher = Callable[[EvaluationBatch], None]
 
 
@@ -71,14 +71,14 @@ def measure_method(
     return evaluator.compute(reference_sets(evaluator, cache, facts, lambda: plan.reference_batches(size)))
 
 
-def asking(model: Translator, **controls: Any) -> Translate:
+def asking(translated: Translated, **controls: Any) -> Translate:
     """Return how a model is called for the pieces of a plan: by their request, and what a user has set beside it.
 
     Args:
-        model: the trained model.
-        **controls: its declared controls.
+        translated: takes images, the pictures beside them and the request; see `translate_as_asked`.
+        **controls: declared controls of the model.
     """
-    return lambda piece: translate_as_asked(model, piece.images, piece.pictures, {**piece.request, **controls})
+    return lambda piece: translated(piece.images, piece.pictures, {**piece.request, **controls})
 
 
 def _asking(piece: Piece, request: Mapping[str, Any]) -> Piece:

@@ -140,8 +140,8 @@ def test_the_overview_shows_what_fixed_samples_show() -> None:
         method.translator.translate(image, target=target)
         for image, target in zip(piece.images, piece.request["target"], strict=True)
     ]
-    torch.testing.assert_close(asking(method.translator)(piece), torch.stack(each))
-    one_target = asking(method.translator, target="photo")(piece)
+    torch.testing.assert_close(asking(method.translated)(piece), torch.stack(each))
+    one_target = asking(method.translated, target="photo")(piece)
     assert torch.equal(one_target, method.translator.translate(piece.images, target="photo"))
 
 
