@@ -1,17 +1,14 @@
 """Objects from config nodes: data, method and evaluator, each by the classes that the config names."""
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
-from omegaconf import OmegaConf
 
 from stylebench.checks import UsageError
+from stylebench.construct import construct, locate
 from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
 from stylebench.data.plan import Plan
@@ -36,20 +33,15 @@ PARTS = (
 )  # of `model`: named there so that one word chooses what others interpolate
 
 
-def build(node: Mapping[str, Any], **extra: Any) -> Any:
-    """Build the object that a config node describes; errors of its constructor keep their own type."""
-    try:
-        return instantiate(OmegaConf.create(dict(node)), _convert_="all", **extra)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, TypeError):  # a key that is not taken, or text where a number belongs
-            target = re.search(r"target '([\w.]+)'", str(error))
-            raise ValueError(
-                f"{target[1] if target else node.get('_target_')} cannot be built from its settings: {cause}"
-            ) from cause
-        if cause is not None:
-            raise cause from None
-        raise
+def build(node: Any, path: str = "config", *, owners: Mapping[str, Any] | None = None, **extra: Any) -> Any:
+    """Build the object that a node of one's own config describes; see `construct` for the arguments and errors."""
+    return construct(node, path, listed=None, owners=owners, extra=extra)
+
+
+def owners(config: Config) -> dict[str, Any]:
+    """Return the nodes that others follow, by the paths at which their keys are set."""
+    parts = {f"model.{name}": config["model"].get(name) for name in PARTS}
+    return {path: node for path, node in {"encoder": config.get("encoder"), **parts}.items() if node is not None}
 
 
 def open_data(config: Config) -> Opened:
@@ -57,7 +49,8 @@ def open_data(config: Config) -> Opened:
     settings, method = config["dataset"], method_class(config)
     check_serves(settings, method.task)
     try:
-        opened = Opened.of(build(settings["store"]), settings, method.task, seed=config["seed"], draws=method.draws)
+        store = build(settings["store"], "dataset.store")
+        opened = Opened.of(store, settings, method.task, seed=config["seed"], draws=method.draws)
     except FileNotFoundError as error:
         if settings["release"] is None:
             raise
@@ -87,7 +80,8 @@ def build_data(config: Config, opened: Opened) -> DomainData:
 
 def build_method(config: Config, data: DomainData) -> Method:
     """Build the method, show it the data, and apply the switches of the config."""
-    method: Method = build({key: node for key, node in config["model"].items() if key not in PARTS})
+    node = {key: value for key, value in config["model"].items() if key not in PARTS}
+    method: Method = build(node, "model", owners=owners(config))
     refuse_judges(method)
     method.seed = data.task.seed
     method.prepare(data.task)
@@ -109,7 +103,7 @@ def build_translator(config: Config, device: str | torch.device) -> Translator:
     """
     if config["run"] is not None:
         return load_translator(config["run"], weights=config["weights"], device=device)
-    translator: Translator = build(config["model"]["translator"])
+    translator: Translator = build(config["model"]["translator"], "model.translator", owners=owners(config))
     if not isinstance(translator, OptimizingTranslator):
         raise UsageError(
             "this model has to be trained first: name a run of it by run=<run folder>, or use model=gatys, which needs "
@@ -121,7 +115,7 @@ def build_translator(config: Config, device: str | torch.device) -> Translator:
 
 def method_class(config: Config) -> type[Method]:
     """Return the class that `model._target_` names, without building it: its task says which domains to open."""
-    target: type[Method] = get_class(config["model"]["_target_"])
+    target: type[Method] = locate(config["model"]["_target_"], "model")
     return target
 
 
@@ -149,10 +143,12 @@ def build_evaluator(
         )
     needed = {config["items"][name].get("extractor") for name in config["required"]}
     extractors: dict[str, Extractor | MissingWeightsError] = {
-        name: _or_missing(node, name in needed) for name, node in config["extractors"].items()
+        name: _or_missing(node, f"metrics.extractors.{name}", name in needed)
+        for name, node in config["extractors"].items()
     }
     items: dict[str, Metric | MissingWeightsError] = {
-        name: _or_missing(node, name in config["required"]) for name, node in config["items"].items()
+        name: _or_missing(node, f"metrics.items.{name}", name in config["required"])
+        for name, node in config["items"].items()
     }
     return Evaluator(
         extractors,
@@ -175,10 +171,10 @@ def reference_cache(config: Mapping[str, Any]) -> ReferenceCache:
     return ReferenceCache(Path(config["cache"]) if config["cache"] else cache_dir() / "features")
 
 
-def _or_missing(node: Mapping[str, Any], required: bool) -> Any:
+def _or_missing(node: Mapping[str, Any], path: str, required: bool) -> Any:
     try:
-        return build(node)
+        return build(node, path)
     except MissingWeightsError as error:
         if required:
             raise
-        return error
+        return MissingWeightsError(str(error).removeprefix(f"{path}: "))  # as the record says it, beside the name

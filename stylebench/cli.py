@@ -222,8 +222,8 @@ def prepare(arguments: list[str]) -> None:
 
     settings = config["dataset"]
     if settings["release"] is not None:
-        build(settings["release"]).prepare(Path(settings["root"]))
-    store = build(settings["store"])
+        build(settings["release"], "dataset.release").prepare(Path(settings["root"]))
+    store = build(settings["store"], "dataset.store")
     domains = prepare.open_domains(store, settings)
     for role, domain in domains.items():
         facts = domain.describe()

@@ -1,8 +1,8 @@
 """What the command line says of itself: commands, examples, options and keys, read from the commented config files."""
 
-import importlib.resources
 import re
-from typing import Any
+
+from stylebench.shipped import conf_folder
 
 COMMANDS = {
     "train": "train a method on images, or -m for a sweep; continues a run that was stopped",
@@ -96,11 +96,6 @@ def command_help(command: str) -> str:
     lines += [f"  {line}" for line in shown.splitlines()[1:] if line and not re.match(r"(defaults:|  - )", line)]
     lines += ["", f"everything, composed: stylebench {command} ... --cfg job" if command == "train" else ""]
     return "\n".join(lines).rstrip()
-
-
-def conf_folder() -> Any:
-    """Return the folder of the configuration groups, wherever the package is installed."""
-    return importlib.resources.files("stylebench.conf")
 
 
 def keys(command: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Read trained models: run folders, checkpoints and exports become inference modules, without Lightning or Hydra.
 
 Nothing in these files is trusted: tensors are read by `weights_only=True` or safetensors, and the networks that a file
-asks for must be on `trusted.NETWORKS`.
+asks for must be on `trusted.inference_classes()`.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylebench.construct import construct
 from stylebench.files import DamagedFileError, file_digest, read_pickle
 from stylebench.nn.inference import Inference
 from stylebench.nn.translators import Translator
@@ -26,7 +27,7 @@ from stylebench.run_folder import (
     RECORD,
     checkpoint_files,
 )
-from stylebench.trusted import NETWORKS, TrustError, build
+from stylebench.trusted import TrustError, inference_classes
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class TrainedModel:
                 weights are not those of the training.
         """
         try:
-            model = build(self.node, NETWORKS)
+            model = construct(self.node, NETWORK, listed=inference_classes())
         except TrustError as error:
             raise TrustError(f"{self.origin}: {error}") from None
         except FileNotFoundError as error:
@@ -75,7 +76,7 @@ class TrainedModel:
                 f"{self.origin} needs the weights of the encoder that it was trained with, SHA-256 "
                 f"{self._encoder_digest()}, where they were in training: {error}; put that file there"
             ) from error
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(
                 f"{self.origin} describes a model that this version cannot build: {error}; use the version it was "
                 f"written with ({self.trained.get('version', 'unknown')})"

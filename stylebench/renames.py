@@ -10,7 +10,15 @@ from typing import Any
 from stylebench.trusted import DEPTH_LIMIT
 
 # Earlier dotted path -> present one. A path that a file may hold is never taken out again.
-MOVED_CLASSES: dict[str, str] = {}
+MOVED_CLASSES: dict[str, str] = {
+    "stylebench.metrics.extractors.EncoderFeatures": "stylebench.metrics.extractors.encoder_features.EncoderFeatures",
+    "stylebench.metrics.extractors.Inception": "stylebench.metrics.extractors.inception.Inception",
+    "stylebench.metrics.extractors.RandomMultiScale": "stylebench.metrics.extractors.random_network.RandomMultiScale",
+    "stylebench.nn.encoders.CompactEncoder": "stylebench.nn.encoders.compact.CompactEncoder",
+    "stylebench.nn.encoders.JudgeEncoder": "stylebench.nn.encoders.judge.JudgeEncoder",
+    "stylebench.nn.encoders.SqueezeNetEncoder": "stylebench.nn.encoders.squeezenet.SqueezeNetEncoder",
+    "stylebench.nn.encoders.VGGEncoder": "stylebench.nn.encoders.vgg.VGGEncoder",
+}
 
 
 def updated_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import get_object
 from omegaconf import OmegaConf
 from pytorch_lightning.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
 from pytorch_lightning.utilities import rank_zero_only
@@ -37,6 +36,8 @@ from stylebench.callbacks.metric_log import MetricLog
 from stylebench.callbacks.progress import Progress
 from stylebench.callbacks.run_record import RunRecord
 from stylebench.callbacks.sample_grid import SampleGrid
+from stylebench.checks import check_switch, check_whole
+from stylebench.construct import locate
 from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
 from stylebench.data.plan import asked_for
@@ -292,6 +293,7 @@ def _trainer(config: Config, folder: Path, csv: CSVLog, callbacks: list[pl.Callb
         loggers.append(_mirror(config, folder))
     return build(  # type: ignore[no-any-return]
         config["trainer"],
+        "trainer",
         callbacks=callbacks,
         logger=loggers,
         plugins=plugins,
@@ -314,7 +316,7 @@ def _mirror(config: Config, folder: Path) -> Any:
     if node["_target_"].endswith("WandbLogger"):
         _finish_wandb(failed=False)
         node.update(name=folder.name, group=folder.parent.name, config=config, _recursive_=False)
-    return build(node, save_dir=str(folder))
+    return build(node, "logger.mirror", save_dir=str(folder))
 
 
 def _finish_wandb(failed: bool) -> None:
@@ -342,16 +344,14 @@ def _check(config: Config) -> None:
     """Refuse values that cannot work before anything is read or written."""
     settings = dict(flatten(config))
     for key, least in WHOLE_NUMBERS.items():
-        if not isinstance(settings[key], int) or isinstance(settings[key], bool) or settings[key] < least:
-            raise ValueError(f"{key} must be a whole number of at least {least}, got {settings[key]!r}")
+        check_whole(key, settings[key], least)
     for key in SWITCHES:
-        if not isinstance(settings[key], bool):
-            raise ValueError(f"{key} must be true or false, got {settings[key]!r}")
+        check_switch(key, settings[key])
     if "ema.decay" in settings and not isinstance(settings["ema.decay"], int | float):
         raise ValueError(f"ema.decay must be a number in [0, 1), got {settings['ema.decay']!r}")
     encoder = config["model"].get("encoder")
     if isinstance(encoder, Mapping) and "_target_" in encoder:
-        refuse_judges(get_object(encoder["_target_"]))  # the method would too, but only after the data have been read
+        refuse_judges(locate(encoder["_target_"], "encoder"))  # the method would too, but only once the data are read
 
 
 def _make_writable(folder: Path) -> None:

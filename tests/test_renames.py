@@ -10,7 +10,7 @@ from stylebench.nn.johnson import JohnsonModern
 from stylebench.nn.translators import ImageToImage
 from stylebench.renames import MOVED_CLASSES, updated
 from stylebench.resume import find_start, fingerprint
-from stylebench.trusted import DEPTH_LIMIT, LISTED, TrustError, resolve
+from stylebench.trusted import DEPTH_LIMIT, TrustError, resolve, training_classes
 
 RECORDED = [
     line
@@ -33,13 +33,13 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_every_recorded_name_leads_to_a_listed_class(name: str) -> None:
-    found = resolve(updated({"_target_": name})["_target_"])
-    assert f"{found.__module__}.{found.__qualname__}" in LISTED
+    found = resolve(updated({"_target_": name})["_target_"], training_classes())
+    assert f"{found.__module__}.{found.__qualname__}" in training_classes()
 
 
 def test_every_moved_class_is_where_the_table_says() -> None:
     for name in MOVED_CLASSES.values():
-        found = resolve(name)
+        found = resolve(name, training_classes())
         assert f"{found.__module__}.{found.__qualname__}" == name
     assert not MOVED_CLASSES.keys() & set(MOVED_CLASSES.values())
 

@@ -13,20 +13,31 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
+from stylebench.construct import construct
 from stylebench.nn.johnson import JohnsonModern
 from stylebench.nn.translators import ImageToImage
-from stylebench.trusted import DEPTH_LIMIT, LISTED, NETWORKS, TrustError, build, check_targets, resolve
+from stylebench.shipped import shipped_targets
+from stylebench.trusted import (
+    DEPTH_LIMIT,
+    FOREIGN,
+    UNSHIPPED,
+    TrustError,
+    check_targets,
+    inference_classes,
+    resolve,
+    training_classes,
+)
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
-@pytest.mark.parametrize("name", sorted(LISTED))
+@pytest.mark.parametrize("name", sorted(training_classes()))
 def test_listed_name_is_a_class_defined_in_that_module(name: str) -> None:
     module, _, qualname = name.rpartition(".")
     found = vars(importlib.import_module(module))[qualname]
     assert isinstance(found, type)
     assert (found.__module__, found.__qualname__) == (module, qualname)
-    assert resolve(name) is found
+    assert resolve(name, training_classes()) is found
 
 
 def named_targets(node: Any) -> list[str]:
@@ -41,12 +52,47 @@ def test_every_target_of_our_own_configs_is_listed(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
     for name in named_targets(content):
         other = OmegaConf.select(OmegaConf.create(content), name[2:-1]) if name.startswith("${") else None
-        resolve(other or name)
+        resolve(other or name, training_classes())
+
+
+def test_what_ships_is_read_as_yaml_reads_it() -> None:
+    contents = [yaml.safe_load(path.read_text()) for path in CONF.rglob("*.yaml")]
+    named = {name for content in contents for name in named_targets(content) if not name.startswith("${")}
+    assert shipped_targets() == named
+
+
+def test_the_list_is_what_ships_and_what_is_written_out() -> None:
+    ours = {name for name in shipped_targets() if name.startswith("stylebench.")}
+    assert training_classes() == ours | FOREIGN | UNSHIPPED
+    assert not UNSHIPPED & shipped_targets(), "a shipped file names these: they are on the list by that"
+    assert not [name for name in FOREIGN if name.startswith("stylebench.")]
+
+
+def test_a_shipped_file_lists_no_class_of_another_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "new.yaml").write_text(
+        "_target_: stylebench.methods.new.New   # theirs\n# _target_: stylebench.methods.old.Old\n"
+        "parts:\n  - _target_: torch.load\n  - {_target_: stylebench.nn.new.Net, width: 3}\n"
+    )
+    monkeypatch.setattr("stylebench.shipped.conf_folder", lambda: tmp_path)
+    for cached in (shipped_targets, training_classes, inference_classes):
+        cached.cache_clear()
+    try:
+        assert shipped_targets() == {"stylebench.methods.new.New", "torch.load", "stylebench.nn.new.Net"}
+        assert training_classes() - FOREIGN - UNSHIPPED == {"stylebench.methods.new.New", "stylebench.nn.new.Net"}
+        assert inference_classes() - FOREIGN == {"stylebench.nn.new.Net"}
+    finally:
+        for cached in (shipped_targets, training_classes, inference_classes):
+            cached.cache_clear()
 
 
 def test_public_aliases_resolve() -> None:
-    assert resolve("torch.optim.Adam") is torch.optim.Adam
-    assert resolve("torch.optim.lr_scheduler.StepLR") is torch.optim.lr_scheduler.StepLR
+    assert resolve("torch.optim.Adam", training_classes()) is torch.optim.Adam
+    assert resolve("torch.optim.lr_scheduler.StepLR", training_classes()) is torch.optim.lr_scheduler.StepLR
+
+
+def build(node: Any) -> Any:
+    return construct(node, listed=training_classes())
 
 
 def touching(sentinel: Path) -> dict[str, dict[str, Any]]:
@@ -131,7 +177,7 @@ def test_an_impostor_with_a_listed_name_is_refused(monkeypatch: pytest.MonkeyPat
     impostor = type("Adam", (), {"__module__": "torch.optim.adam"})
     monkeypatch.setattr(module, "Impostor", impostor, raising=False)
     with pytest.raises(TrustError, match="not on the list"):
-        resolve("torch.optim.sgd.Impostor")
+        resolve("torch.optim.sgd.Impostor", training_classes())
 
 
 def test_interpolations_and_objects_are_refused() -> None:
@@ -155,7 +201,7 @@ def test_build_makes_nested_objects_arguments_and_partials() -> None:
         "_target_": "stylebench.nn.translators.ImageToImage",
         "generator": {"_target_": "stylebench.nn.johnson.JohnsonModern", "_args_": [2], "head": "paper"},
     }
-    model = build(node, NETWORKS)
+    model = construct(node, listed=inference_classes())
     assert isinstance(model, ImageToImage)
     assert isinstance(model.generator, JohnsonModern)
     assert (model.generator.width, model.generator.head) == (2, "paper")
@@ -177,17 +223,18 @@ def test_build_checks_everything_before_it_builds_anything(monkeypatch: pytest.M
 
 
 def test_inference_list_is_narrower_than_the_training_list() -> None:
-    assert NETWORKS < LISTED
+    assert inference_classes() < training_classes()
     check_targets({"_target_": "torch.optim.SGD"})
     with pytest.raises(TrustError):
-        check_targets({"_target_": "torch.optim.SGD"}, NETWORKS)
+        check_targets({"_target_": "torch.optim.SGD"}, inference_classes())
 
 
 def test_checking_one_name_imports_no_other_listed_module() -> None:
     program = (
         "import sys\n"
         "from stylebench.trusted import TrustError, check_targets\n"
-        "assert 'torch' not in sys.modules, 'importing trusted imports torch'\n"
+        "import stylebench.construct\n"
+        "assert 'torch' not in sys.modules and 'yaml' not in sys.modules, 'importing trusted imports too much'\n"
         "try:\n    check_targets({'_target_': 'json.tool.main'})\n"
         "except TrustError:\n    pass\n"
         "else:\n    raise SystemExit('accepted')\n"
