@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stylebench.functional.hash_noise import hash_normal, hash_uniform
+from stylebench.run_folder import CHECKPOINT_KEY
 
 
 class BatchClock(pl.LightningModule):
@@ -37,11 +38,11 @@ class BatchClock(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the batch counter; Lightning's own loop positions are left out, since they would contradict it."""
         checkpoint.pop("loops", None)
-        checkpoint.setdefault("stylebench", {})["batches"] = self.batches_done
+        checkpoint.setdefault(CHECKPOINT_KEY, {})["batches"] = self.batches_done
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue the batch counter where the checkpoint stood."""
-        self.batches_before = int(checkpoint["stylebench"]["batches"])
+        self.batches_before = int(checkpoint[CHECKPOINT_KEY]["batches"])
 
     def count_batch(self) -> None:
         """Count a batch that was done outside the trainer."""
