@@ -13,7 +13,8 @@ class ImagePool(nn.Module):
     """Return, for each new image, the image itself or one of earlier batches.
 
     While the pool has room a new image is stored and returned. Then, with probability 1/2, a random stored image is
-    returned and the new one takes its place; else the new one is returned and the pool is left alone.
+    returned and the new one takes its place; else the new one is returned and the pool is left alone. In evaluation
+    mode every image is returned as it is and the pool is left alone, so that validation can run a training step.
 
     Every choice is a function of (seed, name, process, number of images seen), and the images are a buffer, so a pool
     that was saved goes on exactly as it would have. Each process of a distributed run has a pool of its own (the
@@ -50,7 +51,7 @@ class ImagePool(nn.Module):
             (B, 3, H, W), detached.
         """
         images = images.detach()
-        if not self.size:
+        if not self.size or not self.training:
             return images
         if not len(self.images):
             self.images = images.new_zeros(self.size, *images.shape[1:])

@@ -96,6 +96,17 @@ def test_no_pool_returns_every_image() -> None:
     assert len(pool) == len(pool.images) == 0
 
 
+def test_evaluation_leaves_the_pool_alone() -> None:
+    pool, other = ImagePool(2), ImagePool(2)
+    for one in (pool, other):
+        run(one, 0, 5)
+    pool.eval()
+    assert run(pool, 10, 20) == list(range(10, 30))
+    assert (pool.seen, values(pool.images)) == (5, values(other.images))
+    pool.train()
+    assert run(pool, 5, 20) == run(other, 5, 20)
+
+
 def test_seeds_names_and_processes_choose_apart() -> None:
     choices = [
         tuple(run(ImagePool(3, seed=seed, name=name), 0, 40, rank))
