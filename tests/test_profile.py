@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from stylebench.build import build_data, build_method, open_data
 from stylebench.cli import compose
+from stylebench.methods.base import Method
 from stylebench.profile import PARTS, BareStep, Figures, Stopwatch, report, summarize, to_json
 from stylebench.run import profile
 from tests.conftest import TINY
+from tests.methods.test_players import Styles, TwoPlayers, fit_players
 
 Make = Callable[..., dict[str, Any]]
 TINY_STARGAN = [
@@ -154,3 +157,19 @@ def test_a_method_that_trains_nothing_is_refused(tiny_config: Make) -> None:
     method, _ = built(tiny_config("model=gatys"))
     with pytest.raises(ValueError, match="profile measures training steps, and Gatys trains nothing"):
         BareStep(method, [], "32-true")
+
+
+@pytest.mark.parametrize("game", [TwoPlayers, Styles])  # one that clips, one with a phase of two players
+def test_the_bare_step_takes_the_phases_of_the_trainer(game: type[Method]) -> None:
+    torch.manual_seed(0)
+    framed, bare = game(), game()
+    bare.load_state_dict(framed.state_dict())
+    torch.manual_seed(1)
+    fit_players(framed, 3)
+    torch.manual_seed(1)
+    step = BareStep(bare, bare.configure_optimizers(), "32-true")
+    for batch in DataLoader(TensorDataset(torch.randn(3, 2)), batch_size=1):
+        step.optimize(batch)
+    for one, two in zip(framed.parameters(), bare.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-7)
+    assert (bare.batches_done, bare.latest["train"]) == (3, {})
