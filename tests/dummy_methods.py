@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from stylebench.data.tasks import AdaptationTask, MultiDomainTask, PairedTask, StyleTask, Task, UnpairedTask
 from stylebench.methods.base import Method
-from stylebench.nn.translators import Choice, ImageToImage
+from stylebench.nn.inference import Choice
+from stylebench.nn.translators import ImageToImage
 
 
 class Dummy(Method):
