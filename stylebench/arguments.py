@@ -5,8 +5,8 @@ import os
 import re
 
 from stylebench.checks import UsageError, closest
-from stylebench.help import groups, keys, options
 from stylebench.run_folder import RECORD, RunFolder
+from stylebench.shipped import groups, keys, options
 
 _RECORDABLE = re.compile(r"\+{0,2}[A-Za-z_][\w./]*=|~[A-Za-z_][\w./]*(=|$)", re.ASCII)
 _HYDRA_FLAGS = (

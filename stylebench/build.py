@@ -12,6 +12,7 @@ from stylebench.construct import construct, locate
 from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
 from stylebench.data.plan import Plan
+from stylebench.data.serving import check_serves
 from stylebench.data.worlds import HIDDEN
 from stylebench.files import cache_dir
 from stylebench.loading import load_translator
@@ -22,7 +23,6 @@ from stylebench.metrics.evaluator import Evaluator, Metric
 from stylebench.metrics.extractors import Extractor
 from stylebench.metrics.weights import MissingWeightsError
 from stylebench.nn.translators import OptimizingTranslator, Translator
-from stylebench.prepare import check_serves
 
 log = logging.getLogger(__name__)
 Config = dict[str, Any]

@@ -26,18 +26,11 @@ from stylebench.arguments import (
     started_elsewhere,
 )
 from stylebench.checks import UsageError, closest
-from stylebench.help import (
-    COMMANDS,
-    KINDS,
-    command_help,
-    first_comment,
-    general_help,
-    keys,
-    options,
-)
+from stylebench.help import COMMANDS, KINDS, command_help, general_help
 from stylebench.machine import limit_spinning
 from stylebench.messages import explain, is_expected, is_usage
 from stylebench.run_folder import LOG
+from stylebench.shipped import first_comment, keys, options
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

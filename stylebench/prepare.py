@@ -13,32 +13,11 @@ from stylebench.data.splits import unit_hash
 from stylebench.data.stores import Store
 from stylebench.data.tasks import TASKS, StyleTask, Task
 from stylebench.data.worlds import SOURCE, World
-from stylebench.help import dataset_tasks
 
 SHEET_COLUMNS = 8
 REPORT_CONTENTS = 2  # held-out contents that a report needs, at least
 
 _log = logging.getLogger(__name__)
-
-
-def check_serves(settings: Mapping[str, Any], task: type[Task]) -> None:
-    """Refuse a data set that does not serve a task, before anything is read.
-
-    Args:
-        settings: the config under `dataset`.
-        task: the task that a method needs.
-
-    Raises:
-        ValueError: naming the data sets that serve it.
-    """
-    if task.name in settings["tasks"] or task.is_named(settings):
-        return
-    able = [name for name, tasks in dataset_tasks().items() if task.name in tasks]
-    raise ValueError(
-        f"this data set serves the tasks {', '.join(settings['tasks'])}, but the method needs the task {task.name}; "
-        f"choose one of dataset={'|'.join(able)}, or name domains of your own by "
-        f"{' and '.join(f'dataset.{key}' for key in task.keys)}"
-    )
 
 
 def check_report(opened: Opened) -> None:

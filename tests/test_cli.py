@@ -22,7 +22,8 @@ import stylebench
 from stylebench.arguments import key_of, recorded_overrides
 from stylebench.cli import main
 from stylebench.files import read_pickle
-from stylebench.help import COMMANDS, KINDS, conf_folder, keys
+from stylebench.help import COMMANDS, KINDS
+from stylebench.shipped import conf_folder, keys
 from tests.conftest import TINY
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from stylebench.cli import compose
 from stylebench.help import KINDS
-from stylebench.help import options as help_options
+from stylebench.shipped import options as shipped_options
 from stylebench.trusted import check_targets
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -78,9 +78,9 @@ def test_every_file_is_plain_yaml(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text()), dict)
 
 
-@pytest.mark.parametrize("name", sorted(help_options("experiment")))
+@pytest.mark.parametrize("name", sorted(shipped_options("experiment")))
 def test_every_experiment_composes_and_sets_keys_that_there_are(name: str) -> None:
-    text = help_options("experiment")[name]
+    text = shipped_options("experiment")[name]
     given = [] if "override /dataset: procedural" in text else GIVEN
     config = compose("train", [f"experiment={name}", *given])
     check_targets(config)

@@ -10,10 +10,11 @@ from PIL import Image
 
 from stylebench.build import build
 from stylebench.cli import compose
+from stylebench.data.serving import check_serves
 from stylebench.data.tasks import TASKS
-from stylebench.help import dataset_tasks
-from stylebench.prepare import check_serves, open_domains
+from stylebench.prepare import open_domains
 from stylebench.run import train
+from stylebench.shipped import dataset_tasks
 from tests.dummy_methods import TARGETS
 
 SIZES = [

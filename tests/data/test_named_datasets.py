@@ -18,7 +18,7 @@ from stylebench.build import build
 from stylebench.cli import compose
 from stylebench.data.release import Release, ReleaseFile
 from stylebench.data.tasks import TASKS
-from stylebench.help import options
+from stylebench.shipped import options
 
 Config = dict[str, Any]
 NAMED = sorted(name for name, text in options("dataset").items() if re.search(r"^release:\s*$", text, re.MULTILINE))
