@@ -4,7 +4,8 @@ Command lines are written in the names of the frozen commit, 77a0089; `renamed.p
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ WORLD = [
     "metrics.truth_draws=2",
 ]  # fmt: skip
 FEW = ["model.translator.evaluations=12", "model.snapshots=[4]", "metrics.num_images=2"]
+FEWER = ["model.translator.evaluations=5", "model.snapshots=[2]", "budget.validation_images=1", "samples=1"]
 GIVEN_STYLE = [f"style={STYLE}"]
 
 
@@ -62,9 +64,9 @@ CASES = {
         kept=["encoder.adain_layer=relu2_1"],
         stylize=[*GIVEN_STYLE, "alpha=0.75"],
     ),
-    "gatys": Case([*STYLE_DATA, *FEW], stylize=GIVEN_STYLE, untrained=True),
+    "gatys": Case([*STYLE_DATA, *FEW], kept=FEWER, stylize=GIVEN_STYLE, untrained=True),
     "texture_synthesis": Case(
-        [*STYLE_DATA, *FEW], ["model.translator.match_histogram=true"], stylize=GIVEN_STYLE, untrained=True
+        [*STYLE_DATA, *FEW], ["model.translator.match_histogram=true"], FEWER, stylize=GIVEN_STYLE, untrained=True
     ),
     "pix2pix": Case(
         [
@@ -72,7 +74,10 @@ CASES = {
             "model.discriminator.receptive_field_px=16",
         ],
         compared=WORLD,
-        kept=["dataset.input=data/content", "dataset.target=data/target", "model/schedule=constant"],
+        kept=[
+            "dataset.input=data/content", "dataset.target=data/target", "model/schedule=constant",
+            "model.translator.generator.levels=3",
+        ],
         stylize=["noise_seed=3"],
     ),
     "super_resolution": Case(["dataset.target=data/content", "model.network.width=4"]),
@@ -82,7 +87,7 @@ CASES = {
             "model.translator.generator_ab.width=4", "model.translator.generator_ab.blocks=1",
             "model.discriminator_a.width=4", "model.discriminator_a.receptive_field_px=16", "model.pool=3",
         ],
-        kept=["model/schedule=constant"],
+        kept=["model/schedule=constant", "model.translator.generator_ab.width=2"],
         stylize=["direction=b_to_a"],
     ),
     "stargan": Case(
@@ -120,11 +125,17 @@ def resume_command(method: str, *more: str) -> list[str]:
     return ["train", f"run=resumed/{method}", *more]
 
 
-def evaluate_command(method: str, output: str) -> list[str]:
-    """Return the command that measures the run of a method on its test split."""
-    metrics = next(word for word in merged(COMMON, CASES[method].compared) if word.startswith("metrics="))
+def evaluate_command(method: str, output: str, metrics: str | None = None) -> list[str]:
+    """Return the command that measures the run of a method on its test split.
+
+    Args:
+        method: its name.
+        output: the file of the values.
+        metrics: the option of the metrics; None for that of the compared runs.
+    """
+    option = metrics or dict(word.split("=", 1) for word in merged(COMMON, CASES[method].compared))["metrics"]
     sizes = ["metrics.num_images=4", "metrics.scenes=2", "metrics.truth_draws=2"]
-    return ["evaluate", metrics, *sizes, f"run=runs/{method}", f"output={output}"]
+    return ["evaluate", f"metrics={option}", *sizes, f"run=runs/{method}", f"output={output}"]
 
 
 def export_command(method: str) -> list[str]:
@@ -147,18 +158,22 @@ def untrained_command(method: str, output: str) -> list[str]:
 
 
 def draw_data(folder: Path) -> None:
-    """Draw the pictures of the tests as `<role>/<split>/<number>.bmp`: the same bytes on every machine.
+    """Write the pictures of the tests as `<role>/<split>/<number>.bmp`."""
+    for name, content in pictures():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def pictures() -> Iterator[tuple[str, bytes]]:
+    """Draw the pictures of the tests: yield their names and files, the same bytes on every machine.
 
     Contents are shaded discs on a slope, styles are woven stripes, and a target is its content in other colors.
     """
     for role in ROLES:
-        number = 0
-        for split, count in SPLITS.items():
-            for place in range(count):
-                path = folder / role / split / f"{place:02d}.bmp"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(_bitmap(_draw(role, number)))
-                number += 1
+        numbers = count()
+        for split, images in SPLITS.items():
+            for place in range(images):
+                yield f"{role}/{split}/{place:02d}.bmp", _bitmap(_draw(role, next(numbers)))
 
 
 def _draw(role: str, number: int) -> NDArray[np.uint8]:

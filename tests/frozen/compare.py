@@ -113,7 +113,8 @@ def make_old(folder: Path, methods: list[str]) -> Path:
 def _digest() -> str:
     """Return the digest of the pictures and of every command."""
     lines = [make(method, Path()).commands for method in cases.CASES for make in (writing, resuming)]
-    return hashlib.sha256(Path(cases.__file__).read_bytes() + json.dumps(lines).encode()).hexdigest()
+    drawn = [(name, hashlib.sha256(content).hexdigest()) for name, content in cases.pictures()]
+    return hashlib.sha256(json.dumps([drawn, lines]).encode()).hexdigest()
 
 
 def run_current(folder: Path, old: Path, methods: list[str]) -> dict[str, str]:
