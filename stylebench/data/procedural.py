@@ -1,5 +1,6 @@
 """Domains that are drawn by code: a first run needs no pictures and no download."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +18,7 @@ _TEST_FRACTION = 0.1
 
 
 class Procedural:
-    """Open domains that are drawn in memory when they are opened, the same ones for the same settings.
+    """Open domains that are drawn in memory when they are first opened, the same ones for the same settings.
 
     `leaves` are dead-leaves pictures, occluding shaded shapes with the statistics of photographs, to serve as contents;
     `strokes` is one picture in thick brush strokes, to serve as a style.
@@ -52,13 +53,16 @@ class Procedural:
         Raises:
             ValueError: if there is no domain of that name.
         """
-        painters: dict[str, Callable[[], Pixels]] = {"leaves": self._leaves, "strokes": self._strokes}
+        painters: dict[str, Callable[[], Pixels]] = {
+            "leaves": lambda: _leaves(self.count, self.size_px, self.seed),
+            "strokes": lambda: _strokes(self.size_px, self.seed),
+        }
         if value not in painters:
             raise ValueError(
                 f"no procedural domain {value!r}; there are {', '.join(painters)}. For a folder of your own, set "
                 "dataset=folders"
             )
-        pixels = painters[value]()  # (N, H, W, 3)
+        pixels = painters[value]().copy()  # (N, H, W, 3), of the caller's own
         ids = [f"{value}-{i:06d}" for i in range(len(pixels))]
         return Domain(
             name=value,
@@ -70,11 +74,14 @@ class Procedural:
             layout=layout_by_path(ids, _VAL_FRACTION, _TEST_FRACTION),
         )
 
-    def _leaves(self) -> Pixels:
-        from stylebench.functional.dead_leaves import dead_leaves
 
-        pictures = dead_leaves(self.count, self.size_px, self.seed).permute(0, 2, 3, 1)  # (N, H, W, 3)
-        return np.ascontiguousarray(pictures.numpy())
+@functools.lru_cache(maxsize=4)
+def _leaves(count: int, size_px: int, seed: int) -> Pixels:
+    from stylebench.functional.dead_leaves import dead_leaves
 
-    def _strokes(self) -> Pixels:
-        return paint_strokes(self.size_px, self.seed)[None]  # (1, H, W, 3)
+    return np.ascontiguousarray(dead_leaves(count, size_px, seed).permute(0, 2, 3, 1).numpy())  # (N, H, W, 3)
+
+
+@functools.lru_cache(maxsize=4)
+def _strokes(size_px: int, seed: int) -> Pixels:
+    return paint_strokes(size_px, seed)[None]  # (1, H, W, 3)
