@@ -1,6 +1,5 @@
 """Evaluation after training: a finished run, or anybody's folders of images; the values as a table."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from stylebench.metrics.measuring import asking, measure_method, reference_sets,
 from stylebench.metrics.records import to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.nn.translators import OptimizingTranslator, Translator, translate_as_asked
-from stylebench.run_folder import EVALUATION, MANIFEST, NOT_APPLICABLE, RECORD, dashboard, mean_dashboard
+from stylebench.run_folder import MANIFEST, NOT_APPLICABLE, RunFolder, dashboard, mean_dashboard
 from stylebench.stylize import choose_device
 from stylebench.trusted import check_targets
 
@@ -107,7 +106,7 @@ def evaluate(config: Config) -> Evaluated:
 
 
 def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluated:
-    """Evaluate a run on its own data set, and put the values into its record."""
+    """Evaluate a run on its own data set, and keep the values in its folder."""
     model = read_model(folder, config["weights"])
     if not model.config:
         raise ValueError(f"{folder} does not say what it was trained on (an export?); name the run folder itself")
@@ -126,6 +125,7 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
     name = f"{encoder['name']}-{encoder['digest'][:8]}" if encoder else None
     evaluator = build_evaluator(config["metrics"], name)
     tell_missing(evaluator)
+    run = RunFolder(folder)
     sets: dict[str, dict[str, dict[str, Any]]] = {}
     written: list[Path] = []
     for plan in plans:
@@ -134,7 +134,7 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
         controls = {**plan.request, **asked}
         facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
         facts |= {"controls": controls} if controls else {}
-        writer = ImageWriter(folder / EVALUATION / set_name, facts) if config["save_images"] else None
+        writer = ImageWriter(run.set_folder(set_name)) if config["save_images"] else None
         values = measure_method(
             evaluator,
             plan,
@@ -144,19 +144,16 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
             device=device,
             watch=writer,
         )
-        if writer is not None:
-            writer.close()
-            written.append(writer.folder)
+        rows = [{**row, "seed": model.config.get("seed")} for row in evaluator.table()]
         values += utilities(evaluator, config["metrics"]["axes"], plan, config["metrics"]["batch_size"], device)
         sets[set_name] = to_record(values, **facts)
+        if folder.is_dir():  # a checkpoint alone has no folder to keep values in
+            images = None if writer is None else writer.images
+            written.append(run.write_evaluation(set_name, sets[set_name], rows, facts, images))
     evaluated = Evaluated(sets, written, any(plan.name for plan in plans))
-    path = folder / RECORD
-    if path.is_file():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        means = {} if asked else {f"{config['split']}/{key}": x for key, x in evaluated.means.items()}
-        final = {**record.get("final", {}), **means}
-        write_json(path, {**record, "final": final, "metrics": {**record.get("metrics", {}), **sets}})
-        written.append(path)
+    if folder.is_dir() and not asked:
+        means = {f"{config['split']}/{key}": value for key, value in evaluated.means.items()}
+        run.write_means(config["split"], model.weights, model.trained.get("batches"), means)
     return evaluated
 
 
@@ -296,15 +293,14 @@ def _reference(evaluator: Evaluator, folders: Folders, cache: ReferenceCache, si
 
 
 class ImageWriter:
-    """Writes every batch's images as PNG by their index, and in the end a manifest; what a folder held before goes.
+    """Writes every batch's images as PNG by their index, and notes what they are; what a folder held before goes.
 
     Args:
         folder: where they go.
-        facts: plain values for the manifest.
     """
 
-    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        self.folder, self.facts = folder, facts
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.images: dict[str, dict[str, str | None]] = {}
         for old in (*folder.glob("[0-9]*.png"), folder / MANIFEST):
             old.unlink(missing_ok=True)
@@ -317,10 +313,6 @@ class ImageWriter:
         for place, image, content, style in zip(batch.index.tolist(), batch.image.cpu(), *names, strict=True):
             self.images[f"{place:06d}.png"] = {"content": content, "style": style}
             write_png(image.permute(1, 2, 0).contiguous().numpy(), self.folder / f"{place:06d}.png")
-
-    def close(self) -> None:
-        """Write the manifest."""
-        write_json(self.folder / MANIFEST, {**self.facts, "images": self.images})
 
 
 def tables(evaluated: Evaluated) -> str:

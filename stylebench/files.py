@@ -63,34 +63,20 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def is_json(value: Any) -> bool:
+    """Tell whether JSON can hold a value: plain containers of text, whole and finite numbers, switches and nothing."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; refuse non-finite numbers, which JSON does not know."""
     text = json.dumps(value, indent=2, allow_nan=False)
     with atomic_write(path) as file:
         file.write(text.encode() + b"\n")
-
-
-def try_lock(descriptor: int, *, exclusive: bool) -> bool | None:
-    """Try to lock an open file, without waiting; the lock ends when the file is closed.
-
-    Args:
-        descriptor: of the file.
-        exclusive: for this process alone, else shared with others who ask for it shared.
-
-    Returns:
-        True if it is locked now, False if another has locked it, None where files cannot be locked.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return None
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # some network file systems
-        return None
-    return True
 
 
 def read_pickle(path: Path) -> Any:

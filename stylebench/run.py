@@ -1,5 +1,6 @@
 """The composition root: a resolved config becomes data, method, callbacks and a trainer, and a run folder."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -42,7 +43,7 @@ from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
 from stylebench.data.plan import asked_for
 from stylebench.data.tasks import device_batch_size
-from stylebench.files import atomic_write, write_json
+from stylebench.files import atomic_write, is_json, write_json
 from stylebench.loading import load, load_translator
 from stylebench.loggers.csv_log import CSVLog
 from stylebench.methods.base import Method
@@ -131,7 +132,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         csv.rewind(start.batches, keep_evaluation=start.batches % every == 0)
     record = RunRecord(
         folder,
-        facts,
+        {**facts, "config": config if is_json(config) else None},
         batch_size=config["dataset"]["batch_size"],
         previous=start.record,
         count_flops=not config["compile"],
@@ -140,7 +141,8 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     epochs = -(-batches // every) - start.batches // every
     trainer = _trainer(config, folder, csv, callbacks, max_epochs=epochs)
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
-    _fit(trainer, method, data, record, csv, start)
+    with record.run.held() if first else contextlib.nullcontext():
+        _fit(trainer, method, data, record, csv, start)
     return Result(folder, csv.last_values(), batches, method.translator.inputs, opened)
 
 

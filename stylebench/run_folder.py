@@ -6,19 +6,22 @@ is still training loses nothing.
 """
 
 import contextlib
+import csv
+import hashlib
+import io
 import json
 import math
 import os
 import re
-import socket
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import urllib.parse
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stylebench.files import DamagedFileError, try_lock
+from stylebench import locks
+from stylebench.files import DamagedFileError, atomic_write, write_json
 
 RECORD = "record.json"
 CONFIG = "config.yaml"
@@ -33,23 +36,25 @@ ROWS = "rows.csv"
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 EARLIER = "earlier-"  # a run that another one replaced lies in `earlier-<n>`
-RUN_FILES = (RECORD, CONFIG, METRICS, SAMPLES, CHECKPOINTS)  # of one run, set aside together
+RUN_FILES = (RECORD, CONFIG, METRICS, SAMPLES, CHECKPOINTS, EVALUATION)  # of one run, set aside together
 
-RECORD_FORMAT = 2
+RECORD_FORMAT = 3  # 2: evaluations inside the record, no kind, no config
+VALUES_FORMAT = 1
 CHECKPOINT_FORMAT = 1
 CHECKPOINT_KEY = "stylebench"  # what a checkpoint holds beside Lightning's own entries
 CHECKPOINT_PATTERN = "batch-*.ckpt"
 BATCHES = "train/batches"  # the first column of metrics.csv: finished batches, the only clock
 
+TRAINING, OPTIMIZATION = "training", "optimization"  # kinds of run: a model, or pictures optimized one by one
 RUNNING, FINISHED, STOPPED, FAILED, KILLED = "running", "finished", "stopped", "failed", "killed"
 HEARTBEAT_SECONDS = 60.0  # how often a training run says that it is alive
 _UNKNOWN_HEARTBEAT_SECONDS = 3600.0  # of a record that does not say how often: those written at checkpoints alone
 _MISSED_BEATS = 3
-_LOCK_SECONDS = 1.0  # how long a run waits for those who only ask whether it is held
 _LONGEST_NAME = 200  # bytes of a folder's name; most file systems take 255
 
 SHOWN = ("dashboard", "table", "record")  # everywhere, not on dashboards, not even in tables
 NOT_APPLICABLE = "not_applicable"
+IMAGE_COLUMNS = ("index", "content_id", "style_id", "seed")  # of rows.csv, before the metrics
 
 
 class RunFolder:
@@ -75,7 +80,7 @@ class RunFolder:
             FileNotFoundError: if there is none.
             DamagedFileError: if it is not a JSON object.
         """
-        return _read_object(self.path / RECORD, "give the run's settings again, and another folder by run=")
+        return json_file(self.path / RECORD, "give the run's settings again, and another folder by run=")
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -96,7 +101,7 @@ class RunFolder:
         three of its heartbeats. A sign from the future, by another clock, counts as one of now.
         """
         recorded = str(self.record.get("status"))
-        if recorded != RUNNING or _beats(self.record) or self._is_held():
+        if recorded != RUNNING or _beats(self.record) or locks.is_held(self.path / LOCK):
             return recorded
         return KILLED
 
@@ -104,32 +109,124 @@ class RunFolder:
         """Return the checkpoints, newest (most batches) first."""
         return checkpoint_files(self.path / CHECKPOINTS)
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the folder's lock for the time of a `with` block, so that others see that its run is alive.
+    def set_folder(self, name: str) -> Path:
+        """Return the folder of an evaluation; what no file name may hold, such as a path's slash, is escaped."""
+        safe = urllib.parse.quote(name, safe=" !#$&'()+,;=@[]^`{}~-_.")
+        if len(safe) > _LONGEST_NAME:
+            safe = f"{safe[: _LONGEST_NAME - 9]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        return self.path / EVALUATION / safe
 
-        A file system without locks is no error: the file also names the process, and that is asked for there.
+    def sets(self) -> list[str]:
+        """List the names of what was evaluated, such as `val-ema`, by name; those inside an older record too."""
+        found = [json_file(path, "evaluate the run again")["name"] for path in self._files(f"*/{VALUES}")]
+        return sorted({*found, *self._recorded()})
+
+    def values(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return the entries of an evaluation by record key, each `{"value": ..., "interval": ..., ...}`.
+
+        Raises:
+            FileNotFoundError: if nothing was evaluated under this name; the message names those that there are.
+            DamagedFileError: if the file is damaged.
         """
-        with (self.path / LOCK).open("a+", encoding="utf-8") as file:
-            until = time.monotonic() + _LOCK_SECONDS
-            while try_lock(file.fileno(), exclusive=True) is False and time.monotonic() < until:
-                time.sleep(0.01)  # somebody asks just now whether it is held
-            file.truncate(0)
-            file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid()}) + "\n")
-            file.flush()
-            try:
-                yield  # the lock goes with the file, or with the process
-            finally:
-                file.truncate(0)
+        if not (self.set_folder(name) / VALUES).is_file():
+            if name not in self._recorded():
+                there = ", ".join(self.sets()) or "none"
+                raise FileNotFoundError(f"{self.path} has no evaluation {name!r}; there are: {there}")
+            return dict(self._recorded()[name])
+        found = self._values_file(name)
+        return {
+            key: {**entry, **({"network": networks[entry["network"]["name"]]} if _is_short(entry) else {}), **facts}
+            for facts, networks in [(found["facts"], found["networks"])]
+            for key, entry in found["entries"].items()
+        }
 
-    def _is_held(self) -> bool:
-        """Tell whether a process holds the lock, or, where that cannot be asked, whether the one it names is alive."""
-        try:
-            with (self.path / LOCK).open(encoding="utf-8") as file:
-                free = try_lock(file.fileno(), exclusive=False)
-                return _is_alive(file.read()) if free is None else not free
-        except OSError:  # no lock was ever taken here, or it is not ours to read
-            return False
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return an evaluation's table, a row an image: `IMAGE_COLUMNS`, then every pair metric by its record key.
+
+        A number that could not be read on an image is None.
+
+        Raises:
+            FileNotFoundError: if there is none: older runs kept no rows.
+            DamagedFileError: if the table is not the one that was written with the values.
+        """
+        path = self.set_folder(name) / ROWS
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self._values_file(name)["rows_digest"]:
+            raise DamagedFileError(f"{path} was not written with the {VALUES} beside it: evaluate the run again")
+        return [
+            {column: text if column in IMAGE_COLUMNS else float(text) if text else None for column, text in row.items()}
+            for row in csv.DictReader(io.StringIO(content.decode(), newline=""))
+        ]
+
+    def final(self) -> dict[str, float]:
+        """Return the final metrics by dashboard key: those of training, and of evaluations of its last weights.
+
+        Of an evaluation with several sets (a pair of domains each) the means over them count. An evaluation of weights
+        from before the run's newest checkpoint is not final, and one with controls that a user chose never is.
+        """
+        merged = dict(self.record.get("final") or {})
+        found = [json_file(path, "evaluate the run again") for path in self._files("means-*.json")]
+        for means in sorted(found, key=lambda means: str(means["written"])):
+            if means["batches"] is None or means["batches"] >= self.record.get("batches", 0):
+                merged |= means["values"]
+        return merged
+
+    def write_evaluation(
+        self,
+        name: str,
+        entries: Mapping[str, Mapping[str, Any]],
+        rows: Sequence[Mapping[str, Any]],
+        facts: Mapping[str, Any],
+        images: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write an evaluation's files, each whole or not at all; `values.json` comes last.
+
+        Args:
+            name: of the set.
+            entries: by record key; the description of a network is kept once, under its name.
+            rows: a mapping an image: `IMAGE_COLUMNS` and the metrics.
+            facts: plain values that hold for all entries: weights, split, batches, controls ...
+            images: file names of saved images, with what each was made from; None if none were saved, which leaves
+                those of an earlier evaluation of the same weights in the manifest.
+
+        Returns:
+            The set's folder.
+        """
+        folder = self.set_folder(name)
+        networks: dict[str, Any] = {}
+        short = {key: _shortened(entry, facts, networks) for key, entry in entries.items()}
+        table = _table(rows).encode()
+        with atomic_write(folder / ROWS) as file:
+            file.write(table)
+        if images is None and (folder / MANIFEST).is_file():
+            before = json_file(folder / MANIFEST, "evaluate the run again with save_images=true")
+            images = before["images"] if before == {**facts, "images": before.get("images")} else {}
+        write_json(folder / MANIFEST, {**facts, "images": dict(images or {})})
+        about = {"format": VALUES_FORMAT, "name": name, "written": now(), "facts": dict(facts)}
+        digest = hashlib.sha256(table).hexdigest()
+        write_json(folder / VALUES, {**about, "rows_digest": digest, "networks": networks, "entries": short})
+        return folder
+
+    def write_means(self, split: str, weights: str, batches: int | None, means: Mapping[str, float]) -> None:
+        """Write the means over the sets of an evaluation after training, for `final`; keys start with the split."""
+        written = datetime.now(UTC).isoformat()  # to the microsecond: the newest counts
+        about = {"format": VALUES_FORMAT, "written": written, "batches": batches}
+        write_json(self.path / EVALUATION / f"means-{split}-{weights}.json", {**about, "values": dict(means)})
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the folder's lock for the time of a `with` block, so that others see that its run is alive."""
+        return locks.held(self.path / LOCK)
+
+    def _files(self, pattern: str) -> Collection[Path]:
+        return sorted((self.path / EVALUATION).glob(pattern))
+
+    def _values_file(self, name: str) -> dict[str, Any]:
+        return json_file(self.set_folder(name) / VALUES, "evaluate the run again")
+
+    def _recorded(self) -> dict[str, Any]:
+        """Return the evaluations inside a record of format 2."""
+        found = self.record.get("metrics") if self.has_record else None
+        return found if isinstance(found, dict) else {}
 
 
 def find_runs(root: str | Path) -> Iterator[RunFolder]:
@@ -218,6 +315,33 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _is_short(entry: Mapping[str, Any]) -> bool:
+    """Tell whether an entry names its network, where the whole description is kept elsewhere."""
+    return isinstance(entry.get("network"), Mapping) and list(entry["network"]) == ["name"]
+
+
+def _shortened(entry: Mapping[str, Any], facts: Mapping[str, Any], networks: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry without what holds for all, and put the description of its network among the networks."""
+    short = {name: value for name, value in entry.items() if name not in facts or facts[name] != value}
+    network = entry.get("network")
+    if isinstance(network, Mapping) and networks.setdefault(str(network["name"]), dict(network)) == network:
+        short["network"] = {"name": network["name"]}
+    return short
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV; numbers by `repr`, so that reading gives the same float64, nothing where there is none."""
+    columns = list(dict.fromkeys([*IMAGE_COLUMNS, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        metrics = [row.get(name) for name in columns[len(IMAGE_COLUMNS) :]]
+        numbers = ["" if value is None or not math.isfinite(value) else repr(float(value)) for value in metrics]
+        writer.writerow([*("" if row.get(name) is None else row[name] for name in IMAGE_COLUMNS), *numbers])
+    return text.getvalue()
+
+
 def _beats(record: Mapping[str, Any]) -> bool:
     """Tell whether a record's last sign of life is young enough, or from the future."""
     try:
@@ -227,21 +351,17 @@ def _beats(record: Mapping[str, Any]) -> bool:
         return False
 
 
-def _is_alive(named: str) -> bool:
-    """Tell whether the process that a lock file names is alive; of one on another host nothing is known."""
-    try:
-        process = json.loads(named)
-        if process["host"] != socket.gethostname():
-            return False
-        os.kill(int(process["process"]), 0)
-    except PermissionError:  # another user's: it is alive
-        return True
-    except (OSError, LookupError, ValueError, TypeError):  # gone, or never named
-        return False
-    return True
+def json_file(path: Path, way_out: str) -> dict[str, Any]:
+    """Return the object in a JSON file.
 
+    Args:
+        path: the file.
+        way_out: what to do if it is damaged, for the message.
 
-def _read_object(path: Path, way_out: str) -> dict[str, Any]:
+    Raises:
+        FileNotFoundError: if there is none.
+        DamagedFileError: if it is no JSON object.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from stylebench.callbacks.metric_log import MetricLog
@@ -17,6 +18,7 @@ from stylebench.files import read_pickle
 from stylebench.methods.fast_transfer import FastTransfer
 from stylebench.methods.terms import NonFiniteLossError
 from stylebench.run import train
+from stylebench.run_folder import RunFolder
 
 Make = Callable[..., dict[str, Any]]
 
@@ -82,9 +84,14 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, batch: int, error: BaseException) -
 def test_run_folder_holds_what_was_promised(finished: Path) -> None:
     names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     assert names == {
-        "config.yaml", "metrics.csv", "record.json", "samples/batch-000000003.png", "samples/batch-000000006.png",
-        "checkpoints/batch-000000003.ckpt", "checkpoints/batch-000000006.ckpt",
+        ".lock", "config.yaml", "metrics.csv", "record.json",
+        "samples/batch-000000003.png", "samples/batch-000000006.png",
+        "checkpoints/batch-000000003.ckpt", "checkpoints/batch-000000006.ckpt", "evaluation/val-ema/values.json",
+        "evaluation/val-ema/rows.csv", "evaluation/val-ema/manifest.json",
     }  # fmt: skip
+    run = RunFolder(finished)
+    assert (run.status, run.record["kind"]) == ("finished", "training")
+    assert run.record["config"] == yaml.safe_load((finished / "config.yaml").read_text())
 
 
 def test_metrics_have_batch_one_every_second_and_the_evaluations(finished: Path) -> None:

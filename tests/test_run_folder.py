@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from stylebench import run_folder
-from stylebench.files import DamagedFileError, try_lock, write_json
+from stylebench import locks, run_folder
+from stylebench.files import DamagedFileError, is_json, write_json
+from stylebench.locks import try_lock
 from stylebench.run_folder import LOCK, RunFolder, checkpoint_name, find_runs
 
 HOLD = """
@@ -120,12 +122,12 @@ def test_a_run_is_killed_once_its_process_is(tmp_path: Path, holder: "subprocess
 def test_where_files_have_no_locks_the_process_is_asked_for(
     tmp_path: Path, holder: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_folder, "try_lock", lambda descriptor, exclusive: None)
+    monkeypatch.setattr(locks, "try_lock", lambda descriptor, exclusive: None)
     assert RunFolder(tmp_path).status == "running"
-    monkeypatch.setattr(run_folder.socket, "gethostname", lambda: "another")
+    monkeypatch.setattr(locks.socket, "gethostname", lambda: "another")
     assert RunFolder(tmp_path).status == "killed"  # of a process on another host nothing is known
     monkeypatch.undo()
-    monkeypatch.setattr(run_folder, "try_lock", lambda descriptor, exclusive: None)
+    monkeypatch.setattr(locks, "try_lock", lambda descriptor, exclusive: None)
     holder.kill()
     holder.wait()
     assert RunFolder(tmp_path).status == "killed"
@@ -138,7 +140,7 @@ def test_where_files_have_no_locks_the_process_is_asked_for(
 def test_a_lock_file_that_names_nobody_holds_nothing(
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_folder, "try_lock", lambda descriptor, exclusive: None)
+    monkeypatch.setattr(locks, "try_lock", lambda descriptor, exclusive: None)
     run = made(tmp_path)
     (tmp_path / LOCK).write_text(text)
     assert run.status == "killed"
@@ -157,7 +159,7 @@ def test_asking_for_the_status_does_not_take_the_lock_away_from_a_run_that_start
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_folder, "try_lock", locked)
+        patch.setattr(locks, "try_lock", locked)
         with run.held():
             assert tries == [False, True]
             patch.undo()
@@ -218,3 +220,99 @@ def test_the_record_of_a_run_does_not_name_the_host(tmp_path: Path) -> None:
     with run.held():
         assert json.loads((tmp_path / LOCK).read_text())["process"] == os.getpid()
     assert (tmp_path / LOCK).read_text() == ""
+
+
+def entry(value: float | None, alias: str = "fd", **details: Any) -> dict[str, Any]:
+    return {"value": value, "alias": alias, "shown": "dashboard", **details}
+
+
+def test_an_evaluation_is_read_as_it_was_written(tmp_path: Path) -> None:
+    run = made(tmp_path, metrics={"val-ema": {"fd/n2": entry(1.0)}, "test-ema": {"fd/n2": entry(2.0)}})
+    judge = {"name": "judge-1234", "digest": "1234", "width": 8}
+    entries = {
+        "fd/n2": entry(3.0, network=judge, batches=4), "kd/n2": entry(4.0, network=judge, batches=4),
+        "pd/n2": entry(None, network="judge-1234", batches=4),
+    }  # fmt: skip
+    run.write_evaluation("val-ema", entries, [{"index": 0}], {"batches": 4})
+    assert run.sets() == ["test-ema", "val-ema"]
+    assert run.values("val-ema") == entries  # and no longer what the older record says
+    assert run.values("test-ema") == {"fd/n2": entry(2.0)}
+    written = json.loads((tmp_path / "evaluation" / "val-ema" / "values.json").read_text())
+    assert written["networks"] == {"judge-1234": judge}
+    assert written["entries"]["kd/n2"]["network"] == {"name": "judge-1234"}
+    with pytest.raises(FileNotFoundError, match=r"no evaluation 'val'; there are: test-ema, val-ema"):
+        run.values("val")
+
+
+def test_rows_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    rows = [
+        {"index": 0, "content_id": 'a, "b"\nc', "style_id": "", "seed": 7, "psnr/n2": np.float64(0.1) + 0.2},
+        {"index": 1, "content_id": "\u00e9", "style_id": "s", "seed": 7, "psnr/n2": float("nan"), "ssim/n1": 1e-300},
+    ]
+    run.write_evaluation("test-raw", {}, rows, {})
+    assert run.rows("test-raw") == [
+        {"index": "0", "content_id": 'a, "b"\nc', "style_id": "", "seed": "7", "psnr/n2": 0.1 + 0.2, "ssim/n1": None},
+        {"index": "1", "content_id": "\u00e9", "style_id": "s", "seed": "7", "psnr/n2": None, "ssim/n1": 1e-300},
+    ]
+    (tmp_path / "evaluation" / "test-raw" / "rows.csv").write_text("index,content_id,style_id,seed\n")
+    with pytest.raises(DamagedFileError, match=r"rows\.csv was not written with the values\.json"):
+        run.rows("test-raw")  # such as after a stop between the two files
+    with pytest.raises(FileNotFoundError):
+        run.rows("val-raw")
+
+
+@pytest.mark.parametrize("value", ["/data/a.png", "../../../up", "x" * 300, "a\0b", "50%", "\u00e9" * 80])
+def test_a_control_with_any_text_names_a_set_of_one_folder(tmp_path: Path, value: str) -> None:
+    run = made(tmp_path)
+    folder = run.write_evaluation(f"test-ema-style={value}", {"fd/n2": entry(1.0)}, [], {})
+    assert folder.parent == tmp_path / "evaluation"
+    assert run.sets() == [f"test-ema-style={value}"]
+    assert run.values(f"test-ema-style={value}") == {"fd/n2": entry(1.0)}
+
+
+def test_plain_names_are_folders_as_they_are(tmp_path: Path) -> None:
+    for name in ("val-ema-photo-to-oil_noise", "test-ema-direction=b_to_a"):
+        assert RunFolder(tmp_path).set_folder(name).name == name
+
+
+def test_final_takes_evaluations_of_the_last_weights(tmp_path: Path) -> None:
+    run = made(tmp_path, status="finished", batches=10, final={"val/fd": 1.0, "val/loss": 9.0})
+    run.write_means("test", "ema", 5, {"test/fd": 2.0})  # of an earlier checkpoint
+    assert run.final() == {"val/fd": 1.0, "val/loss": 9.0}
+    run.write_means("test", "ema", 10, {"test/fd": 3.0})
+    run.write_means("val", "raw", 10, {"val/fd": 4.0})
+    run.write_means("val", "ema", 10, {"val/fd": 5.0})
+    assert run.final() == {"val/fd": 5.0, "val/loss": 9.0, "test/fd": 3.0}
+
+
+def test_the_manifest_lists_the_images_of_these_weights(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    path = run.set_folder("test-ema") / "manifest.json"
+    images = {"000000.png": {"content": "a", "style": None}}
+    run.write_evaluation("test-ema", {}, [], {"batches": 4}, images)
+    assert json.loads(path.read_text()) == {"batches": 4, "images": images}
+    run.write_evaluation("test-ema", {}, [], {"batches": 4})  # again, without saving them
+    assert json.loads(path.read_text()) == {"batches": 4, "images": images}
+    run.write_evaluation("test-ema", {}, [], {"batches": 5})
+    assert json.loads(path.read_text()) == {"batches": 5, "images": {}}
+
+
+def test_a_listing_with_final_values_reads_two_files_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        run = made(tmp_path / f"{number:02d}", status="finished", batches=4, final={"val/fd": 1.0})
+        run.write_evaluation("test-ema", {"fd/n2": entry(2.0)}, [{"index": 0}], {})
+        run.write_means("test", "ema", 4, {"test/fd": float(number)})
+    read: list[str] = []
+    original = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **how: read.append(path.name) or original(path, **how))
+    assert [(run.status, run.final()["test/fd"]) for run in find_runs(tmp_path)] == [
+        ("finished", float(number)) for number in range(50)
+    ]
+    assert read == ["record.json", "means-test-ema.json"] * 50
+
+
+def test_what_json_cannot_hold_is_told(tmp_path: Path) -> None:
+    assert is_json({"a": [1, 0.5, "x", None, True], "b": {}})
+    assert not is_json({"a": [float("inf")]})  # a config with it stands in config.yaml alone
+    assert not is_json({"a": tmp_path})

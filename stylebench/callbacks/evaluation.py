@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 
 class Evaluation(pl.Callback):
-    """Evaluate the weights that validation sees, on all processes together, and write values to loggers and record.
+    """Evaluate the weights that validation sees, on all processes together, and write values to loggers and run folder.
 
     Networks and metrics live in this object, outside the method: no checkpoint, optimizer or average holds them.
 
-    Of several plans, the mean over all goes to the loggers, and the values of each into the record.
+    Of several plans, the mean over all goes to the loggers, and the values of each into a set of its own.
 
     Args:
         evaluator: what to measure.
@@ -63,15 +63,16 @@ class Evaluation(pl.Callback):
         seconds = time.perf_counter() - start
         averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
         weights = "ema" if averaged else "raw"
-        found = {
-            "-".join(filter(None, (plan.split, weights, plan.name))): to_record(
-                values, weights=weights, split=plan.split, batches=method.batches_done
-            )
-            for plan, values in zip(self.plans, measured, strict=True)
-        }
-        self.record.record["metrics"] = {**self.record.record["metrics"], **found}
+        found = []
+        for plan, (values, rows) in zip(self.plans, measured, strict=True):
+            facts = {"weights": weights, "split": plan.split, "batches": method.batches_done}
+            found.append(to_record(values, **facts))
+            if trainer.is_global_zero:
+                name = "-".join(filter(None, (plan.split, weights, plan.name)))
+                seeded = [{**row, "seed": self.record.record.get("seed")} for row in rows]
+                self.record.run.write_evaluation(name, found[-1], seeded, facts)
         self.record.record["evaluation_seconds"] = round(seconds, 3)
-        means = mean_dashboard([dashboard(each, "val") for each in found.values()])
+        means = mean_dashboard([dashboard(each, "val") for each in found])
         shown: dict[str, Any] = {**means, BATCHES: method.batches_done}
         for logger in trainer.loggers:
             logger.log_metrics(shown, step=method.batches_done)
@@ -84,9 +85,11 @@ class Evaluation(pl.Callback):
         self._measure(method, 0, 1)
         return time.perf_counter() - start
 
-    def _measure(self, method: Method, rank: int, processes: int) -> list[list[Value]]:
-        return [
-            measure_method(
+    def _measure(self, method: Method, rank: int, processes: int) -> list[tuple[list[Value], list[dict[str, Any]]]]:
+        """Return the values and the table of images of each plan."""
+        measured = []
+        for plan in self.plans:
+            values = measure_method(
                 self.evaluator,
                 plan,
                 asking(method.translated),
@@ -96,5 +99,5 @@ class Evaluation(pl.Callback):
                 rank=rank,
                 processes=processes,
             )
-            for plan in self.plans
-        ]
+            measured.append((values, self.evaluator.table()))
+        return measured

@@ -18,7 +18,16 @@ from stylebench.callbacks.flop_counter import FlopCounter
 from stylebench.files import write_json
 from stylebench.machine import thread_settings
 from stylebench.methods.base import Method
-from stylebench.run_folder import RECORD, RECORD_FORMAT, RUNNING, now
+from stylebench.run_folder import (
+    HEARTBEAT_SECONDS,
+    OPTIMIZATION,
+    RECORD,
+    RECORD_FORMAT,
+    RUNNING,
+    TRAINING,
+    RunFolder,
+    now,
+)
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
@@ -44,13 +53,15 @@ class RunRecord(pl.Callback):
         previous: dict[str, Any] | None = None,
         count_flops: bool = True,
     ) -> None:
-        self.path = folder / RECORD
+        self.run = RunFolder(folder)
         self.batch_size = batch_size
         self.count_flops = count_flops
         before = previous or {}
         self.record: dict[str, Any] = {
             "format": RECORD_FORMAT,
+            "kind": TRAINING,
             "status": RUNNING,
+            "heartbeat_seconds": HEARTBEAT_SECONDS,
             **facts,
             "started": before.get("started", now()),
             "updated": now(),
@@ -65,20 +76,23 @@ class RunRecord(pl.Callback):
             "peak_memory_bytes": before.get("peak_memory_bytes", 0),
             "sessions": [*before.get("sessions", []), {"started": now(), "from_batch": before.get("batches", 0)}],
             "final": before.get("final", {}),
-            "metrics": before.get("metrics", {}),
             "health_failures": before.get("health_failures", {}),
         }
+        if "metrics" in before:  # evaluations of a run that an earlier version began
+            self.record["metrics"] = before["metrics"]
         self._train_seconds_before = float(self.record["train_seconds"])
         self._counter: FlopCounter | None = None
         self._counted: list[int] = []
         self._elapsed = 0.0
         self._clock: float | None = None
         self._timed_batches = 0
+        self._written = time.monotonic()
 
     def write(self, **changes: Any) -> None:
         """Update entries and write the file."""
         self.record.update(changes, updated=now())
-        write_json(self.path, self.record)
+        write_json(self.run.path / RECORD, self.record)
+        self._written = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note sizes and where this session starts."""
@@ -88,6 +102,7 @@ class RunRecord(pl.Callback):
         self.record["sessions"][-1]["from_batch"] = method.batches_done
         trained = {id(p): p for opt in trainer.optimizers for group in opt.param_groups for p in group["params"]}
         self.record["parameters"] = sum(p.numel() for p in trained.values())
+        self.record["kind"] = TRAINING if trained else OPTIMIZATION
         self.record["devices"] = {"count": trainer.world_size, "kind": device_name(method.device)}
         self.record["precision"] = str(trainer.precision)
         self._write_on_zero(trainer)
@@ -101,7 +116,7 @@ class RunRecord(pl.Callback):
             self._clock = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Count the batch."""
+        """Count the batch, and show now and then that the run is alive."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._counted.append(self._counter.total)
@@ -110,6 +125,8 @@ class RunRecord(pl.Callback):
                 self.record["flops_per_batch"] = sum(self._counted) * trainer.world_size // len(self._counted)
         elif self._clock is not None:
             self._timed_batches += 1
+        if trainer.is_global_zero and time.monotonic() - self._written >= HEARTBEAT_SECONDS:
+            self.write()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock: an evaluation is no training."""

@@ -150,7 +150,7 @@ class Evaluator:
         """Forget all images."""
         self._features = {name: FeatureAccumulator(self.keeps(name)) for name in self.set_extractors()}
         self._rows: dict[str, dict[str, dict[int, Row]]] = {}
-        self._seen: set[int] = set()
+        self._seen: dict[int, tuple[str, str]] = {}  # content and style of each image
         self._sizes: set[tuple[int, int]] = set()
 
     def set_extractors(self) -> list[str]:
@@ -188,7 +188,10 @@ class Evaluator:
             for name, metric in self._pair_metrics().items():
                 if self._applies(metric, batch):
                     self._add_rows(name, metric.rows(views), batch)
-        self._seen.update(batch.index.tolist())
+        nobody = [""] * len(batch.image)
+        names = zip(batch.content_id or nobody, batch.style_id or nobody, strict=True)
+        for place, pair in zip(batch.index.tolist(), names, strict=True):
+            self._seen.setdefault(place, pair)
 
     def _applies(self, metric: PairMetric, batch: EvaluationBatch) -> bool:
         here = all(getattr(batch, role) is not None for role in metric.inputs)
@@ -285,10 +288,7 @@ class Evaluator:
         extractor = None if metric.extractor is None else self.extractors.get(metric.extractor)
         suffix = "" if metric.extractor is None else f"_{extractor.alias if extractor else metric.extractor}"
         alias = f"{metric.stem}{suffix}"
-        common: dict[str, Any] = {
-            "extractor": extractor.name if extractor else None, "resize": extractor.resize if extractor else None,
-            "flags": self._flags(metric.extractor),
-        }  # fmt: skip
+        common = self._pair_facts(metric)
         tables = self._gathered(name)
         if not tables:
             missing = list(metric.inputs)
@@ -321,6 +321,30 @@ class Evaluator:
                 for place, row in rows.items():
                     table.setdefault(place, row)
         return {variant: [rows[place] for place in sorted(rows)] for variant, rows in tables.items()}
+
+    def _pair_facts(self, metric: PairMetric) -> dict[str, Any]:
+        extractor = None if metric.extractor is None else self.extractors.get(metric.extractor)
+        return {
+            "extractor": extractor.name if extractor else None, "resize": extractor.resize if extractor else None,
+            "flags": self._flags(metric.extractor),
+        }  # fmt: skip
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row an image in the order of their index, the same on every process: ids, then every pair metric.
+
+        A metric's column has the record key of its value, which is the mean over the column.
+        """
+        seen = {place: names for share in gather_objects(self._seen) for place, names in share.items()}
+        table = {
+            place: {"index": place, "content_id": seen[place][0], "style_id": seen[place][1]} for place in sorted(seen)
+        }
+        for name, metric in self._pair_metrics().items():
+            for variant, rows in self._gathered(name).items():
+                made: dict[str, Any] = {"variant": variant, "tag": metric.tag, **self._pair_facts(metric)}
+                key = Value(metric.stem, None, "", n_gen=len(rows), **made).key
+                for place, _, _, value in rows:
+                    table[place][key] = value
+        return list(table.values())
 
     def rows(self) -> dict[str, dict[str, list[Row]]]:
         """Return every pair metric's values, image by image, by metric and variant."""

@@ -29,6 +29,7 @@ from stylebench.metrics.pairs import PSNR
 from stylebench.metrics.records import to_record
 from stylebench.metrics.sets import FrechetDistance, KernelDistance, Manifold
 from stylebench.run import train
+from stylebench.run_folder import IMAGE_COLUMNS, RunFolder
 
 Make = Callable[..., dict[str, Any]]
 WORLD = [
@@ -61,7 +62,9 @@ def test_values_stand_in_record_and_log(trained: Path) -> None:
     record = json.loads((trained / "record.json").read_text())
     header = (trained / "metrics.csv").read_text().splitlines()[0].split(",")
     shown = {
-        f"val/{entry['alias']}": entry for entry in record["metrics"]["val-ema"].values() if entry["value"] is not None
+        f"val/{entry['alias']}": entry
+        for entry in RunFolder(trained).values("val-ema").values()
+        if entry["value"] is not None
     }
     assert "val/style_compact_judge" in header
     assert shown["val/style_compact_judge"]["weights"] == "ema"
@@ -73,7 +76,8 @@ def test_values_stand_in_record_and_log(trained: Path) -> None:
 
 
 def test_a_finished_run_is_evaluated_from_its_folder(trained: Path) -> None:
-    before = json.loads((trained / "record.json").read_text())["metrics"]["val-ema"]
+    before = RunFolder(trained).values("val-ema")
+    record = (trained / "record.json").read_bytes()
     chosen = [f"run={trained}", "split=val", "metrics=track", "metrics.num_images=4", "device=cpu", "save_images=true"]
     found = evaluate(compose("evaluate", chosen)).record
     assert found.keys() == before.keys()
@@ -85,9 +89,25 @@ def test_a_finished_run_is_evaluated_from_its_folder(trained: Path) -> None:
     assert sorted(manifest["images"]) == sorted(path.name for path in pictures.glob("*.png"))
     assert len(manifest["images"]) == 4
     raw = evaluate(compose("evaluate", [*chosen, "weights=raw"]))
-    record = json.loads((trained / "record.json").read_text())
-    assert set(record["metrics"]) == {"val-ema", "val-raw"}  # neither overwrites the other
-    assert record["metrics"]["val-raw"] == raw.record
+    run = RunFolder(trained)
+    assert run.sets() == ["val-ema", "val-raw"]  # neither overwrites the other
+    assert run.values("val-raw") == raw.record
+    assert run.values("val-ema") == found
+    assert run.final() == {**run.record["final"], **{f"val/{key}": value for key, value in raw.means.items()}}
+    assert (trained / "record.json").read_bytes() == record, "only training writes it"
+
+
+def test_the_table_has_a_row_an_image_whose_means_are_the_values(trained: Path) -> None:
+    run = RunFolder(trained)
+    rows, values = run.rows("val-ema"), run.values("val-ema")
+    assert [row["index"] for row in rows] == ["0", "1", "2", "3"]
+    assert len({row["content_id"] for row in rows}) == 4
+    assert all(row["style_id"] for row in rows)
+    assert {row["seed"] for row in rows} == {str(run.config["seed"])}
+    metrics = [name for name in rows[0] if name not in IMAGE_COLUMNS]
+    assert metrics == [key for key, entry in values.items() if "design" in entry]  # every pair metric
+    for key in metrics:
+        assert sum(row[key] for row in rows) / 4 == pytest.approx(values[key]["value"], rel=1e-12), key
 
 
 def test_no_metric_is_in_a_checkpoint(trained: Path) -> None:
@@ -203,6 +223,22 @@ def _values(first: int, last: int, again: int) -> dict[str, Any]:
         evaluator.update(EvaluationBatch(images[rows], rows, target=target[rows], style=style[rows]))
     reference = {"r": FeatureSet.of(RandomMultiScale()(_pictures(90, 3)))}
     return {key: entry["value"] for key, entry in to_record(evaluator.compute(reference)).items()}
+
+
+def test_a_network_is_described_once(tmp_path: Path) -> None:
+    evaluator = Evaluator({"r": RandomMultiScale()}, {"fd": FrechetDistance("r"), "kd": KernelDistance("r")})
+    evaluator.update(EvaluationBatch(_pictures(60, 0), torch.arange(60)))
+    reference = {"r": FeatureSet.of(RandomMultiScale()(_pictures(60, 3)))}
+    found = to_record(evaluator.compute(reference), weights="raw")
+    described = RandomMultiScale().describe()
+    assert [entry["network"] for entry in found.values() if entry["value"] is not None] == [described] * 2
+    run = RunFolder(tmp_path)
+    run.write_evaluation("val-raw", found, evaluator.table(), {"weights": "raw"})
+    assert run.values("val-raw") == found
+    written = json.loads((run.set_folder("val-raw") / "values.json").read_text())
+    assert written["networks"] == {described["name"]: described}
+    rows = run.rows("val-raw")  # images stand there without a pair metric, too
+    assert [(row["index"], row["content_id"]) for row in rows] == [(str(place), "") for place in range(60)]
 
 
 def _process(rank: int, folder: str) -> None:

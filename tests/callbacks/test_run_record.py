@@ -15,6 +15,7 @@ from torch import nn
 
 from stylebench.callbacks import run_record
 from stylebench.callbacks.run_record import RunRecord, source_commit
+from stylebench.run_folder import RunFolder
 
 
 def test_each_job_of_a_process_measures_its_own_peak_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +90,42 @@ def test_the_record_is_there_from_the_start(tmp_path: Path) -> None:
     run = lived(tmp_path)
     run.record.on_train_start(run.trainer, run.method)
     assert read(tmp_path)["status"] == "running"
+
+
+def test_an_evaluation_of_a_run_that_still_trains_is_kept(tmp_path: Path) -> None:
+    run = lived(tmp_path)
+    run.train(0, 1)
+    entry = {"value": 1.5, "alias": "psnr", "shown": "dashboard"}
+    RunFolder(tmp_path).write_evaluation("test-raw", {"psnr/n1": entry}, [], {"batches": 1})
+    run.train(1, 2)
+    run.record.write(status="finished")
+    assert RunFolder(tmp_path).values("test-raw") == {"psnr/n1": {**entry, "batches": 1}}
+
+
+def test_evaluations_inside_the_record_of_an_earlier_version_are_kept(tmp_path: Path) -> None:
+    metrics = {"test-ema": {"psnr/n1": {"value": 1.5, "alias": "psnr", "shown": "dashboard"}}}
+    run = lived(tmp_path, previous={"format": 2, "metrics": metrics})
+    run.train(0, 1)
+    run.record.write()
+    assert RunFolder(tmp_path).values("test-ema") == metrics["test-ema"]
+    assert read(tmp_path)["format"] == 3
+
+
+def test_a_long_stretch_of_batches_shows_that_the_run_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"seconds": 0.0}
+    monkeypatch.setattr(run_record.time, "monotonic", lambda: clock["seconds"])
+    run = lived(tmp_path, count_flops=False)
+    run.record.on_train_start(run.trainer, run.method)
+    written = []
+    for seconds in (30.0, 61.0, 62.0, 122.0):
+        (tmp_path / "record.json").unlink(missing_ok=True)
+        clock["seconds"] = seconds
+        run.record.on_train_batch_start(run.trainer, run.method)
+        run.record.on_train_batch_end(run.trainer, run.method)
+        written.append((tmp_path / "record.json").exists())
+    assert written == [False, True, False, True]
+    assert read(tmp_path)["heartbeat_seconds"] == 60.0
+    assert read(tmp_path)["kind"] == "training"
 
 
 def test_other_processes_write_nothing(tmp_path: Path) -> None:

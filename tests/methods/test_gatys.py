@@ -18,6 +18,7 @@ from stylebench.nn.gatys import GatysTranslator
 from stylebench.nn.image_optimization import Progress
 from stylebench.nn.optimized_pairs import OptimizedPairs
 from stylebench.run import train
+from stylebench.run_folder import RunFolder
 
 TINY = [
     "dataset=procedural", "dataset.store.count=40", "dataset.store.size_px=48", "dataset.size_px=32",
@@ -42,6 +43,7 @@ def test_run_folder_is_like_any_other(finished: tuple[str, Path]) -> None:
     record = json.loads((folder / "record.json").read_text())
     assert record["status"] == "finished"
     assert record["method"] == model
+    assert record["kind"] == "optimization"
     assert record["encoder"]["name"].startswith("compact")
     assert "val/style_compact_judge" in record["final"]
     (row,) = csv.DictReader((folder / "metrics.csv").read_text().splitlines())
@@ -71,7 +73,7 @@ def test_run_can_be_evaluated(finished: tuple[str, Path]) -> None:
         compose("evaluate", [f"run={folder}", "metrics=smoke", "metrics.num_images=2", "+controls.evaluations=2"])
     )
     assert found.record
-    assert "test-raw-evaluations=2" in json.loads((folder / "record.json").read_text())["metrics"]
+    assert "test-raw-evaluations=2" in RunFolder(folder).sets()
 
 
 def test_a_pair_is_optimized_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
