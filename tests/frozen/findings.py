@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from stylebench.files import read_pickle
+from stylebench.run_folder import RunFolder
 from tests.frozen import renamed
 
 Findings = dict[str, Any]
@@ -53,9 +54,10 @@ def read_columns(file: Path) -> dict[str, list[str]]:
 
 def record_findings(folder: Path, method: str = "") -> Findings:
     """Return what the record says of the result: no times, no machine, nothing that an evaluation added later."""
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    run = RunFolder(folder)
+    record = run.record
     kept = {key: record[key] for key in RECORD_KEYS if key in record}
-    kept["values"] = {name: entry for name, entry in record["metrics"].items() if name.startswith("val-")}
+    kept["values"] = {name: run.values(name) for name in run.sets() if name.startswith("val-")}
     found = {_translate(name, renamed.VALUES, method): value for name, value in flatten(kept)}
     found = {name: value for name, value in found.items() if name.rpartition(".")[2] not in MACHINE_KEYS}
     final = {_column(name, method): value for name, value in record["final"].items() if not name.startswith("test/")}
