@@ -71,13 +71,14 @@ def _lay_out(sources: Path, folder: Path) -> None:
         )
 
 
-def run_jobs(tree: Path, folder: Path, jobs: list[Job]) -> dict[str, str]:
+def run_jobs(tree: Path, folder: Path, jobs: list[Job], noted: Path | None = None) -> dict[str, str]:
     """Run jobs one after the other in one process of one thread, with the package of a tree.
 
     Args:
         tree: the laid out package.
         folder: gets the process's cache and, as `log.txt`, what it prints.
         jobs: what to run.
+        noted: a file that gets the processor time after every step of each optimizer, and the peak memory.
 
     Returns:
         Why jobs failed, by their names.
@@ -88,10 +89,11 @@ def run_jobs(tree: Path, folder: Path, jobs: list[Job]) -> dict[str, str]:
     work, failed, log = folder / "work.json", folder / "failed.json", folder / "log.txt"
     folder.mkdir(parents=True, exist_ok=True)
     plain = [{**job._asdict(), "folder": str(job.folder)} for job in jobs]
-    work.write_text(json.dumps({"tree": str(tree), "jobs": plain, "failed": str(failed)}), encoding="utf-8")
+    facts = {"tree": str(tree), "jobs": plain, "failed": str(failed), "noted": noted and str(noted)}
+    work.write_text(json.dumps(facts), encoding="utf-8")
     with log.open("ab") as out:
         code = subprocess.run(
-            [sys.executable, str(WORKER), str(work)], cwd=folder, env=environment(tree, folder), stdout=out, stderr=out
+            [sys.executable, str(WORKER), str(work)], cwd=folder, env=_environment(tree, folder), stdout=out, stderr=out
         ).returncode
     if code:
         end = log.read_text(encoding="utf-8", errors="replace")[-3000:]
@@ -99,7 +101,7 @@ def run_jobs(tree: Path, folder: Path, jobs: list[Job]) -> dict[str, str]:
     return dict(json.loads(failed.read_text(encoding="utf-8")))
 
 
-def environment(tree: Path, folder: Path) -> dict[str, str]:
+def _environment(tree: Path, folder: Path) -> dict[str, str]:
     """Return the environment of a process that runs a tree's package on one thread, with a cache of its own."""
     return {
         **os.environ,

@@ -5,6 +5,7 @@ It knows nothing of the package but its command line, since it runs the frozen c
 
 import json
 import os
+import resource
 import runpy
 import shutil
 import sys
@@ -37,9 +38,29 @@ def check_origin(tree: Path) -> None:
             raise RuntimeError(f"{name} should come from {tree}, found {file}")
 
 
+def note_steps() -> dict[int, list[float]]:
+    """Return a dictionary that gets, for each optimizer, the processor time of this process after each of its steps."""
+    from torch.optim import optimizer
+
+    moments: dict[int, list[float]] = {}
+
+    def note(stepped: optimizer.Optimizer, *arguments: object) -> None:
+        moments.setdefault(id(stepped), []).append(time.process_time())
+
+    optimizer.register_optimizer_step_post_hook(note)
+    return moments
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process had in use."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def main() -> None:
-    """Run every job's commands in its folder, and write what failed, by the jobs' names, as JSON."""
+    """Run every job's commands in its folder; write what failed, by the jobs' names, and what was noted, as JSON."""
     work = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    moments = note_steps() if work["noted"] else {}
     failed: dict[str, str] = {}
     for job in work["jobs"]:
         os.chdir(job["folder"])
@@ -55,6 +76,9 @@ def main() -> None:
             failed[job["name"]] = f"{type(error).__name__}: {error}"
     check_origin(Path(work["tree"]))
     Path(work["failed"]).write_text(json.dumps(failed), encoding="utf-8")
+    if work["noted"]:
+        noted = {"moments": list(moments.values()), "peak_bytes": peak_bytes()}
+        Path(work["noted"]).write_text(json.dumps(noted), encoding="utf-8")
 
 
 if __name__ == "__main__":
