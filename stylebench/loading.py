@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylebench.checks import check_choice
 from stylebench.construct import construct
 from stylebench.files import DamagedFileError, file_digest, read_pickle
 from stylebench.nn.inference import Inference
@@ -148,8 +149,7 @@ def load_translator(path: str | Path, weights: str = "auto", device: str | torch
 
 def read_model(path: Path, weights: str = "auto") -> TrainedModel:
     """Read a run folder, checkpoint or export; see `load` for the arguments and errors."""
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights is one of {', '.join(WEIGHTS)}, got {weights!r}")
+    check_choice("weights", weights, WEIGHTS)
     if not path.exists():
         raise FileNotFoundError(f"there is nothing at {path}; expected a run folder, checkpoint or exported folder")
     if path.is_file():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stylebench.checks import check_choice
 from stylebench.files import DamagedFileError, json_digest
 from stylebench.loading import read_checkpoint
 from stylebench.run_folder import CHECKPOINT_KEY, CHECKPOINTS, EARLIER, RUN_FILES, RunFolder
@@ -85,8 +86,7 @@ def find_start(folder: Path, mode: str, config: Mapping[str, Any], *, first_proc
         ValueError: for an unknown mode, a folder that holds a run under `never`, under `must` a folder without an
             intact checkpoint of this config, or a run that another length would make another run.
     """
-    if mode not in MODES:
-        raise ValueError(f"resume must be one of {', '.join(MODES)}, got {mode!r}")
+    check_choice("resume", mode, MODES)
     run = RunFolder(folder)
     if mode == "never":
         if run.has_record and first_process:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from stylebench.checks import check_choice, check_optional_whole, check_whole
 from stylebench.data.images import IMAGE_SUFFIXES, decode_image
 from stylebench.files import atomic_write
 from stylebench.guides import GuidePictures, shrunk
@@ -97,13 +98,11 @@ def stylize_path(
         RuntimeError: if the output cannot be written, or memory does not suffice for a single picture.
     """
     source, output = Path(source), Path(output)
-    if size_px is not None:
-        _check_side(size_px)
+    check_optional_whole("size_px", size_px)
     if every is not None and source.is_dir():
         raise ValueError("every shows one picture on its way; the input is a folder: leave it out, or name a picture")
     work = _Work(translator, guides or GuidePictures(), max_pixels, size_px, translator.check_controls(**controls))
-    if suffix not in SUFFIXES:
-        raise ValueError(f"suffix is one of {', '.join(SUFFIXES)}, got {suffix!r}")
+    check_choice("suffix", suffix, SUFFIXES)
     if not source.exists():
         raise FileNotFoundError(f"there is nothing at input={source}; name a picture or a folder of pictures")
     if source.is_dir():
@@ -147,7 +146,7 @@ def synthesize(
     """
     target = Path(output)
     for side in size:
-        _check_side(side)
+        check_whole("size_px", side)
     if target.suffix.lower() not in WRITERS:
         raise ValueError(f"cannot write {target}: the format is told by the suffix, one of {', '.join(WRITERS)}")
     guides.check_target(target)
@@ -277,11 +276,6 @@ def _folder_jobs(source: Path, output: Path, suffix: str) -> dict[Path, Path]:
 
 def _suffix_for(picture: Path, suffix: str) -> str:
     return picture.suffix if suffix == "same" else f".{suffix}"
-
-
-def _check_side(side: int) -> None:
-    if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-        raise ValueError(f"size_px is a whole number of pixels of at least 1, or null, got {side!r}")
 
 
 class _Work(NamedTuple):

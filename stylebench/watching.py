@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from stylebench.checks import check_optional_whole
 from stylebench.data.images import write_png
 from stylebench.files import atomic_write
 from stylebench.functional.pixels import quantize
@@ -40,8 +41,7 @@ def watching(translator: Translator, target: Path, every: int | None, bar: bool)
     Raises:
         ValueError: if `every` is no positive number, or the translator does not optimize.
     """
-    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
-        raise ValueError(f"every is a whole number of evaluations of at least 1, or null, got {every!r}")
+    check_optional_whole("every", every)
     if not isinstance(translator, OptimizingTranslator):
         if every is not None:
             raise ValueError(

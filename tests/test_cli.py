@@ -313,8 +313,8 @@ BAD_VALUES = [
     ("resume=yes please", r"resume must be one of never, auto, must, got 'yes please'"),
     ("resume=must", r"resume=must, but .* holds no checkpoint; start it with resume=auto"),
     ("dataset.size_px=64", r"12 of 12 images .*smaller than the crop of 64 px.*Lower dataset\.size_px"),
-    ("encoder.weights=none.pth", r"encoder\.weights expects imagenet, random or the path.*no file none\.pth"),
-    ("encoder.weights=random-x", r"encoder\.weights expects random-<seed> with a whole number.*got 'random-x'"),
+    ("encoder.weights=none.pth", r"weights must be imagenet, random or the path.*no file none\.pth"),
+    ("encoder.weights=random-x", r"weights must be random-<seed> with a whole number.*got 'random-x'"),
     ("dataset.style=leaves", r"learns one style image.*name one of them"),
 ]
 
@@ -496,7 +496,7 @@ def test_bad_values_of_stylize(run: Run, finished: Path, picture: Path) -> None:
         "strength=1": "no control 'strength'; its controls: alpha (0 .. 1, default 1)",
         "device=toaster": "device is auto, cpu, cuda or cuda:<number>, got 'toaster'",
         "device=cuda:99": "use device=cpu",
-        "weights=best": "weights is one of auto, ema, raw, got 'best'",
+        "weights=best": "weights must be one of auto, ema, raw, got 'best'",
         "output=x.gif": "the format is told by the suffix",
     }.items():
         shown = message(run(*given, extra))
@@ -755,9 +755,9 @@ def test_texture_needs_no_input(run: Run, tmp_path: Path) -> None:
         ("input=t.png style=no.png", r"no picture at style=no\.png"),
         ("input=t.png style=t.png weight_stile=3", "has no control 'weight_stile'; its controls: evaluations"),
         ("input=t.png style=t.png encoder=compact_judge", "compact_judge only scores"),
-        ("input=t.png style=t.png size_px=0.5", "size_px is a whole number"),
-        ("input=t.png style=t.png size_px=0", "size_px is a whole number"),
-        ("model=texture_synthesis style=t.png size_px=-5", "size_px is a whole number"),
+        ("input=t.png style=t.png size_px=0.5", "size_px must be a whole number"),
+        ("input=t.png style=t.png size_px=0", "size_px must be a whole number"),
+        ("model=texture_synthesis style=t.png size_px=-5", "size_px must be a whole number"),
         ("model=texture_synthesis style=t.png output=t.png overwrite=true", "is one of the styles or masks"),
         ("input=. style=t.png every=5", "the input is a folder"),
         ("input=t.png style=t.png run=x encoder=vgg19", "encoder: run= brings its own model"),

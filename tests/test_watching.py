@@ -56,7 +56,7 @@ def test_trained_models_have_nothing_to_show(tmp_path: Path) -> None:
 @pytest.mark.parametrize("every", [0, -1, 1.5, True, "a"])
 def test_step_that_makes_no_sense(tmp_path: Path, every: Any) -> None:
     with (
-        pytest.raises(ValueError, match="every is a whole number"),
+        pytest.raises(ValueError, match="every must be a whole number"),
         watching(Optimizes(), tmp_path / "o", every, False),
     ):
         pass

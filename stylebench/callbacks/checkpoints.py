@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from stylebench.checks import check_whole
 from stylebench.files import atomic_write, read_pickle
 from stylebench.methods.base import Method
 from stylebench.methods.terms import NonFiniteLossError
@@ -57,13 +58,9 @@ class Checkpoints(pl.Callback):
         batches: int,
         header: dict[str, Any],
     ) -> None:
-        if every_n_batches < 1 or keep < 1:
-            raise ValueError(
-                f"checkpoint.every_n_batches and checkpoint.keep must be at least 1, got {every_n_batches} and {keep}"
-            )
         self.folder = folder
-        self.every_n_batches = every_n_batches
-        self.keep = keep
+        self.every_n_batches = check_whole("checkpoint.every_n_batches", every_n_batches)
+        self.keep = check_whole("checkpoint.keep", keep)
         self.evaluate_every = evaluate_every
         self.batches = batches
         self.header = header

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from stylebench.checks import check_whole
 from stylebench.methods.base import Method
 from stylebench.run_folder import BATCHES
 
@@ -21,9 +22,7 @@ class MetricLog(pl.Callback):
     """
 
     def __init__(self, every_n_batches: int) -> None:
-        if every_n_batches < 1:
-            raise ValueError(f"logger.every_n_batches must be at least 1, got {every_n_batches}")
-        self.every_n_batches = every_n_batches
+        self.every_n_batches = check_whole("logger.every_n_batches", every_n_batches)
         self.shown: dict[str, float] = {}
         self._sums: dict[str, Tensor] = {}
         self._images = 0

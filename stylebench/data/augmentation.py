@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylebench.checks import check_whole
 from stylebench.data.domain import Domain
 
 
@@ -46,8 +47,7 @@ class CropSettings:
     flip: bool
 
     def __post_init__(self) -> None:
-        if self.size_px < 1:
-            raise ValueError(f"size_px must be at least 1, got {self.size_px}; set dataset.size_px")
+        check_whole("dataset.size_px", self.size_px)
         if self.resize_px is not None and self.resize_px < self.size_px:
             raise ValueError(
                 f"a crop of size_px={self.size_px} does not fit into images resized to resize_px={self.resize_px}; "

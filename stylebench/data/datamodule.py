@@ -6,6 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from stylebench.checks import check_whole
 from stylebench.data.tasks import RawBatch, Task, device_batch_size
 
 
@@ -31,17 +32,10 @@ class DomainData(pl.LightningDataModule):
         self, task: Task, *, num_workers: int, evaluate_every: int, batches: int, validation_images: int
     ) -> None:
         super().__init__()
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, got {num_workers}; set dataset.num_workers")
-        if min(evaluate_every, batches) < 1:
-            raise ValueError(
-                f"evaluate_every and batches must be at least 1, got {evaluate_every} and {batches}; set "
-                "budget.evaluate_every and budget.batches"
-            )
         self.task = task
-        self.num_workers = num_workers
-        self.evaluate_every = evaluate_every
-        self.batches = batches
+        self.num_workers = check_whole("dataset.num_workers", num_workers, 0)
+        self.evaluate_every = check_whole("budget.evaluate_every", evaluate_every)
+        self.batches = check_whole("budget.batches", batches)
         self.validation_images = validation_images
         self.position: Callable[[], int] = lambda: 0
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from stylebench.checks import check_number, check_whole
 from stylebench.data.domain import Domain
 from stylebench.data.splits import Layout
 from stylebench.files import json_digest
@@ -30,13 +31,8 @@ class Degradation:
     blur_sigma_px: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.factor, bool) or not isinstance(self.factor, int) or self.factor < 2:
-            raise ValueError(f"dataset.degradation.factor is a whole number of at least 2, got {self.factor!r}")
-        sigma = self.blur_sigma_px
-        if isinstance(sigma, bool) or not isinstance(sigma, int | float) or not 0 <= sigma < float("inf"):
-            raise ValueError(
-                f"dataset.degradation.blur_sigma_px is a finite number of pixels of at least 0, got {sigma!r}"
-            )
+        check_whole("dataset.degradation.factor", self.factor, 2)
+        check_number("dataset.degradation.blur_sigma_px", self.blur_sigma_px)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Degradation":

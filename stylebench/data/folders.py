@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stylebench.checks import check_choice, check_whole
 from stylebench.data.domain import Domain
 from stylebench.data.images import IMAGE_SUFFIXES
 from stylebench.data.packing import UNREADABLE, Pack, PackSettings, SourceFile, in_threads, open_pack
@@ -50,14 +51,9 @@ class Folders:
         val_fraction: float,
         test_fraction: float,
     ) -> None:
-        if on_unreadable not in ON_UNREADABLE:
-            raise ValueError(
-                f"on_unreadable must be one of {', '.join(ON_UNREADABLE)}, got {on_unreadable!r}; set "
-                "dataset.store.on_unreadable to one of them"
-            )
-        for key, value in (("stored_px", stored_px), ("max_pixels", max_pixels)):
-            if value < 1:
-                raise ValueError(f"{key} must be at least 1, got {value}; set dataset.store.{key}")
+        check_choice("on_unreadable", on_unreadable, ON_UNREADABLE)
+        check_whole("stored_px", stored_px)
+        check_whole("max_pixels", max_pixels)
         check_fractions(val_fraction, test_fraction)
         self.cache = Path(cache).expanduser().absolute() if cache is not None else cache_dir()
         self.settings = PackSettings(stored_px, max_pixels)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stylebench.checks import check_whole
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.painting import paint_strokes
 from stylebench.data.splits import layout_by_path
@@ -34,8 +35,7 @@ class Procedural:
 
     def __init__(self, count: int, size_px: int, seed: int) -> None:
         for key, value, least in (("count", count, 1), ("size_px", size_px, 16), ("seed", seed, 0)):
-            if value < least:
-                raise ValueError(f"{key} must be at least {least}, got {value}; set dataset.store.{key}")
+            check_whole(key, value, least)
         self.count = count
         self.size_px = size_px
         self.seed = seed

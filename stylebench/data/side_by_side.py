@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stylebench.checks import check_choice
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.folders import Folders
 from stylebench.data.splits import Layout
@@ -39,8 +40,7 @@ def halves(pairs: Domain, direction: str) -> dict[str, Domain]:
     Raises:
         ValueError: for an unknown direction, or pictures of an odd width.
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}; set dataset.direction")
+    check_choice("dataset.direction", direction, DIRECTIONS)
     odd = np.flatnonzero(pairs.shapes[:, 1] % 2)
     if len(odd):
         raise ValueError(

@@ -38,7 +38,7 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
     if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
         raise ValueError(
             f"val_fraction and test_fraction must be at least 0 with a sum below 1, got {val_fraction} and "
-            f"{test_fraction}; lower dataset.store.val_fraction or dataset.store.test_fraction"
+            f"{test_fraction}; lower one of them"
         )
 
 

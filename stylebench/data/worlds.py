@@ -15,6 +15,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from stylebench.checks import check_choice, check_switch
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.renders import pack_renders
 from stylebench.data.splits import SPLITS, Indices, Layout
@@ -80,8 +81,7 @@ class World(ABC):
     named: ClassVar[tuple[str, ...]]
 
     def __init__(self, size_px: int, packed: bool, cache: Path) -> None:
-        if not isinstance(packed, bool):
-            raise ValueError(f"packed must be true or false, got {packed!r}; set dataset.store.packed")
+        check_switch("packed", packed)
         self.size_px = size_px
         self.packed = packed
         self.cache = cache
@@ -157,8 +157,7 @@ class World(ABC):
         Raises:
             ValueError: for a purpose that there is not.
         """
-        if purpose not in PURPOSES:
-            raise ValueError(f"purpose must be one of {', '.join(PURPOSES)}, got {purpose!r}")
+        check_choice("purpose", purpose, PURPOSES)
         return [
             _seed(self.name, self.version, style, id_, purpose, draw) for id_, style in zip(ids, styles, strict=True)
         ]

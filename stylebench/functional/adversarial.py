@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylebench.checks import check_choice
+
 
 class Objective(NamedTuple):
     """What a discriminator minimises on real and on generated logits, and what a generator minimises; elementwise."""
@@ -46,9 +48,7 @@ def check_objective(objective: str) -> str:
     Raises:
         ValueError: if there is no such one.
     """
-    if objective not in OBJECTIVES:
-        raise ValueError(f"model.objective is one of {', '.join(OBJECTIVES)}, got {objective!r}")
-    return objective
+    return check_choice("objective", objective, OBJECTIVES)
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, objective: str) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from stylebench.checks import check_choice
 from stylebench.functional.precision import at_least_float32, float32_island
 
 MOMENT_REDUCTIONS = ("mean", "sum")
@@ -103,8 +104,7 @@ def moment_loss(statistics: ChannelStatistics, target: ChannelStatistics, reduct
 
     Source: Huang & Belongie 2017, section 6.2, with squares in place of its norms, as in both codes.
     """
-    if reduction not in MOMENT_REDUCTIONS:
-        raise ValueError(f"reduction is one of {', '.join(MOMENT_REDUCTIONS)}, got {reduction!r}")
+    check_choice("reduction", reduction, MOMENT_REDUCTIONS)
     _check_statistics("moment_loss", statistics, target)
     squares = (statistics.mean - target.mean).square() + (statistics.std - target.std).square()  # (B, C)
     return squares.mean(1) if reduction == "mean" else squares.sum(1)  # (B,)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from stylebench.checks import check_whole
+from stylebench.checks import check_number, check_whole
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,13 @@ class EpochDecay:
     decay_epochs: int
 
     def __post_init__(self) -> None:
-        check_whole("model.schedule.batches", self.batches, 1)
-        check_whole("model.schedule.constant_epochs", self.constant_epochs, 0)
-        check_whole("model.schedule.decay_epochs", self.decay_epochs, 0)
+        check_whole("batches", self.batches)
+        check_whole("constant_epochs", self.constant_epochs, 0)
+        check_whole("decay_epochs", self.decay_epochs, 0)
         if self.constant_epochs + self.decay_epochs == 0:
-            raise ValueError("model.schedule has no epochs; set constant_epochs or decay_epochs above 0")
+            raise ValueError(
+                "constant_epochs and decay_epochs are both 0, so there are no epochs; set one of them above 0"
+            )
 
     def factor(self, batches_done: int) -> float:
         """Return the factor of the learning rate of the next batch."""
@@ -51,9 +53,8 @@ class LinearDecay:
     constant_share: float
 
     def __post_init__(self) -> None:
-        check_whole("model.schedule.batches", self.batches, 1)
-        if not 0 <= self.constant_share <= 1:
-            raise ValueError(f"model.schedule.constant_share lies in [0, 1], got {self.constant_share!r}")
+        check_whole("batches", self.batches)
+        check_number("constant_share", self.constant_share, 0, 1)
 
     def factor(self, batches_done: int) -> float:
         """Return the factor of the learning rate of the next batch."""
@@ -82,10 +83,9 @@ class SubtractiveDecay:
     amount: float
 
     def __post_init__(self) -> None:
-        check_whole("model.schedule.start", self.start, 0)
-        check_whole("model.schedule.every", self.every, 1)
-        if not 0 <= self.amount <= 1:
-            raise ValueError(f"model.schedule.amount lies in [0, 1], got {self.amount!r}")
+        check_whole("start", self.start, 0)
+        check_whole("every", self.every)
+        check_number("amount", self.amount, 0, 1)
 
     def factor(self, batches_done: int) -> float:
         """Return the factor of the learning rate of the next batch."""

@@ -9,13 +9,13 @@ With `transfer=concat`, for which the paper names no content target, the target 
 losses of all variants can be compared.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from stylebench.checks import check_choice, check_number
 from stylebench.data.tasks import StyleBatch, drawn
 from stylebench.functional.channel_statistics import (
     MOMENT_REDUCTIONS,
@@ -112,13 +112,11 @@ class AdaIN(Method):
         unknown = [layer for layer in self.style_layers if layer not in self.encoder.channels]
         if unknown or not self.style_layers:
             raise ValueError(
-                f"model.style_layers names taps of {self.encoder.name}, at least one; it has no {unknown}; choose from "
+                f"style_layers names taps of {self.encoder.name}, at least one; it has no {unknown}; choose from "
                 f"{', '.join(self.encoder.taps)}"
             )
-        if style_reduction not in MOMENT_REDUCTIONS:
-            raise ValueError(f"model.style_reduction is one of {', '.join(MOMENT_REDUCTIONS)}, got {style_reduction!r}")
-        if isinstance(lr_decay, bool) or not isinstance(lr_decay, int | float) or not 0 <= lr_decay < math.inf:
-            raise ValueError(f"model.lr_decay must be a finite number of at least 0, got {lr_decay!r}")
+        check_choice("style_reduction", style_reduction, MOMENT_REDUCTIONS)
+        check_number("lr_decay", lr_decay)
 
     def _compare(
         self, image: Tensor, target: Tensor, statistics: Mapping[str, ChannelStatistics]

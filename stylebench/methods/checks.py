@@ -1,13 +1,12 @@
 """What is refused before a method is trained: encoders that only judge, and settings that are no numbers."""
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
 
-from stylebench.checks import nearest_multiples
+from stylebench.checks import check_number, nearest_multiples
 from stylebench.nn.encoders.base import Encoder
 
 _BETAS = 2
@@ -56,8 +55,7 @@ def check_weights(weights: Mapping[str, float]) -> None:
         ValueError: if one is no finite number of at least 0.
     """
     for name, weight in weights.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
-            raise ValueError(f"model.weight_{name} must be a finite number of at least 0, got {weight!r}")
+        check_number(f"weight_{name}", weight)
 
 
 def check_size_multiple(size_px: int, multiple: int) -> None:
@@ -95,7 +93,7 @@ def with_float_betas(builders: Mapping[str, Callable[..., Any]]) -> dict[str, Ca
             )
             if not numbers or len(betas) != _BETAS:
                 raise ValueError(
-                    f"model.optimizers.{player}.betas are two numbers in [0, 1), such as [0.5, 0.999], got {betas!r}"
+                    f"optimizers.{player}.betas must be two numbers in [0, 1), such as [0.5, 0.999], got {betas!r}"
                 )
             builder = functools.partial(builder, betas=tuple(float(beta) for beta in betas))
         checked[player] = builder

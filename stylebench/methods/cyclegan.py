@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from stylebench.checks import check_whole
+from stylebench.checks import check_choice, check_whole
 from stylebench.data.tasks import Task, UnpairedBatch, UnpairedTask, drawn
 from stylebench.functional.adversarial import check_objective, discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.pixels import from_signed, to_signed
@@ -82,10 +82,10 @@ class CycleGAN(Method):
         self.discriminator_a, self.discriminator_b = discriminator_a, discriminator_b
         self.objective = check_objective(objective)
         check_weights({"gan": weight_gan, "cycle": weight_cycle, "identity": weight_identity})
-        if cycles not in CYCLES:
-            raise ValueError(f"model.cycles is one of {', '.join(CYCLES)}, got {cycles!r}")
+        check_choice("cycles", cycles, CYCLES)
+        check_whole("pool", pool, 0)
         _refuse_batch_norm(translator, discriminator_a, discriminator_b)
-        self.turn_batches = check_whole("model.identity_every", identity_every, 1)
+        self.turn_batches = check_whole("identity_every", identity_every)
         self.weights = {
             "gan_ab": weight_gan,
             "gan_ba": weight_gan,
@@ -96,8 +96,8 @@ class CycleGAN(Method):
         }
         if not any(weight for term, weight in self.weights.items() if not term.startswith("identity")):
             raise ValueError(
-                "no term of CycleGAN that translates has a weight; set model.weight_gan or model.weight_cycle above 0 "
-                f"(with model.cycles other than none), got {weight_gan!r} and {weight_cycle!r} with cycles={cycles}"
+                "no term of CycleGAN that translates has a weight; set weight_gan or weight_cycle above 0 "
+                f"(with cycles other than none), got {weight_gan!r} and {weight_cycle!r} with cycles={cycles}"
             )
         self.pool_a, self.pool_b = ImagePool(pool, name=0), ImagePool(pool, name=1)
 

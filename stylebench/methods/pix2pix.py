@@ -22,6 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from stylebench.checks import check_switch
 from stylebench.data.tasks import PairedBatch, PairedTask, Task, drawn
 from stylebench.functional.adversarial import check_objective, discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.pixels import to_signed
@@ -80,7 +81,7 @@ class Pix2Pix(Method):
         self.weights = {"gan": weight_gan, "l1": weight_l1}
         check_weights(self.weights)
         if not any(self.weights.values()):
-            raise ValueError("model.weight_gan and model.weight_l1 are both 0, so nothing would be learned")
+            raise ValueError("weight_gan and weight_l1 are both 0, so nothing would be learned")
         self._size_px = self._batch_size = 0
 
     def prepare(self, task: Task) -> None:
@@ -194,13 +195,12 @@ def _as_in_training(network: nn.Module) -> Iterator[None]:
 
 
 def _check_channels(conditional: bool, discriminator: PatchDiscriminator) -> bool:
-    if not isinstance(conditional, bool):
-        raise ValueError(f"model.conditional is true or false, got {conditional!r}")
+    check_switch("conditional", conditional)
     expected = 2 * IMAGE_CHANNELS if conditional else IMAGE_CHANNELS
     first = next(layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d))
     if first.in_channels != expected:
         raise ValueError(
-            f"model.conditional={str(conditional).lower()} shows the discriminator {expected} channels, but it is "
-            f"built for {first.in_channels}; set model.discriminator.in_channels={expected}"
+            f"conditional={str(conditional).lower()} shows the discriminator {expected} channels, but it is "
+            f"built for {first.in_channels}; set discriminator.in_channels={expected}"
         )
     return conditional

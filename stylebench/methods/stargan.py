@@ -80,7 +80,7 @@ class StarGAN(Method):
             "reconstruction": weight_reconstruction,
         }
         check_weights(self.weights)
-        self.turn_batches = check_whole("model.critic_batches", critic_batches, 1)
+        self.turn_batches = check_whole("critic_batches", critic_batches)
 
     def prepare(self, task: Task) -> None:
         """Check the images' size, and that the translator knows the task's domains.

@@ -66,11 +66,11 @@ class SuperResolution(Method):
         self.weights = {"pixel": weight_pixel, "feature": weight_feature}
         check_weights(self.weights)
         if not any(self.weights.values()):
-            raise ValueError("model.weight_pixel and model.weight_feature are both 0, so nothing would be learned")
+            raise ValueError("weight_pixel and weight_feature are both 0, so nothing would be learned")
         unknown = [layer for layer in self.layers if layer not in encoder.channels]
         if unknown or not self.layers:
             raise ValueError(
-                f"model.feature_layers names taps of {encoder.name}, at least one; it has no {unknown}; choose from "
+                f"feature_layers names taps of {encoder.name}, at least one; it has no {unknown}; choose from "
                 f"{', '.join(encoder.taps)}"
             )
 

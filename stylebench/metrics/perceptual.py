@@ -9,6 +9,7 @@ from torchmetrics.functional.image import dists as dists_module
 from torchmetrics.functional.image import lpips as lpips_module
 from torchvision import models
 
+from stylebench.checks import check_choice
 from stylebench.files import read_pickle
 from stylebench.metrics.batch import Views
 from stylebench.metrics.pairs import PairMetric, nearest
@@ -63,8 +64,7 @@ class PerceptualDistance(PairMetric):
     smallest_px = 32
 
     def __init__(self, backbone: str, weights: str, against: str) -> None:
-        if backbone not in BACKBONES:
-            raise ValueError(f"backbone is one of {', '.join(BACKBONES)}, got {backbone!r}")
+        check_choice("backbone", backbone, BACKBONES)
         with torch.random.fork_rng(devices=[]):  # the constructors of others draw: training must not notice
             state, self.digest, canonical = _backbone_state(backbone, weights)
             self.network = self.build(backbone, state).eval().requires_grad_(False)
@@ -207,7 +207,7 @@ def _backbone_state(backbone: str, weights: str) -> tuple[dict[str, Tensor], str
     network = BACKBONES[backbone]
     features = network.build(weights=None).get_submodule("features")
     shapes = {f"{_FEATURES}{name}": tuple(value.shape) for name, value in features.state_dict().items()}
-    seed = random_seed(weights, "weights")
+    seed = random_seed(weights)
     if seed is not None:
         state = random_state(shapes, seed)
         return state, state_digest(state), False

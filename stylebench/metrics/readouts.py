@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from stylebench.checks import check_whole
 from stylebench.data.worlds import World
 from stylebench.functional.segments import region_iou
 from stylebench.metrics.batch import Views
@@ -26,9 +27,7 @@ class Strength(PairMetric):
 
     def __init__(self, contents: int = 32) -> None:
         super().__init__("world")
-        if contents < _FEWEST:
-            raise ValueError(f"contents must be at least {_FEWEST}, got {contents}")
-        self.contents = contents
+        self.contents = check_whole("contents", contents, _FEWEST)
         self._readers: dict[tuple[str, int], StrengthReader] = {}
         self._world: World | None = None
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylebench.checks import check_choice
+
 
 def resize_clean(images: Tensor, size_px: int) -> Tensor:
     """Resize as clean-fid: bicubic with antialiasing, in float, clipped, not rounded.
@@ -77,6 +79,5 @@ def protocol(name: str) -> Callable[[Tensor, int], Tensor]:
     Raises:
         ValueError: if there is none of that name.
     """
-    if name not in PROTOCOLS:
-        raise ValueError(f"resize expects one of {', '.join(PROTOCOLS)}, got {name!r}")
+    check_choice("resize", name, PROTOCOLS)
     return PROTOCOLS[name]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylebench.checks import check_choice
 from stylebench.functional.channel_statistics import ChannelStatistics, adaptive_instance_norm, channel_statistics
 from stylebench.nn.decoders import Decoder
 from stylebench.nn.encoders.base import Encoder
@@ -133,8 +134,7 @@ class AdaINTranslator(StyleTranslator):
 
     def __init__(self, *, encoder: Encoder, transfer: str, norm: str) -> None:
         super().__init__()
-        if transfer not in EXCHANGES:
-            raise ValueError(f"transfer is one of {', '.join(EXCHANGES)}, got {transfer!r}")
+        check_choice("transfer", transfer, EXCHANGES)
         self.encoder, self.exchange, self.layer = encoder, EXCHANGES[transfer], encoder.adain_layer
         inputs = self.exchange.inputs_factor * encoder.channels[self.layer]
         self.decoder = Decoder.for_encoder(encoder, norm, inputs)

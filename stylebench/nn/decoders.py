@@ -8,6 +8,7 @@ from typing import NamedTuple, Self, cast
 
 from torch import Tensor, nn
 
+from stylebench.checks import check_choice
 from stylebench.functional.precision import at_least_float32
 from stylebench.nn.bands import BAND_ROWS, KEEP_BYTES, run_in_bands
 from stylebench.nn.encoders.base import Encoder
@@ -61,7 +62,7 @@ def mirrored_levels(encoder: Encoder, layer: str) -> list[Level]:
     if side != _PROBE or stride & (stride - 1):
         raise ValueError(
             f"no decoder can mirror {encoder.name} up to {layer}: its stride is {stride}, and {_PROBE * stride} px "
-            f"become {side} positions instead of {_PROBE}; use encoder.padding=same (SqueezeNet), or another encoder"
+            f"become {side} positions instead of {_PROBE}; use one with padding=same (SqueezeNet), or another encoder"
         )
     levels = [Level(encoder.channels[layer], max(1, len(found.get(stride, []))))]
     while stride > 1:
@@ -96,8 +97,7 @@ class Decoder(nn.Module):
 
     def __init__(self, inputs: int, levels: list[Level], norm: str = "none") -> None:
         super().__init__()
-        if norm not in DECODER_NORMS:
-            raise ValueError(f"norm is one of {', '.join(DECODER_NORMS)}, got {norm!r}")
+        check_choice("norm", norm, DECODER_NORMS)
         self.inputs, self.stride = inputs, 2 ** (len(levels) - 1)
         layers: list[nn.Module] = []
         channels = inputs

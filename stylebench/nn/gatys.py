@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylebench.checks import check_choice
 from stylebench.functional.histogram_matching import match_histograms
 from stylebench.functional.precision import float32_island
 from stylebench.nn.encoders.base import Encoder
@@ -61,10 +62,9 @@ class _PixelTranslator(StyleTranslator, OptimizingTranslator):
         if matching.style_loss.varies and searches_lines(settings.minimizer):
             raise ValueError(
                 "this style loss draws new positions at each evaluation, and L-BFGS compares evaluations; use "
-                "model/minimizer=adam"
+                "Adam as the minimizer"
             )
-        if style_fit not in STYLE_FITS:
-            raise ValueError(f"style_fit is one of {', '.join(STYLE_FITS)}, got {style_fit!r}")
+        check_choice("style_fit", style_fit, STYLE_FITS)
         self.encoder = matching.encoder
         self.matching, self.settings = matching, settings
         self.evaluations_per_scale, self.smallest_px = evaluations_per_scale, smallest_px

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylebench.checks import check_choice, check_optional_whole
 from stylebench.nn.matching import Evaluation
 
 BOUNDS = ("auto", "none", "clamp", "sigmoid")
@@ -70,8 +71,7 @@ class Settings:
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.bounds not in BOUNDS:
-            raise ValueError(f"bounds is one of {', '.join(BOUNDS)}, got {self.bounds!r}")
+        check_choice("bounds", self.bounds, BOUNDS)
 
     @property
     def chosen(self) -> str:
@@ -199,10 +199,9 @@ def ladder(height: int, width: int, smallest_px: int | None) -> list[tuple[int, 
         >>> ladder(512, 256, 256)
         [(256, 128), (362, 181), (512, 256)]
     """
+    check_optional_whole("smallest_px", smallest_px)
     if smallest_px is None:
         return [(height, width)]
-    if isinstance(smallest_px, bool) or not isinstance(smallest_px, int) or smallest_px < 1:
-        raise ValueError(f"smallest_px is a whole number of pixels of at least 1, or null, got {smallest_px!r}")
     steps = max(0, round(2 * math.log2(max(height, width) / smallest_px)))
     return [
         (max(1, round(height / 2 ** (step / 2))), max(1, round(width / 2 ** (step / 2))))

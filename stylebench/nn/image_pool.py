@@ -32,7 +32,7 @@ class ImagePool(nn.Module):
 
     def __init__(self, size: int, seed: int = 0, name: int = 0) -> None:
         super().__init__()
-        self.size, self.seed, self.name = check_whole("model.pool", size, 0), seed, name
+        self.size, self.seed, self.name = check_whole("size", size, 0), seed, name
         self.seen = 0
         self.register_buffer("images", torch.zeros(0, 3, 1, 1))  # (size, 3, H, W) once the first image has come
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stylebench.checks import check_choice, check_whole
 from stylebench.nn.bands import BAND_ROWS, KEEP_BYTES, PerPixel, run_in_bands
 from stylebench.nn.layers import (
     InstanceNorm,
@@ -55,10 +56,8 @@ class _Johnson(nn.Module):
 
     def __init__(self, width: int, norm: str, head: str) -> None:
         super().__init__()
-        if width < 1:
-            raise ValueError(f"width is a positive number of channels, got {width}")
-        if head not in HEADS:
-            raise ValueError(f"head is one of {', '.join(HEADS)}, got {head!r}")
+        check_whole("width", width)
+        check_choice("head", head, HEADS)
         self.width, self.norm, self.head = width, norm, head
         self.register_buffer("caffe_mean", torch.tensor(CAFFE_MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 

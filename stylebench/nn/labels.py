@@ -61,8 +61,8 @@ class DomainLabels(nn.Module):
         self.domains = tuple(names)
         if len(set(names)) != len(names) or not names:
             raise ValueError(
-                f"each domain needs a name of its own, got {', '.join(names) or 'none'}; give them names: "
-                "dataset.domains={first: <domain>, second: <domain>}"
+                f"domains must each have a name of their own, got {', '.join(names) or 'none'}; name them: "
+                "{first: <domain>, second: <domain>}"
             )
         given: Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]] = {"all": names} if groups is None else groups
         self._check(given)
@@ -146,14 +146,14 @@ class DomainLabels(nn.Module):
         ]
         if not isinstance(groups, Mapping) or any(not isinstance(part, list | tuple) for part in lists):
             raise ValueError(
-                "model.translator.labels.groups is {set: [domain, ...]} or {set: {domain: [attribute, ...]}}, got "
+                "groups must be {set: [domain, ...]} or {set: {domain: [attribute, ...]}}, got "
                 f"{groups!r}; mind the brackets"
             )
         listed = [name for part in members for name in part]
         if sorted(listed) != sorted(self.domains):
             raise ValueError(
-                "model.translator.labels.groups must hold each of the domains "
-                f"{', '.join(self.domains)} exactly once, got {', '.join(listed) or 'none'}"
+                f"groups must hold each of the domains {', '.join(self.domains)} exactly once, got "
+                f"{', '.join(listed) or 'none'}"
             )
 
     def _refuse_twins(self, rows: list[list[float]]) -> None:
@@ -162,8 +162,8 @@ class DomainLabels(nn.Module):
             twin = seen.setdefault(tuple(row), name)
             if twin != name:
                 raise ValueError(
-                    f"the domains {twin} and {name} have the same attributes in model.translator.labels.groups, so "
-                    "that no label tells them apart; give one of them another attribute"
+                    f"groups give the domains {twin} and {name} the same attributes, so that no label tells them "
+                    "apart; give one of them another attribute"
                 )
 
     def _group_numbers(self) -> Tensor:

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
+from stylebench.checks import check_choice
+
 NORMS = ("instance", "batch")
 
 
@@ -105,11 +107,7 @@ def make_norm(norm: str, channels: int) -> nn.Module:
     Raises:
         ValueError: if `norm` is not one of `NORMS`.
     """
-    if norm == "instance":
-        return InstanceNorm(channels)
-    if norm == "batch":
-        return nn.BatchNorm2d(channels)
-    raise ValueError(f"norm is one of {', '.join(NORMS)}, got {norm!r}")
+    return InstanceNorm(channels) if check_choice("norm", norm, NORMS) == "instance" else nn.BatchNorm2d(channels)
 
 
 class ReflectConv(nn.Conv2d):

@@ -5,7 +5,6 @@ first sums the statistics, without a graph; the loss is a function of these sums
 second pass sends back through each tile. The gradient is that of the whole picture; only one tile is in memory.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from stylebench.checks import check_choice, check_number
 from stylebench.functional.content import content_loss
 from stylebench.functional.total_variation import total_variation
 from stylebench.nn.encoders.base import Encoder
@@ -99,11 +99,10 @@ class FeatureMatching:
         for layer in (*content_layers, *style_layers):
             if layer not in encoder.taps:
                 raise ValueError(f"{encoder.name} has no layer {layer!r}; choose from {', '.join(encoder.taps)}")
-        if content_norm not in CONTENT_NORMS:
-            raise ValueError(f"content_norm is one of {', '.join(CONTENT_NORMS)}, got {content_norm!r}")
+        check_choice("content_norm", content_norm, CONTENT_NORMS)
         weights = [1 / max(1, len(style_layers))] * len(style_layers) if layer_weights is None else list(layer_weights)
-        if not all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in weights):
-            raise ValueError(f"layer_weights are finite numbers of at least 0, got {weights}")
+        for weight in weights:
+            check_number("each of layer_weights", weight)
         if len(weights) != len(style_layers):
             raise ValueError(
                 f"expected a weight for each of the style layers {', '.join(style_layers)}, got {len(weights)}; give "

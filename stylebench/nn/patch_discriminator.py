@@ -8,6 +8,7 @@ import itertools
 
 from torch import Tensor, nn
 
+from stylebench.checks import check_choice
 from stylebench.nn.layers import InstanceNorm, initialize_normal
 
 NORMS = ("batch", "instance", "none")
@@ -48,11 +49,8 @@ class PatchDiscriminator(nn.Module):
         biases: bool = False,
     ) -> None:
         super().__init__()
-        if receptive_field_px not in RECEPTIVE_FIELDS:
-            listed = ", ".join(str(side) for side in RECEPTIVE_FIELDS)
-            raise ValueError(f"receptive_field_px is one of {listed}, got {receptive_field_px!r}")
-        if norm not in NORMS:
-            raise ValueError(f"norm of a discriminator is one of {', '.join(NORMS)}, got {norm!r}")
+        check_choice("receptive_field_px", receptive_field_px, RECEPTIVE_FIELDS)
+        check_choice("norm", norm, NORMS)
         self.receptive_field_px, self.norm = receptive_field_px, norm
         self.halvings = RECEPTIVE_FIELDS[receptive_field_px]
 
@@ -93,6 +91,6 @@ class PatchDiscriminator(nn.Module):
             usable = [side for side, n in RECEPTIVE_FIELDS.items() if not n or size_px >= _LEAST_SIDE * 2**n]
             raise ValueError(
                 f"a discriminator with a receptive field of {self.receptive_field_px} px finds no patch in images of "
-                f"{size_px} px; use dataset.size_px={least} or more, or a receptive_field_px of "
+                f"{size_px} px; use images of {least} px or more, or a receptive_field_px of "
                 f"{' or '.join(map(str, usable))}"
             )

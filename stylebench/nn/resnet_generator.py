@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stylebench.checks import check_choice, check_whole
 from stylebench.nn.bands import BAND_ROWS, KEEP_BYTES, PerPixel, run_in_bands
 from stylebench.nn.layers import (
     InstanceNorm,
@@ -107,14 +108,11 @@ class ResNetGenerator(nn.Module):
         norm: str = "instance",
     ) -> None:
         super().__init__()
-        if upsample not in UPSAMPLING:
-            raise ValueError(f"upsample is one of {', '.join(UPSAMPLING)}, got {upsample!r}")
-        if min(blocks, width) < 1:
-            raise ValueError(f"blocks and width are numbers of at least 1, got {blocks} and {width}")
-        if not isinstance(halvings, int) or isinstance(halvings, bool) or halvings not in range(_MOST_HALVINGS + 1):
-            raise ValueError(f"halvings of the generator is 0, 1 or {_MOST_HALVINGS}, got {halvings!r}")
-        if norm not in NORMS:
-            raise ValueError(f"norm of the generator is one of {', '.join(NORMS)}, got {norm!r}")
+        check_choice("upsample", upsample, UPSAMPLING)
+        check_whole("blocks", blocks)
+        check_whole("width", width)
+        check_choice("halvings", halvings, range(_MOST_HALVINGS + 1))
+        check_choice("norm", norm, NORMS)
         self.upsample, self.norm = upsample, norm
         self.biases = biases or norm == "none"
         self.multiple = 2**halvings

@@ -10,7 +10,7 @@ Deviations: instance norm has no running statistics (the published code keeps th
 import torch
 from torch import Tensor, nn
 
-from stylebench.checks import nearest_multiples
+from stylebench.checks import check_whole, nearest_multiples
 from stylebench.nn.layers import InstanceNorm, OutputConv, Residual, pad_to_multiple
 
 STRIDE = 4  # two halvings
@@ -34,10 +34,8 @@ class StarGANGenerator(nn.Module):
 
     def __init__(self, label_channels: int, blocks: int = 6, width: int = 64) -> None:
         super().__init__()
-        if min(label_channels, blocks, width) < 1:
-            raise ValueError(
-                f"label_channels, blocks and width are numbers of at least 1, got {label_channels}, {blocks}, {width}"
-            )
+        for name, value in (("label_channels", label_channels), ("blocks", blocks), ("width", width)):
+            check_whole(name, value)
 
         def stage(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
             return [convolution, InstanceNorm(convolution.out_channels), nn.ReLU(inplace=True)]
@@ -102,9 +100,8 @@ class StarGANDiscriminator(nn.Module):
         super().__init__()
         if size_px % 2**layers or size_px < 1:
             raise ValueError(
-                f"a discriminator of {layers} layers halves images that often: dataset.size_px is a multiple of "
-                f"{2**layers}, got {size_px}; set it to {nearest_multiples(size_px, 2**layers)}, or lower "
-                "model.discriminator.layers"
+                f"size_px must be a multiple of {2**layers}, since {layers} layers halve images that often, got "
+                f"{size_px}; use images of {nearest_multiples(size_px, 2**layers)} px, or fewer layers"
             )
         widths = [width * 2**layer for layer in range(layers)]
         trunk: list[nn.Module] = []

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from stylebench.checks import check_choice, check_number, check_whole
 from stylebench.functional.channel_statistics import ChannelStatistics, moment_loss
 from stylebench.functional.gaussian_wasserstein import GaussianTarget, gaussian_target, squared_wasserstein
 from stylebench.functional.gram import GRAM_NORMS, check_gram_energy, gram_loss
@@ -59,10 +60,9 @@ class GramStyle(StyleLoss):
 
     def __init__(self, norm: str = "relative", components: int | None = None) -> None:
         super().__init__()
-        if norm not in GRAM_NORMS:
-            raise ValueError(f"norm is one of {', '.join(GRAM_NORMS)}, got {norm!r}")
+        check_choice("norm", norm, GRAM_NORMS)
         if components is not None:
-            _check_count("components", components)
+            check_whole("components", components)
         self.norm, self.components = norm, components
 
     def summarize(self, features: Tensor, window: Window | None = None, step: int = 0) -> Summary:
@@ -180,8 +180,7 @@ class PolynomialMMD(_MomentStyle):
 
     def __init__(self, c: float = 0.0, d: int = 2, relative: bool = True) -> None:
         super().__init__(relative)
-        if not 0 <= c < float("inf"):
-            raise ValueError(f"c is a finite number of at least 0, got {c}; else the kernel is no inner product")
+        check_number("c", c)  # below 0 the kernel is no inner product
         if d != 2:
             raise ValueError(
                 f"d must be 2, got {d}: degree d takes moments of order d, which are C^d numbers from d = 3 on; d = 1 "
@@ -294,8 +293,8 @@ class GaussianMMD(StyleLoss):
 
     def __init__(self, samples: int = 2048, seed: int = 0, redraw_every: int = 1) -> None:
         super().__init__()
-        _check_count("samples", samples)
-        _check_count("redraw_every", redraw_every, least=0)
+        check_whole("samples", samples)
+        check_whole("redraw_every", redraw_every, 0)
         if samples % 2:
             raise ValueError(f"samples must be even, for they are compared in pairs; got {samples}")
         self.samples, self.seed, self.redraw_every = samples, seed, redraw_every
@@ -351,8 +350,8 @@ class Blend(StyleLoss):
         super().__init__()
         if not losses or len(losses) != len(weights):
             raise ValueError(f"expected losses and a weight for each, got {len(losses)} and {len(weights)} weights")
-        if not all(0 <= weight < float("inf") for weight in weights):
-            raise ValueError(f"weights are finite and at least 0, got {list(weights)}")
+        for weight in weights:
+            check_number("each of weights", weight)
         self.losses, self.weights = nn.ModuleList(losses), tuple(weights)
         self.widths = [loss.width for loss in losses]
         self.width = sum(self.widths)
@@ -393,8 +392,3 @@ def _gaussian(summary: Summary) -> tuple[Tensor, Tensor]:
     """Return mean (B, C) and biased covariance (B, C, C)."""
     mean, products = (part / summary.count for part in summary.parts)
     return mean, products - mean.unsqueeze(2) * mean.unsqueeze(1)
-
-
-def _check_count(name: str, value: int, least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} is a whole number of at least {least}, got {value!r}")

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from stylebench.checks import check_choice, check_whole
 from stylebench.functional.bicubic import enlarge
 from stylebench.functional.histogram_matching import match_histograms
 from stylebench.nn.bands import BAND_ROWS, KEEP_BYTES, PerPixel, RunsInBands, run_in_bands
@@ -69,13 +70,10 @@ class SuperResolutionNet(nn.Module):
         skip: str = "bicubic",
     ) -> None:
         super().__init__()
-        if factor not in FACTORS or isinstance(factor, bool):
-            raise ValueError(f"factor is one of {', '.join(map(str, FACTORS))}, got {factor!r}")
-        if width < 1:
-            raise ValueError(f"width is a positive number of channels, got {width}")
+        check_choice("factor", factor, FACTORS)
+        check_whole("width", width)
         for name, word, words in (("upsample", upsample, UPSAMPLES), ("head", head, HEADS), ("skip", skip, SKIPS)):
-            if word not in words:
-                raise ValueError(f"{name} is one of {', '.join(words)}, got {word!r}")
+            check_choice(name, word, words)
         self.factor, self.width, self.norm = factor, width, norm
         self.upsample, self.head, self.skip = upsample, head, skip
 

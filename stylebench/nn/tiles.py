@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from stylebench.checks import check_optional_whole
 from stylebench.nn.encoders.base import Encoder
 
 
@@ -68,14 +69,13 @@ def cut_tiles(height: int, width: int, tile_px: int | None, encoder: Encoder, la
     Raises:
         ValueError: if the side is no positive number, or the encoder's positions do not line up with tiles.
     """
-    if tile_px is not None and (isinstance(tile_px, bool) or not isinstance(tile_px, int) or tile_px < 1):
-        raise ValueError(f"tile_px is a whole number of pixels of at least 1, or null for no tiles, got {tile_px!r}")
+    check_optional_whole("tile_px", tile_px)
     if tile_px is None or tile_px >= max(height, width):
         return [Tile(0, height, 0, width, 0, height, 0, width, height, width)]
     if not encoder.tileable:
         raise ValueError(
             f"{encoder.name} cannot be computed in tiles: its positions do not lie at multiples of its strides, or its "
-            "padding wraps around; use encoder.padding=same (SqueezeNet), zeros or reflect, or tile_px=null"
+            "padding wraps around; use an encoder with padding=same (SqueezeNet), zeros or reflect, or tile_px=null"
         )
     step = max(encoder.strides[layer] for layer in layers)
     side = -(-tile_px // step) * step

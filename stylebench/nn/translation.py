@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from stylebench.checks import check_choice
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.nn.bands import RunsInBands
 from stylebench.nn.inference import Choice, Control
@@ -92,8 +93,7 @@ class PairedTranslator(Translator):
 
     def __init__(self, generator: nn.Module, eval_mode: str = "train_stats_dropout") -> None:
         super().__init__()
-        if eval_mode not in EVAL_MODES:
-            raise ValueError(f"eval_mode is one of {', '.join(EVAL_MODES)}, got {eval_mode!r}")
+        check_choice("eval_mode", eval_mode, EVAL_MODES)
         self.generator, self.eval_mode = generator, eval_mode
         noisy = any(isinstance(layer, SeededDropout) for layer in generator.modules())
         self.controls = (_NOISE_SEED,) if noisy and eval_mode == "train_stats_dropout" else ()

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from stylebench.checks import nearest_multiples
+from stylebench.checks import check_choice, check_optional_whole, check_whole, nearest_multiples
 from stylebench.functional.hash_noise import hash_uniform
 from stylebench.nn.layers import InstanceNorm, initialize_normal, pad_to_multiple
 
@@ -157,12 +157,9 @@ class UNetGenerator(nn.Module):
         bottleneck_norm: bool = False,
     ) -> None:
         super().__init__()
-        if norm not in NORMS:
-            raise ValueError(f"norm of the U-Net is one of {', '.join(NORMS)}, got {norm!r}")
-        if dropout not in DROPOUTS:
-            raise ValueError(f"dropout of the U-Net is one of {', '.join(DROPOUTS)}, got {dropout!r}")
-        if width < 1:
-            raise ValueError(f"width is a number of channels of at least 1, got {width!r}")
+        check_choice("norm", norm, NORMS)
+        check_choice("dropout", dropout, DROPOUTS)
+        check_whole("width", width)
         self.levels = _levels(size_px, levels)
         self.norm, self.skips, self.dropout, self.bottleneck_norm = norm, skips, dropout, bottleneck_norm
         widths = [width * min(2**level, _WIDEST) for level in range(self.levels)]
@@ -237,17 +234,15 @@ class UNetGenerator(nn.Module):
 
 def _levels(size_px: int, levels: int | None) -> int:
     """Return the number of levels, checked against the size."""
-    for name, value, least in (("size_px", size_px, 1), ("levels", levels, 2)):
-        whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        if not whole and not (name == "levels" and value is None):
-            raise ValueError(f"{name} of the U-Net is a whole number of at least {least}, got {value!r}")
+    check_whole("size_px", size_px)
+    check_optional_whole("levels", levels, 2)
     allowed = (size_px & -size_px).bit_length() - 1  # how often 2 divides the size
     wanted = min(MOST_LEVELS, allowed) if levels is None else levels
     if wanted > allowed or (levels is None and wanted < _FEWEST_LEVELS):
         multiple = 2 ** (_FEWEST_LEVELS if levels is None else levels)
         raise ValueError(
-            f"the U-Net halves images level by level, and {size_px} px can be halved {allowed} times; for "
-            f"{'at least ' if levels is None else ''}{multiple.bit_length() - 1} levels set dataset.size_px to "
-            f"{nearest_multiples(size_px, multiple)}, or choose another number of levels"
+            f"size_px must be a multiple of {multiple} for {'at least ' if levels is None else ''}"
+            f"{multiple.bit_length() - 1} levels, which each halve images, got {size_px}; use images of "
+            f"{nearest_multiples(size_px, multiple)} px, or another number of levels"
         )
     return wanted

@@ -205,5 +205,5 @@ def test_reading_runs_nothing_whatever_lightning_asks_for(tmp_path: Path, weight
 
 @pytest.mark.parametrize(("every", "keep"), [(0, 1), (1, 0)])
 def test_numbers_below_one_are_refused(every: int, keep: int, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"checkpoint\.every_n_batches and checkpoint\.keep must be at least 1"):
+    with pytest.raises(ValueError, match=r"checkpoint\.(every_n_batches|keep) must be a whole number of at least 1"):
         Stage(tmp_path, every=every, keep=keep)

@@ -115,5 +115,5 @@ def test_processes_without_images_and_uneven_ones_are_weighted(monkeypatch: pyte
 
 @pytest.mark.parametrize("every", [0, -3])
 def test_a_distance_below_one_is_refused(every: int) -> None:
-    with pytest.raises(ValueError, match=r"logger\.every_n_batches must be at least 1"):
+    with pytest.raises(ValueError, match=r"logger\.every_n_batches must be a whole number of at least 1"):
         MetricLog(every)

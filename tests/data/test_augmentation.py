@@ -72,7 +72,7 @@ def test_source_side(size_px: int, resize_px: int | None, shorter_px: int, side:
 def test_crop_settings_out_of_range() -> None:
     with pytest.raises(ValueError, match=r"resize_px=32; raise dataset\.resize_px, or set it to null"):
         CropSettings(64, 32, False)
-    with pytest.raises(ValueError, match=r"size_px must be at least 1, got 0; set dataset\.size_px"):
+    with pytest.raises(ValueError, match=r"dataset\.size_px must be a whole number of at least 1, got 0"):
         CropSettings(0, None, False)
 
 

@@ -95,9 +95,9 @@ def test_small_images_are_told_of_the_targets(make_domain: MakeDomain) -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"factor": 1, "blur_sigma_px": 1.0}, r"factor is a whole number of at least 2, got 1"),
-        ({"factor": 4.0, "blur_sigma_px": 1.0}, r"factor is a whole number of at least 2, got 4\.0"),
-        ({"factor": 4, "blur_sigma_px": -1}, r"blur_sigma_px is a finite number of pixels of at least 0, got -1"),
+        ({"factor": 1, "blur_sigma_px": 1.0}, r"factor must be a whole number of at least 2, got 1"),
+        ({"factor": 4.0, "blur_sigma_px": 1.0}, r"factor must be a whole number of at least 2, got 4\.0"),
+        ({"factor": 4, "blur_sigma_px": -1}, r"blur_sigma_px must be a finite number of at least 0, got -1"),
         ({"factor": 4}, r"has the keys factor and blur_sigma_px, or is null; got \{'factor': 4\}"),
         (4, r"has the keys factor and blur_sigma_px, or is null; got 4"),
     ],

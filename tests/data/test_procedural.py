@@ -46,5 +46,5 @@ def test_unknown_name() -> None:
 
 @pytest.mark.parametrize("settings", [(0, 32, 0), (3, 4, 0), (3, 32, -1)])
 def test_settings_out_of_range(settings: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match=r"must be at least .*; set dataset\.store\."):
+    with pytest.raises(ValueError, match=r"must be a whole number of at least .*, got"):
         Procedural(*settings)

@@ -103,7 +103,7 @@ def test_losses_are_float32_under_autocast(objective: str) -> None:
 
 def test_an_unknown_objective_is_refused() -> None:
     assert check_objective("hinge") == "hinge"
-    with pytest.raises(ValueError, match=r"model\.objective is one of vanilla, .*wgan, got 'relativistic'"):
+    with pytest.raises(ValueError, match=r"objective must be one of vanilla, .*wgan, got 'relativistic'"):
         check_objective("relativistic")
 
 

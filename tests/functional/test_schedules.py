@@ -78,10 +78,10 @@ def test_factors_never_rise_nor_leave_their_range(schedule: Schedule) -> None:
     ("kind", "numbers", "message"),
     [
         (EpochDecay, (10, 0, 0), "no epochs"),
-        (EpochDecay, (0, 1, 1), "schedule.batches must be a whole number of at least 1"),
-        (LinearDecay, (10, 3.0), r"constant_share lies in \[0, 1\], got 3"),
-        (SubtractiveDecay, (0, 0, 0.1), "schedule.every must be a whole number of at least 1"),
-        (SubtractiveDecay, (0, 1, 2.0), r"amount lies in \[0, 1\], got 2"),
+        (EpochDecay, (0, 1, 1), "batches must be a whole number of at least 1"),
+        (LinearDecay, (10, 3.0), r"constant_share must be a number in \[0, 1\], got 3"),
+        (SubtractiveDecay, (0, 0, 0.1), "every must be a whole number of at least 1"),
+        (SubtractiveDecay, (0, 1, 2.0), r"amount must be a number in \[0, 1\], got 2"),
     ],
 )
 def test_schedules_that_cannot_work_are_refused(kind: Any, numbers: tuple[Any, ...], message: str) -> None:

@@ -208,11 +208,11 @@ def test_one_style_picture_may_have_one_color() -> None:
 @pytest.mark.parametrize(
     ("override", "match"),
     [
-        ("model.weight_style=-1", r"model\.weight_style must be a finite number of at least 0, got -1"),
-        ("model.lr_decay=-1", r"model\.lr_decay must be a finite number of at least 0, got -1"),
-        ("model.style_reduction=max", r"style_reduction is one of mean, sum, got 'max'"),
+        ("model.weight_style=-1", r"weight_style must be a finite number of at least 0, got -1"),
+        ("model.lr_decay=-1", r"lr_decay must be a finite number of at least 0, got -1"),
+        ("model.style_reduction=max", r"style_reduction must be one of mean, sum, got 'max'"),
         ("model.style_layers=[relu1_1,fire2]", r"has no \['fire2'\]; choose from conv1_1, relu1_1"),
-        ("model.translator.transfer=swap", "transfer is one of adain, concat"),
+        ("model.translator.transfer=swap", "transfer must be one of adain, concat"),
     ],
 )
 def test_wrong_settings_are_refused(override: str, match: str) -> None:

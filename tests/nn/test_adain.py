@@ -347,8 +347,8 @@ def test_adain_translator_parameter_count() -> None:
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: translator("swap"), "transfer is one of adain, concat, got 'swap'"),
-        (lambda: translator(norm="layer"), "norm is one of none, instance, batch, got 'layer'"),
+        (lambda: translator("swap"), "transfer must be one of adain, concat, got 'swap'"),
+        (lambda: translator(norm="layer"), "norm must be one of none, instance, batch, got 'layer'"),
         (lambda: translator(tap="relu9_1"), "no layer 'relu9_1'; choose from conv1_1, relu1_1"),
     ],
 )

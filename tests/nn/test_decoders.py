@@ -155,7 +155,7 @@ def test_first_pictures_are_gray() -> None:
 
 
 def test_unknown_norm_is_refused() -> None:
-    with pytest.raises(ValueError, match="norm is one of none, instance, batch, got 'layer'"):
+    with pytest.raises(ValueError, match="norm must be one of none, instance, batch, got 'layer'"):
         Decoder(6, SMALL, "layer")
 
 
@@ -165,7 +165,7 @@ def test_unknown_tap_lists_the_taps() -> None:
 
 
 def test_geometry_that_cannot_be_mirrored_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"squeezenet1_0_valid up to fire6.*128 px become 15 .*encoder\.padding=same"):
+    with pytest.raises(ValueError, match=r"squeezenet1_0_valid up to fire6.*128 px become 15 .*padding=same"):
         Decoder.for_encoder(squeezenet(padding="valid"))
 
 

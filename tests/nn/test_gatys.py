@@ -240,11 +240,11 @@ def test_texture_takes_the_histogram(encoder: Encoder) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"style_fit": "crop"}, "style_fit is one of area, stretch, own"),
-        ({"bounds": "box"}, "bounds is one of"),
+        ({"style_fit": "crop"}, "style_fit must be one of area, stretch, own"),
+        ({"bounds": "box"}, "bounds must be one of"),
         ({"style_layers": ["relu7_1"]}, "no layer 'relu7_1'; choose from conv1_1"),
         ({"style_loss": GaussianMMD(64)}, "use model/minimizer=adam"),
-        ({"layer_weights": [1, -1, 1]}, "layer_weights are finite numbers of at least 0"),
+        ({"layer_weights": [1, -1, 1]}, "each of layer_weights must be a finite number of at least 0, got -1"),
     ],
 )
 def test_settings_that_make_no_sense(encoder: Encoder, options: dict[str, Any], match: str) -> None:

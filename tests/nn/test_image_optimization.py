@@ -142,7 +142,7 @@ def test_ladder() -> None:
     assert ladder(512, 256, 256) == [(256, 128), (362, 181), (512, 256)]
     assert ladder(100, 80, None) == [(100, 80)]
     assert ladder(100, 80, 500) == [(100, 80)]
-    with pytest.raises(ValueError, match="smallest_px is a whole number"):
+    with pytest.raises(ValueError, match="smallest_px must be a whole number"):
         ladder(100, 80, 0)
 
 
@@ -161,5 +161,5 @@ def test_bounds_follow_from_the_optimizer() -> None:
 
 
 def test_unknown_bounds() -> None:
-    with pytest.raises(ValueError, match="bounds is one of auto, none, clamp, sigmoid, got 'box'"):
+    with pytest.raises(ValueError, match="bounds must be one of auto, none, clamp, sigmoid, got 'box'"):
         Settings(ADAM, "box")

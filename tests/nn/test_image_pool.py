@@ -137,5 +137,5 @@ def test_stored_images_are_copies() -> None:
 
 @pytest.mark.parametrize("size", [-1, 2.5, True, "many"])
 def test_wrong_sizes_are_refused(size: object) -> None:
-    with pytest.raises(ValueError, match=r"model\.pool must be a whole number of at least 0, got"):
+    with pytest.raises(ValueError, match=r"size must be a whole number of at least 0, got"):
         ImagePool(size)  # type: ignore[arg-type]

@@ -92,7 +92,7 @@ def test_other_shapes_are_refused(network: Network, shape: tuple[int, ...]) -> N
 
 @pytest.mark.parametrize(("option", "value"), [("head", "sigmoid"), ("norm", "none"), ("width", 0)])
 def test_unknown_options_are_refused(option: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"{option} is .*got {value!r}"):
+    with pytest.raises(ValueError, match=rf"{option} must be .*got {value!r}"):
         JohnsonModern(**{option: value})  # type: ignore[arg-type]
 
 

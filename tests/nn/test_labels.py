@@ -116,8 +116,8 @@ def test_targets_stay_in_the_data_set_and_reach_all_of_it() -> None:
 @pytest.mark.parametrize(
     ("domains", "groups", "match"),
     [
-        (["x/photo", "y/photo"], None, r"needs a name of its own, got photo, photo; give them names"),
-        ([], None, "needs a name of its own, got none"),
+        (["x/photo", "y/photo"], None, r"domains must each have a name of their own, got photo, photo; name them"),
+        ([], None, "domains must each have a name of their own, got none"),
         (["a", "b"], {"one": ["a"]}, r"must hold each of the domains a, b exactly once, got a$"),
         (["a", "b"], {"one": ["a", "b"], "two": ["b"]}, r"exactly once, got a, b, b$"),
         (["a", "b"], {"one": ["a", "c"]}, r"exactly once, got a, c$"),
@@ -134,7 +134,7 @@ def test_wrong_domains_are_refused(domains: Any, groups: Any, match: str) -> Non
         ({"a": {"photo": "young", "cartoon": ["male"]}}, "mind the brackets"),
         (["photo", "cartoon"], "mind the brackets"),
         ({"a": "photo", "b": ["cartoon"]}, "mind the brackets"),
-        ({"a": {"photo": ["x"], "cartoon": ["x"]}}, "photo and cartoon have the same attributes"),
+        ({"a": {"photo": ["x"], "cartoon": ["x"]}}, "photo and cartoon the same attributes"),
     ],
 )
 def test_groups_that_say_nothing_are_refused(groups: Any, message: str) -> None:

@@ -154,7 +154,7 @@ def test_layer_that_is_no_tap_lists_the_taps() -> None:
 def test_settings_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="a weight for each of the style layers"):
         matching(layer_weights=[1.0])
-    with pytest.raises(ValueError, match="content_norm is one of mean, gatys"):
+    with pytest.raises(ValueError, match="content_norm must be one of mean, gatys"):
         matching(content_norm="sum")
 
 

@@ -85,5 +85,7 @@ def test_translating_leaves_the_global_generator_alone() -> None:
 
 
 def test_unknown_mode_is_refused() -> None:
-    with pytest.raises(ValueError, match="eval_mode is one of train_stats_dropout, train_stats, eval, got 'train'"):
+    with pytest.raises(
+        ValueError, match="eval_mode must be one of train_stats_dropout, train_stats, eval, got 'train'"
+    ):
         PairedTranslator(nn.Identity(), "train")

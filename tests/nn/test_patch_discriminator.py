@@ -94,7 +94,7 @@ def test_too_small_images_are_told_what_would_do() -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"receptive_field_px is one of 1, 16, 34, 70, 142, 286, got 64"):
+    with pytest.raises(ValueError, match=r"receptive_field_px must be one of 1, 16, 34, 70, 142, 286, got 64"):
         PatchDiscriminator(receptive_field_px=64)
-    with pytest.raises(ValueError, match=r"norm of a discriminator is one of batch, instance, none, got 'layer'"):
+    with pytest.raises(ValueError, match=r"norm must be one of batch, instance, none, got 'layer'"):
         PatchDiscriminator(norm="layer")

@@ -153,10 +153,10 @@ def test_output_keeps_the_type_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"upsample": "pixel_shuffle"}, r"upsample is one of deconv, .*, got 'pixel_shuffle'"),
-        ({"halvings": 3}, "halvings of the generator is 0, 1 or 2, got 3"),
-        ({"norm": "batch"}, "norm of the generator is one of instance, none, got 'batch'"),
-        ({"blocks": 0}, "blocks and width are numbers of at least 1, got 0 and 64"),
+        ({"upsample": "pixel_shuffle"}, r"upsample must be one of deconv, .*, got 'pixel_shuffle'"),
+        ({"halvings": 3}, "halvings must be one of 0, 1, 2, got 3"),
+        ({"norm": "batch"}, "norm must be one of instance, none, got 'batch'"),
+        ({"blocks": 0}, "blocks must be a whole number of at least 1, got 0"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, object], match: str) -> None:

@@ -315,16 +315,16 @@ def test_summaries_of_different_losses_do_not_add() -> None:
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: GramStyle("l2"), "norm is one of gatys, .*, got 'l2'"),
-        (lambda: GramStyle(components=0), "components is a whole number of at least 1, got 0"),
+        (lambda: GramStyle("l2"), "norm must be one of gatys, .*, got 'l2'"),
+        (lambda: GramStyle(components=0), "components must be a whole number of at least 1, got 0"),
         (lambda: PolynomialMMD(d=3), "d must be 2, got 3"),
-        (lambda: PolynomialMMD(c=-1), "c is a finite number of at least 0, got -1"),
+        (lambda: PolynomialMMD(c=-1), "c must be a finite number of at least 0, got -1"),
         (lambda: GaussianMMD(samples=7), "samples must be even.*got 7"),
-        (lambda: GaussianMMD(samples=0), "samples is a whole number of at least 1, got 0"),
-        (lambda: GaussianMMD(redraw_every=-1), "redraw_every is a whole number of at least 0, got -1"),
+        (lambda: GaussianMMD(samples=0), "samples must be a whole number of at least 1, got 0"),
+        (lambda: GaussianMMD(redraw_every=-1), "redraw_every must be a whole number of at least 0, got -1"),
         (lambda: Blend([LinearMMD()], [1.0, 2.0]), "a weight for each, got 1 and 2 weights"),
         (lambda: Blend([], []), "a weight for each, got 0"),
-        (lambda: Blend([LinearMMD()], [-1.0]), "weights are finite and at least 0"),
+        (lambda: Blend([LinearMMD()], [-1.0]), "each of weights must be a finite number of at least 0, got -1.0"),
         (lambda: LinearMMD().summarize(torch.zeros(3, 4, 4)), r"\(B, C, H, W\), got shape \(3, 4, 4\)"),
     ],
 )

@@ -117,13 +117,13 @@ def test_translating_leaves_the_running_statistics() -> None:
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"factor": 3}, r"factor is one of 2, 4, 8, got 3"),
-        ({"factor": True}, r"factor is one of 2, 4, 8, got True"),
-        ({"width": 0}, r"positive number of channels, got 0"),
-        ({"norm": "layer"}, r"norm is one of instance, batch, got 'layer'"),
-        ({"upsample": "shuffle"}, r"upsample is one of nearest_conv, deconv, got 'shuffle'"),
-        ({"head": "lua"}, r"head is one of linear, tanh, paper, got 'lua'"),
-        ({"skip": "input"}, r"skip is one of bicubic, none, got 'input'"),
+        ({"factor": 3}, r"factor must be one of 2, 4, 8, got 3"),
+        ({"factor": True}, r"factor must be one of 2, 4, 8, got True"),
+        ({"width": 0}, r"width must be a whole number of at least 1, got 0"),
+        ({"norm": "layer"}, r"norm must be one of instance, batch, got 'layer'"),
+        ({"upsample": "shuffle"}, r"upsample must be one of nearest_conv, deconv, got 'shuffle'"),
+        ({"head": "lua"}, r"head must be one of linear, tanh, paper, got 'lua'"),
+        ({"skip": "input"}, r"skip must be one of bicubic, none, got 'input'"),
     ],
 )
 def test_wrong_settings_are_refused(arguments: dict[str, int | str], match: str) -> None:

@@ -86,7 +86,7 @@ def test_encoder_that_does_not_line_up_is_refused(encoder: Encoder) -> None:
 
 @pytest.mark.parametrize("tile_px", [0, -4, 1.5, True])
 def test_tile_size_that_makes_no_sense(tile_px: Any) -> None:
-    with pytest.raises(ValueError, match="tile_px is a whole number of pixels"):
+    with pytest.raises(ValueError, match="tile_px must be a whole number"):
         cut_tiles(64, 64, tile_px, compact(), ["relu1_1"])
 
 

@@ -80,16 +80,22 @@ def test_unet_levels_follow_from_the_size(size_px: int, levels: int) -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"size_px": 100}, r"100 px can be halved 2 times; for at least 4 levels set dataset\.size_px to 96 or 112"),
-        ({"size_px": 8}, r"for at least 4 levels set dataset\.size_px to 16,"),
-        ({"size_px": 128, "levels": 8}, r"128 px can be halved 7 times; for 8 levels set dataset\.size_px to 256,"),
-        ({"size_px": 300, "levels": 8}, r"set dataset\.size_px to 256 or 512"),
-        ({"levels": 1}, "levels of the U-Net is a whole number of at least 2, got 1"),
-        ({"levels": True}, "levels of the U-Net is a whole number of at least 2, got True"),
-        ({"size_px": 0}, "size_px of the U-Net is a whole number of at least 1, got 0"),
-        ({"size_px": 64.0}, "size_px of the U-Net is a whole number"),
-        ({"norm": "none"}, "norm of the U-Net is one of batch, instance, got 'none'"),
-        ({"dropout": True}, "dropout of the U-Net is one of paper, code, none, got True"),
+        (
+            {"size_px": 100},
+            "size_px must be a multiple of 16 for at least 4 levels, .*got 100; use images of 96 or 112 px",
+        ),
+        ({"size_px": 8}, "at least 4 levels, .*got 8; use images of 16 px"),
+        (
+            {"size_px": 128, "levels": 8},
+            "size_px must be a multiple of 256 for 8 levels, .*got 128; use images of 256 px",
+        ),
+        ({"size_px": 300, "levels": 8}, "use images of 256 or 512 px"),
+        ({"levels": 1}, "levels must be a whole number of at least 2, got 1"),
+        ({"levels": True}, "levels must be a whole number of at least 2, got True"),
+        ({"size_px": 0}, "size_px must be a whole number of at least 1, got 0"),
+        ({"size_px": 64.0}, "size_px must be a whole number"),
+        ({"norm": "none"}, "norm must be one of batch, instance, got 'none'"),
+        ({"dropout": True}, "dropout must be one of paper, code, none, got True"),
         ({"width": 0}, "width is a number of channels of at least 1"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylebench.checks import UsageError
+from stylebench.checks import UsageError, check_whole
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.filterstyle import (
     FILTERS,
@@ -53,10 +53,7 @@ class FilterStyle(World):
                 "dataset.content is not set; give it on the command line: dataset.content=... (a folder of photographs)"
             )
         super().__init__(size_px, packed, photographs.cache)
-        if isinstance(size_px, bool) or not isinstance(size_px, int) or size_px < 16:
-            raise ValueError(
-                f"size_px must be a whole number of at least 16, got {size_px!r}; set dataset.store.size_px"
-            )
+        check_whole("size_px", size_px, 16)
         self.content = content
         self._folders = photographs
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylebench.checks import check_whole
 from stylebench.data.procstyle import (
     COMPONENTS,
     NAMED_STYLES,
@@ -59,10 +60,7 @@ class ProcStyle(World):
         super().__init__(size_px, packed, Path(cache).expanduser().absolute() if cache is not None else cache_dir())
         self.counts = {"train": train_images, "val": val_images, "test": test_images}
         for key, value, least in [("size_px", size_px, 16), *((f"{k}_images", n, 1) for k, n in self.counts.items())]:
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"{key} must be a whole number of at least {least}, got {value!r}; set dataset.store.{key}"
-                )
+            check_whole(key, value, least)
 
     def contents(self, part: Part | None) -> Contents:
         """Return the scenes of a part: their ids say where they belong, so that no two parts or splits share one."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stylebench.checks import UsageError, nearest_multiples
+from stylebench.checks import UsageError, check_choice, check_whole, nearest_multiples
 from stylebench.data.augmentation import CropSettings, RawImages, finish_images
 from stylebench.data.domain import Domain
 from stylebench.data.plan import Pictures, Plan
@@ -79,12 +79,8 @@ class Task(ABC):
                 f"{', '.join(domains) or 'none'} and draws {', '.join(wanted) or 'nothing'}; give every drawn role a "
                 "domain, by the key dataset.<role>"
             )
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}; set dataset.batch_size")
-        if on_small not in ON_SMALL:
-            raise ValueError(
-                f"on_small must be one of {', '.join(ON_SMALL)}, got {on_small!r}; set dataset.on_small to one of them"
-            )
+        check_whole("dataset.batch_size", batch_size)
+        check_choice("dataset.on_small", on_small, ON_SMALL)
         self.draws = tuple(role for role in self.roles if role in wanted)
         self.batch_size = batch_size
         self.size_px = size_px

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from stylebench.checks import check_choice
 from stylebench.metrics.extractors.base import Extractor, unit_range
 from stylebench.metrics.extractors.pooling import log_mean_and_spread, mean_and_spread
 from stylebench.nn.encoders.base import Encoder
@@ -39,8 +40,7 @@ class EncoderFeatures(Extractor):
         alias: str | None = None,
     ) -> None:
         super().__init__()
-        if pool not in POOLS:
-            raise ValueError(f"pool expects one of {', '.join(POOLS)}, got {pool!r}")
+        check_choice("pool", pool, POOLS)
         chosen = (*encoder.style_layers, *encoder.content_layers) if layers is None else tuple(layers)
         unknown = [layer for layer in chosen if layer not in encoder.taps]
         if unknown or not chosen:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylebench.checks import check_choice
 from stylebench.files import DamagedFileError, cache_dir, read_pickle
 from stylebench.metrics.extractors.base import Extractor
 from stylebench.metrics.extractors.levels import resized_levels
@@ -265,13 +266,12 @@ class Inception(Extractor):
 
     def __init__(self, weights: str = "auto", resize: str = "clean", tap: int = 2048) -> None:
         super().__init__()
-        if tap not in TAPS:
-            raise ValueError(f"tap expects one of {', '.join(map(str, TAPS))}, got {tap}")
+        check_choice("tap", tap, TAPS)
         protocol(resize)
         self.resize, self.tap, self.width = resize, tap, tap
         with torch.random.fork_rng(devices=[]):  # a run's random numbers stay the same with and without a metric
             self.network = TFInception()
-        seed = random_seed(weights, "weights")
+        seed = random_seed(weights)
         if seed is None:
             file = find_weights(weights, SOURCE, _WHAT, PREPARE)
             load_network(self.network, file.path)
@@ -299,7 +299,7 @@ def fetch_inception() -> Path:
     try:
         return find_weights("auto", SOURCE, _WHAT, PREPARE).path
     except MissingWeightsError:
-        fetch(SOURCE, cache_dir() / "weights" / SOURCE.file_name, "the extractor's weights")
+        fetch(SOURCE, cache_dir() / "weights" / SOURCE.file_name)
     return find_weights("auto", SOURCE, _WHAT, PREPARE).path
 
 

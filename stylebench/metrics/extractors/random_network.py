@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylebench.checks import check_whole
 from stylebench.metrics.extractors.base import Extractor, unit_range
 from stylebench.metrics.extractors.pooling import mean_and_spread
 
@@ -35,9 +36,7 @@ class RandomMultiScale(Extractor):
 
     def __init__(self, seeds: int = _SEEDS) -> None:
         super().__init__()
-        if seeds < 1:
-            raise ValueError(f"seeds expects at least 1 network, got {seeds}; choose a larger number")
-        self.parts = seeds
+        self.parts = check_whole("seeds", seeds)
         with torch.random.fork_rng(devices=[]):  # layers are made with torch's random numbers, before ours replace them
             self.networks = nn.ModuleList(_network(seed) for seed in range(seeds))
         self.taps = tuple(f"s{seed}_{stage}" for seed in range(seeds) for stage in range(1, len(_CHANNELS) + 1))

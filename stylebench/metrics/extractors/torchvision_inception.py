@@ -49,7 +49,7 @@ class TorchvisionInception(Extractor):
         self.resize, self.as_trained = resize, as_trained
         with torch.random.fork_rng(devices=[]):  # a run's random numbers stay the same with and without a metric
             network: Any = inception_v3(weights=None, init_weights=False, aux_logits=True, transform_input=False)
-        seed = random_seed(weights, "weights")
+        seed = random_seed(weights)
         if seed is None:
             file = find_weights(weights, SOURCE, "weights of torchvision's Inception v3")
             load_network(network, file.path)

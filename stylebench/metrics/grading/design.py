@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from stylebench.checks import check_whole
+
 
 @dataclass(frozen=True)
 class Design:
@@ -28,8 +30,7 @@ class Design:
     def __post_init__(self) -> None:
         fewest = {"seeds": 1, "scenes": 2, "sparing": 1, "references": 6, "attacked": 1}
         for name, least in fewest.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+            check_whole(name, getattr(self, name), least)
         if len(self.styles) < 2 or self.sparing > self.scenes or self.attacked > self.seeds * self.scenes:
             raise ValueError(
                 "a grading needs two styles or more, and no more sparing or attacked contents than there are, got "

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from stylebench.checks import check_choice
 from stylebench.nn.encoders.normalization import (
     Group,
     calibration_name,
@@ -87,8 +88,7 @@ class Encoder(nn.Module):
         self.content_layers, self.style_layers = tuple(content_layers), tuple(style_layers)
         self.adain_layer = adain_layer
         self._check_layers((*self.content_layers, *self.style_layers, adain_layer))
-        if profile not in PROFILES:
-            raise ValueError(f"encoder.profile expects one of {', '.join(PROFILES)}, got {profile!r}")
+        check_choice("profile", profile, PROFILES)
         for key, values in zip(("mean", "std"), PROFILES[profile], strict=True):
             self.register_buffer(key, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.weights, self.digest = "", ""  # set by `_load`
@@ -239,7 +239,9 @@ class Encoder(nn.Module):
         """
         if not wanted:
             if calibration is not None:
-                raise ValueError("calibration needs encoder.normalize=true; leave the pictures out for a raw encoder")
+                raise ValueError(
+                    "calibration needs an encoder with normalize=true; leave the pictures out for a raw encoder"
+                )
             return
         self.calibration = calibration_name(calibration)
         if self._claims.get("encoder") == self.name and self._claims.get("calibration") == self.calibration:

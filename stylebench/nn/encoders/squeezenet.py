@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from torchvision.models import SqueezeNet1_0_Weights
 
+from stylebench.checks import check_choice
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.encoders.normalization import Group
 from stylebench.nn.encoders.stages import Conv, Fire, FrozenConv, Pool, Stage
@@ -52,8 +53,7 @@ class SqueezeNetEncoder(Encoder):
         padding: str = "same",
         calibration: Tensor | None = None,
     ) -> None:
-        if padding not in GEOMETRIES:
-            raise ValueError(f"encoder.padding expects one of {', '.join(GEOMETRIES)}, got {padding!r}")
+        check_choice("padding", padding, GEOMETRIES)
         stages = _stages(padding == "same")
         super().__init__(f"squeezenet1_0_{padding}", stages, "torch", content_layers, style_layers, adain_layer)
         self.padding = padding

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from torchvision.models import VGG16_Weights, VGG19_Weights
 
+from stylebench.checks import check_choice
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.encoders.normalization import Group
 from stylebench.nn.encoders.stages import PADDINGS, POOLINGS, Conv, FrozenConv, Pool, Relu, Stage
@@ -93,8 +94,7 @@ class VGGEncoder(VGGShaped):
         calibration: Tensor | None = None,
     ) -> None:
         check_geometry(padding, pooling)
-        if depth not in _BLOCKS:
-            raise ValueError(f"encoder.depth expects 16 or 19, got {depth!r}")
+        check_choice("depth", depth, _BLOCKS)
         super().__init__(
             f"vgg{depth}", vgg_stages(_BLOCKS[depth], _CHANNELS), profile, content_layers, style_layers, adain_layer
         )
@@ -103,7 +103,7 @@ class VGGEncoder(VGGShaped):
         for name, (entry, trained_with) in published.items():
             if self.digest.startswith(torchvision_source(entry).digest) and profile != trained_with:
                 raise ValueError(
-                    f"the {name} weights of VGG-{depth} expect encoder.profile={trained_with}, got {profile}; set it so"
+                    f"profile must be {trained_with} with the {name} weights of VGG-{depth}, got {profile}; set it so"
                 )
         self._normalize(normalize, calibration)
         self.set_geometry(padding, pooling)
@@ -111,9 +111,8 @@ class VGGEncoder(VGGShaped):
 
 def check_geometry(padding: str, pooling: str) -> None:
     """Raise ValueError if there is no such padding or pooling."""
-    for key, value, choices in (("padding", padding, PADDINGS), ("pooling", pooling, POOLINGS)):
-        if value not in choices:
-            raise ValueError(f"encoder.{key} expects one of {', '.join(choices)}, got {value!r}")
+    check_choice("padding", padding, PADDINGS)
+    check_choice("pooling", pooling, POOLINGS)
 
 
 def vgg_stages(blocks: Sequence[int], channels: Sequence[int]) -> dict[str, Stage]:

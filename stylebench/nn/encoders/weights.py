@@ -73,12 +73,11 @@ def torchvision_source(entry: WeightsEnum) -> Source:
     return Source(entry.url, found.group(1))
 
 
-def random_seed(weights: str, key: str = "encoder.weights") -> int | None:
+def random_seed(weights: str) -> int | None:
     """Return the seed that `random` (0) or `random-<seed>` asks for, None where `weights` is something else.
 
     Args:
         weights: what the configuration says.
-        key: the configuration key, for messages.
 
     Raises:
         ValueError: if what follows `random-` is no seed, and no file is called so.
@@ -93,17 +92,16 @@ def random_seed(weights: str, key: str = "encoder.weights") -> int | None:
     if Path(weights).is_file():
         return None
     raise ValueError(
-        f"{key} expects {RANDOM}-<seed> with a whole number from 0 to {_SEEDS - 1}, such as {RANDOM}-1, got {weights!r}"
+        f"weights must be {RANDOM}-<seed> with a whole number from 0 to {_SEEDS - 1}, as {RANDOM}-1, got {weights!r}"
     )
 
 
-def resolve_weights(weights: str, known: Mapping[str, Source | Shipped], key: str = "encoder.weights") -> WeightFile:
+def resolve_weights(weights: str, known: Mapping[str, Source | Shipped]) -> WeightFile:
     """Return the file of weights, downloading a published one that torch hub's cache does not have.
 
     Args:
         weights: a name out of `known`, or the path of a file.
         known: published and shipped weights by name.
-        key: the configuration key, for messages.
 
     Returns:
         The file and its digest. A named file's digest is checked, a given path's is taken as it is.
@@ -117,28 +115,27 @@ def resolve_weights(weights: str, known: Mapping[str, Source | Shipped], key: st
         path = Path(weights).expanduser()
         if not path.is_file():
             raise FileNotFoundError(
-                f"{key} expects {', '.join([*known, RANDOM])} or the path of a file of weights, found no file {path}; "
-                f"set {key} to one of these"
+                f"weights must be {', '.join([*known, RANDOM])} or the path of a file of weights, found no file {path}"
             )
         return WeightFile(path, file_digest(path))
     source = known[weights]
     if isinstance(source, Shipped):
-        return _check_shipped(source, key)
+        return _check_shipped(source)
     path = Path(torch.hub.get_dir()) / "checkpoints" / source.file_name
     if not path.is_file():
-        fetch(source, path, key)
+        fetch(source, path)
     digest = file_digest(path)
     if not digest.startswith(source.digest):
         raise DamagedFileError(
             f"{path} should have a SHA-256 that begins {source.digest}, found {digest}; remove the file to have it "
-            f"downloaded anew, or set {key} to the path of another"
+            f"downloaded anew, or set weights to the path of another"
         )
     return WeightFile(path, digest)
 
 
-def _check_shipped(source: Shipped, key: str) -> WeightFile:
+def _check_shipped(source: Shipped) -> WeightFile:
     """Return the package's own file if it is the one that the code was made with."""
-    way_out = f"reinstall stylebench, or set {key} to the path of a copy"
+    way_out = "reinstall stylebench, or set weights to the path of a copy"
     if not source.path.is_file():
         raise FileNotFoundError(f"the installation is incomplete: it has no {source.path}; {way_out}")
     digest = file_digest(source.path)
@@ -150,13 +147,12 @@ def _check_shipped(source: Shipped, key: str) -> WeightFile:
     return WeightFile(source.path, digest)
 
 
-def fetch(source: Source, path: Path, key: str = "encoder.weights") -> None:
+def fetch(source: Source, path: Path) -> None:
     """Download a published file unless it is there, one process at a time; a failure leaves nothing behind.
 
     Args:
         source: what to download; its digest is checked while it comes.
         path: where it goes.
-        key: the configuration key that could name another copy, for messages.
 
     Raises:
         RuntimeError: if the download fails, or brings another file.
@@ -172,7 +168,7 @@ def fetch(source: Source, path: Path, key: str = "encoder.weights") -> None:
             error.close()  # it holds the connection
         raise RuntimeError(
             f"could not download {source.file_name} (SHA-256 begins {source.digest}) from {source.url}: {error}. Try "
-            f"again with a network, put that file into {path.parent}, or set {key} to its path"
+            f"again with a network, put that file into {path.parent}, or set weights to its path"
         ) from error
 
 

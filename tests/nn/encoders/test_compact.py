@@ -154,7 +154,7 @@ def test_compact_geometry_changes_maps_and_name(make: Make, name: str, pictures:
     plain, variant = make(calibration=pictures), make(calibration=pictures, padding="reflect", pooling="avg")
     assert variant.name == f"{plain.name}_reflect_avg"
     assert not torch.allclose(plain(images, ["pool1"])["pool1"], variant(images, ["pool1"])["pool1"])
-    with pytest.raises(ValueError, match=r"encoder\.padding expects one of zeros"):
+    with pytest.raises(ValueError, match=r"padding must be one of zeros"):
         make(padding="same")
 
 
@@ -285,7 +285,9 @@ def test_shipped_weights_must_have_the_recorded_digest(
 
 
 def test_weights_that_are_nowhere_name_what_there_is(make: Make) -> None:
-    with pytest.raises(FileNotFoundError, match=r"expects shipped, random or the path .*found no file imagenet"):
+    with pytest.raises(
+        FileNotFoundError, match=r"weights must be shipped, random or the path .*found no file imagenet"
+    ):
         make("imagenet")
 
 

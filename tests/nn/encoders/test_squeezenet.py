@@ -92,7 +92,7 @@ def test_squeezenet_refuses_other_weights(tmp_path: Path, squeeze: Callable[...,
         torch.save(squeezenet1_1().state_dict(), tmp_path / "squeezenet1_1.pth")
     with pytest.raises(ValueError, match=r"weights of squeezenet1_0_same, .*missing: features\.5.*unexpected"):
         squeeze(weights=str(tmp_path / "squeezenet1_1.pth"))
-    with pytest.raises(ValueError, match=r"encoder\.padding expects one of valid, same, got 'reflect'"):
+    with pytest.raises(ValueError, match=r"padding must be one of valid, same, got 'reflect'"):
         squeeze(padding="reflect")
 
 

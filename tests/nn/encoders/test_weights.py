@@ -95,18 +95,18 @@ def test_resolve_weights_refuses_a_bad_download_and_removes_it(
     known = {"imagenet": Source(f"{server}/{name}-{digest}.pth", digest)}
     with pytest.raises(RuntimeError, match=reason) as caught:
         resolve_weights("imagenet", known)
-    for part in (f"{name}-{digest}.pth", f"begins {digest}", str(hub), "set encoder.weights"):
+    for part in (f"{name}-{digest}.pth", f"begins {digest}", str(hub), "set weights"):
         assert part in str(caught.value)
     assert _left(hub) == []
 
 
-def test_resolve_weights_without_a_network_names_file_digest_folder_and_key(hub: Path) -> None:
+def test_resolve_weights_without_a_network_names_file_digest_and_folder(hub: Path) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
         known = {"imagenet": Source(f"http://127.0.0.1:{reserved.getsockname()[1]}/net-abcdef12.pth", "abcdef12")}
         with pytest.raises(RuntimeError, match=r"could not download net-abcdef12\.pth") as caught:
-            resolve_weights("imagenet", known, key="judge.weights")
-    for part in ("begins abcdef12", str(hub), "set judge.weights"):
+            resolve_weights("imagenet", known)
+    for part in ("begins abcdef12", str(hub), "set weights"):
         assert part in str(caught.value)
     assert _left(hub) == []
 
@@ -131,7 +131,7 @@ def test_resolve_weights_takes_a_path_or_says_what_there_is(tmp_path: Path) -> N
     (tmp_path / "mine.pth").write_bytes(CONTENT)
     assert resolve_weights(str(tmp_path / "mine.pth"), {}).digest == DIGEST
     known = {"imagenet": Source("http://127.0.0.1:1/x-00000000.pth", "00000000")}
-    with pytest.raises(FileNotFoundError, match=r"encoder\.weights expects imagenet, random or the path.*gone\.pth"):
+    with pytest.raises(FileNotFoundError, match=r"weights must be imagenet, random or the path.*gone\.pth"):
         resolve_weights(str(tmp_path / "gone.pth"), known)
 
 
@@ -158,7 +158,7 @@ def test_random_seed_reads_seeds_and_leaves_names_and_paths() -> None:
     "weights", ["random-", "random--1", "random-x", "random-1.5", "random- 1", "random-1\n", f"random-{2**63}"]
 )
 def test_random_seed_refuses_what_is_no_seed(weights: str) -> None:
-    with pytest.raises(ValueError, match=r"encoder\.weights expects random-<seed> with a whole number from 0 to .*got"):
+    with pytest.raises(ValueError, match=r"weights must be random-<seed> with a whole number from 0 to .*got"):
         random_seed(weights)
 
 
