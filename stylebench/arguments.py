@@ -5,8 +5,9 @@ import os
 import re
 
 from stylebench.checks import UsageError, closest
+from stylebench.renames import present_key, updated_override
 from stylebench.run_folder import RECORD, RunFolder
-from stylebench.shipped import groups, keys, options
+from stylebench.shipped import conf_folder, groups, keys, options
 
 _RECORDABLE = re.compile(r"\+{0,2}[A-Za-z_][\w./]*=|~[A-Za-z_][\w./]*(=|$)", re.ASCII)
 _HYDRA_FLAGS = (
@@ -62,7 +63,7 @@ def _read_overrides(run: RunFolder) -> list[str]:
                 f"{path} holds {override!r} among the run's overrides, which sets no key of a run; nothing was run. Do "
                 "not use this folder if you do not know where it comes from"
             )
-    return overrides
+    return [updated_override(override, str(run.record.get("method"))) for override in overrides]
 
 
 def key_of(override: str) -> str:
@@ -78,6 +79,28 @@ def check_flags(command: str, arguments: list[str]) -> None:
             key = argument.lstrip("-")
             plain = f"write {key}, without dashes" if "=" in key else "keys are given as key=value"
             raise UsageError(f"unknown option {argument!r}: {plain}; see stylebench {command} --help")
+
+
+def check_keys(command: str, arguments: list[str]) -> None:
+    """Refuse keys of earlier versions.
+
+    Raises:
+        UsageError: naming the present key.
+    """
+    for argument in arguments:
+        key = key_of(argument)
+        if (present := present_key(key, _model_name(command, arguments))) != key:
+            raise UsageError(f"{key} is {present} now; write {present}")
+
+
+def _model_name(command: str, arguments: list[str]) -> str:
+    """Return the name of the model that a command line chooses, itself or by an experiment; empty if none is chosen."""
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    experiment = options("experiment").get(given.get("experiment", ""), "")
+    file = {"profile": "train", "list": "stylize"}.get(command, command)
+    shipped = (conf_folder() / f"{file}.yaml").read_text()
+    chosen = re.search(r"override /model: (\w+)", experiment) or re.search(r"^  - model: (\w+)", shipped, re.MULTILINE)
+    return given.get("model") or (chosen[1] if chosen else "")
 
 
 def check_experiments(arguments: list[str]) -> None:

@@ -103,7 +103,7 @@ def build_translator(config: Config, device: str | torch.device) -> Translator:
     """
     if config["run"] is not None:
         return load_translator(config["run"], weights=config["weights"], device=device)
-    translator: Translator = build(config["model"]["translator"], "model.translator", owners=owners(config))
+    translator: Translator = build(config["model"]["inference"], "model.inference", owners=owners(config))
     if not isinstance(translator, OptimizingTranslator):
         raise UsageError(
             "this model has to be trained first: name a run of it by run=<run folder>, or use model=gatys, which needs "

@@ -18,6 +18,7 @@ from stylebench.arguments import (
     before_overrides,
     check_experiments,
     check_flags,
+    check_keys,
     check_shared_folder,
     check_trained_model_is_alone,
     controls_apart,
@@ -64,6 +65,7 @@ def main() -> None:
         if {"-h", "--help"} & set(arguments[1:]):
             return print(command_help(command))
         check_flags(command, arguments[1:])
+        check_keys(command, arguments[1:])
         limit_spinning()  # before a command imports torch
         HANDLERS[command](arguments[1:])
     except Exception as error:

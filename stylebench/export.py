@@ -5,13 +5,13 @@ from typing import Any
 
 from stylebench import __version__
 from stylebench.files import atomic_write, file_digest, write_json
-from stylebench.loading import EXPORT_FACTS, EXPORT_FORMAT, EXPORT_TENSORS, read_model
+from stylebench.loading import EXPORT_FACTS, EXPORT_FORMAT, EXPORT_TENSORS, MODEL, read_model
 
 
 def export(source: str | Path, target_folder: str | Path, weights: str = "auto", overwrite: bool = False) -> Path:
     """Export a trained model to a folder of two files.
 
-    `model.safetensors` holds the translator's tensors; `model.json` its config, controls, which weights they are, the
+    `model.safetensors` holds the model's tensors; `model.json` its config, controls, which weights they are, the
     digest that `stylebench.load` verifies, and facts about the training. The JSON is written last: an export that was
     interrupted lacks it and is refused by `load`.
 
@@ -38,20 +38,20 @@ def export(source: str | Path, target_folder: str | Path, weights: str = "auto",
         raise FileExistsError(
             f"{folder} is not empty; name another folder, or set overwrite=true to replace its export"
         )
-    model = read_model(Path(source), weights)
-    translator = model.build()  # fails here, before a file is written, where the export could not be loaded
-    trained = dict(model.trained)
+    source_model = read_model(Path(source), weights)
+    model = source_model.build()  # fails here, before a file is written, where the export could not be loaded
+    trained = dict(source_model.trained)
     version = trained.pop("version", None)
     facts: dict[str, Any] = {
         "format": EXPORT_FORMAT,
         "version": __version__,
-        "translator": model.node,
-        "controls": [control._asdict() for control in translator.controls],
-        "weights": model.weights,
+        MODEL: source_model.node,
+        "controls": [control._asdict() for control in model.controls],
+        "weights": source_model.weights,
         "trained": {**trained, "by_version": trained.get("by_version", version)},
     }
     (folder / EXPORT_FACTS).unlink(missing_ok=True)
     with atomic_write(folder / EXPORT_TENSORS) as file:
-        file.write(save({name: value.detach().cpu().contiguous() for name, value in translator.state_dict().items()}))
+        file.write(save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}))
     write_json(folder / EXPORT_FACTS, {**facts, "digest": file_digest(folder / EXPORT_TENSORS)})
     return folder

@@ -19,7 +19,7 @@ from stylebench.construct import construct
 from stylebench.files import DamagedFileError, file_digest, read_pickle
 from stylebench.nn.inference import Inference
 from stylebench.nn.translators import Translator
-from stylebench.renames import updated, updated_config
+from stylebench.renames import updated_checkpoint, updated_export
 from stylebench.run_folder import (
     CHECKPOINT_FORMAT,
     CHECKPOINT_KEY,
@@ -33,9 +33,10 @@ from stylebench.trusted import TrustError, inference_classes
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SUFFIXES = (".ckpt", ".pt", ".pth")
-EXPORT_FORMAT = 1
+EXPORT_FORMAT = 2
 EXPORT_TENSORS, EXPORT_FACTS = "model.safetensors", "model.json"
-NETWORK = "translator"
+MODEL = "model"  # the name of what is used after training: a method's attribute, an export's key
+INFERENCE = "inference"  # the node of a config's `model` that describes it
 WEIGHTS = ("auto", "ema", "raw")
 
 
@@ -69,7 +70,7 @@ class TrainedModel:
                 weights are not those of the training.
         """
         try:
-            model = construct(self.node, NETWORK, listed=inference_classes())
+            model = construct(self.node, INFERENCE, listed=inference_classes())
         except TrustError as error:
             raise TrustError(f"{self.origin}: {error}") from None
         except FileNotFoundError as error:
@@ -166,7 +167,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Returns:
         The checkpoint; `checkpoint["stylebench"]` has `format`, `version`, `batches`, `config`, `ema`, `record`. The
-        config has the present names of what an earlier version called otherwise.
+        whole has the present names of what an earlier version called otherwise.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -182,7 +183,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "training writes; name a file from the checkpoints folder of a run"
         )
     _check_format(path, entry.get("format"), CHECKPOINT_FORMAT, entry.get("version"))
-    return {**checkpoint, CHECKPOINT_KEY: {**entry, "config": updated_config(entry["config"])}}
+    return updated_checkpoint(checkpoint)
 
 
 def _check_format(path: Path, found: Any, newest: int, version: Any) -> None:
@@ -219,15 +220,15 @@ def _read_run(folder: Path, weights: str) -> TrainedModel:
 
 def _from_checkpoint(path: Path, checkpoint: Mapping[str, Any], weights: str) -> TrainedModel:
     entry = checkpoint[CHECKPOINT_KEY]
-    averaged = ((entry.get("ema") or {}).get("networks") or {}).get(NETWORK)
+    averaged = ((entry.get("ema") or {}).get("networks") or {}).get(MODEL)
     if weights == "ema" and averaged is None:
         raise ValueError(f"{path} holds no moving average of the weights; use weights=raw (or auto)")
-    prefix = f"{NETWORK}."
+    prefix = f"{MODEL}."
     raw = {key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)}
     model = entry["config"].get("model")
-    node = model.get(NETWORK) if isinstance(model, dict) else None
+    node = model.get(INFERENCE) if isinstance(model, dict) else None
     if not isinstance(node, dict):
-        raise ValueError(f"{path} does not describe a translator (its config has no model.{NETWORK})")
+        raise ValueError(f"{path} does not describe a translator or classifier (its config has no model.{INFERENCE})")
     trained = {"version": entry.get("version"), "batches": entry.get("batches"), "record": entry.get("record") or {}}
     if averaged is None or weights == "raw":
         return TrainedModel(path, node, raw, "raw", trained, entry["config"])
@@ -246,8 +247,9 @@ def _read_export(folder: Path, weights: str) -> TrainedModel:
         facts = json.loads(facts_path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{facts_path} is not JSON: {error}; export the run again") from error
-    if not isinstance(facts, dict) or not isinstance(facts.get(NETWORK), dict):
-        raise ValueError(f"{facts_path} does not describe a {NETWORK}; it was written by another program")
+    facts = updated_export(facts) if isinstance(facts, dict) else {}
+    if not isinstance(facts.get(MODEL), dict):
+        raise ValueError(f"{facts_path} does not describe a model; it was written by another program")
     _check_format(facts_path, facts.get("format"), EXPORT_FORMAT, facts.get("version"))
     if weights not in ("auto", facts.get("weights")):
         raise ValueError(f"the export {folder} holds {facts.get('weights')} weights, not {weights}; use weights=auto")
@@ -259,4 +261,4 @@ def _read_export(folder: Path, weights: str) -> TrainedModel:
         )
     state = load_file(tensors_path)
     trained = {"version": facts.get("version"), **(facts.get("trained") or {})}
-    return TrainedModel(facts_path, updated(facts[NETWORK]), state, str(facts.get("weights")), trained)
+    return TrainedModel(facts_path, facts[MODEL], state, str(facts.get("weights")), trained)

@@ -1,12 +1,13 @@
-"""Names of earlier versions: the classes that have moved, and the one place that translates a recorded config.
+"""Names of earlier versions, and the one place that translates what was recorded under them.
 
-Run folders, checkpoints and exports name a class by the module it stood in when the file was written. Whoever reads
-such a file translates its config first, before anything in it is looked up, compared or built.
+Run folders, checkpoints and exports name classes, config keys and networks as the version did that wrote them. Whoever
+reads such a file translates it first, before anything in it is looked up, compared or built.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from stylebench.run_folder import CHECKPOINT_KEY
 from stylebench.trusted import DEPTH_LIMIT
 
 # Earlier dotted path -> present one. A path that a file may hold is never taken out again.
@@ -20,6 +21,12 @@ MOVED_CLASSES: dict[str, str] = {
     "stylebench.nn.encoders.VGGEncoder": "stylebench.nn.encoders.vgg.VGGEncoder",
 }
 
+# Earlier config key -> present one, with all that stands below it: of every model ("*"), or of one.
+KEYS: dict[str, dict[str, str]] = {"*": {"model.translator": "model.inference"}}
+
+_FIRST_FORMAT = 1  # of checkpoints and exports: what is used after training was the attribute `translator`
+_FIRST_NETWORK, _NETWORK = "translator", "model"
+
 
 def updated_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's recorded config as this version would have written it; it is no more trusted than before."""
@@ -28,7 +35,51 @@ def updated_config(config: Mapping[str, Any]) -> dict[str, Any]:
     dataset = current.get("dataset")
     if isinstance(groups, Mapping) and isinstance(dataset, Mapping) and "groups" not in dataset:
         current["dataset"] = {**dataset, "groups": groups}  # earlier, evaluation took them from the model
-    return current
+    return _with_present_keys(current, _model_name(config))
+
+
+def present_key(key: str, model: str = "") -> str:
+    """Return the present name of a config key or group; of one that was not renamed its own.
+
+    Args:
+        key: as typed, without signs: `model.translator.init`.
+        model: name of the model, for keys that became others in one than in another.
+    """
+    known = {**KEYS["*"], **KEYS.get(model, {})}
+    fitting = [old for old in known if key == old or key.startswith(f"{old}.")]
+    if not fitting:
+        return key
+    longest = max(fitting, key=len)
+    return f"{known[longest]}{key[len(longest) :]}"
+
+
+def updated_override(override: str, model: str) -> str:
+    """Return a recorded override, `+model.x=3`, as it is typed for this version; see `present_key`."""
+    plain = override.lstrip("+~")
+    key, equals, value = plain.partition("=")
+    return f"{override[: len(override) - len(plain)]}{present_key(key, model)}{equals}{value}"
+
+
+def updated_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint of training as this version would have written it: config, weights and moving averages."""
+    entry = checkpoint[CHECKPOINT_KEY]
+    current = {**entry, "config": updated_config(entry["config"])}
+    if entry.get("format") != _FIRST_FORMAT:
+        return {**checkpoint, CHECKPOINT_KEY: current}
+    averages = entry.get("ema")
+    if isinstance(averages, Mapping) and isinstance(averages.get("networks"), Mapping):
+        networks = {_present_network(name): state for name, state in averages["networks"].items()}
+        current["ema"] = {**averages, "networks": networks}
+    state = {_present_network(name): value for name, value in checkpoint["state_dict"].items()}
+    return {**checkpoint, CHECKPOINT_KEY: current, "state_dict": state}
+
+
+def updated_export(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of an export as this version would have written it."""
+    current = dict(facts)
+    if facts.get("format") == _FIRST_FORMAT and _FIRST_NETWORK in facts:
+        current[_NETWORK] = current.pop(_FIRST_NETWORK)
+    return {**current, _NETWORK: updated(current.get(_NETWORK))}
 
 
 def updated(node: Any, depth: int = 0) -> Any:
@@ -57,6 +108,28 @@ def _present_path(target: Any) -> Any:
     return MOVED_CLASSES.get(target, target) if isinstance(target, str) else target
 
 
+def _present_network(name: str) -> str:
+    """Return the present name of a network or of a tensor in it: `translator.generator.x` is `model.generator.x`."""
+    first, dot, rest = name.partition(".")
+    return f"{_NETWORK}{dot}{rest}" if first == _FIRST_NETWORK else name
+
+
+def _model_name(config: Mapping[str, Any]) -> str:
+    """Return the name of the model in a recorded config, which is that of its method's module; empty if it has none."""
+    target = _nested(config, "model", "_target_")
+    return target.rpartition(".")[0].rpartition(".")[2] if isinstance(target, str) else ""
+
+
+def _with_present_keys(config: dict[str, Any], model: str) -> dict[str, Any]:
+    """Return a config with the values of earlier keys at the present ones."""
+    current = config
+    for old, new in {**KEYS["*"], **KEYS.get(model, {})}.items():
+        value = _nested(config, *old.split("."))
+        if value is not None:
+            current = _placed(_without(current, old.split(".")), new.split("."), value)
+    return current
+
+
 def _nested(node: Any, *keys: str) -> Any:
     """Return the value at the end of a path of keys, None where there is none."""
     for key in keys:
@@ -64,3 +137,20 @@ def _nested(node: Any, *keys: str) -> Any:
             return None
         node = node.get(key)
     return node
+
+
+def _placed(node: Any, keys: list[str], value: Any) -> dict[str, Any]:
+    """Return nested mappings with a value at the end of a path of keys."""
+    inner = dict(node) if isinstance(node, Mapping) else {}
+    first, *rest = keys
+    return {**inner, first: _placed(inner.get(first), rest, value) if rest else value}
+
+
+def _without(node: Any, keys: list[str]) -> Any:
+    """Return nested mappings without what stands at the end of a path of keys."""
+    if not isinstance(node, Mapping) or keys[0] not in node:
+        return node
+    first, *rest = keys
+    if rest:
+        return {**node, first: _without(node[first], rest)}
+    return {key: value for key, value in node.items() if key != first}

@@ -143,7 +143,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
     with record.run.held() if first else contextlib.nullcontext():
         _fit(trainer, method, data, record, csv, start)
-    return Result(folder, csv.last_values(), batches, method.translator.inputs, opened)
+    return Result(folder, csv.last_values(), batches, method.model.inputs, opened)
 
 
 def _how_to_go_on(config: Config) -> str:

@@ -40,7 +40,7 @@ RUN_FILES = (RECORD, CONFIG, METRICS, SAMPLES, CHECKPOINTS, EVALUATION)  # of on
 
 RECORD_FORMAT = 3  # 2: evaluations inside the record, no kind, no config
 VALUES_FORMAT = 1
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 CHECKPOINT_KEY = "stylebench"  # what a checkpoint holds beside Lightning's own entries
 CHECKPOINT_PATTERN = "batch-*.ckpt"
 BATCHES = "train/batches"  # the first column of metrics.csv: finished batches, the only clock

@@ -18,11 +18,11 @@ class Dummy(Method):
     task: ClassVar[type[Task]] = StyleTask
 
     def __init__(self) -> None:
-        super().__init__(translator=ImageToImage(nn.Conv2d(3, 3, 1)), optimizer=partial(torch.optim.SGD, lr=0.01))
+        super().__init__(inference=ImageToImage(nn.Conv2d(3, 3, 1)), optimizer=partial(torch.optim.SGD, lr=0.01))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         images = [part for part in batch if part is not None and part.is_floating_point()]
-        return self.log_and_sum({"fit": (self.translator(images[0]) - images[-1]).square().mean()}, {"fit": 1.0})
+        return self.log_and_sum({"fit": (self.model(images[0]) - images[-1]).square().mean()}, {"fit": 1.0})
 
     def sample_rows(self, batch: Any) -> list[Tensor]:
         return [part for part in batch if part is not None and part.is_floating_point()]
@@ -46,7 +46,7 @@ class MultiDomainDummy(Dummy):
     def prepare(self, task: Task) -> None:
         """Have the model take the domain to go to, as results of this task are asked for."""
         target = Choice("target", task.roles, task.roles[-1], "the domain to go to, which changes nothing")
-        self.translator.controls = (*self.translator.controls, target)
+        self.model.controls = (*self.model.controls, target)
 
 
 class AdaptationDummy(Dummy):

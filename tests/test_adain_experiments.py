@@ -27,9 +27,9 @@ def test_the_baseline_has_our_networks_and_losses() -> None:
     for part, tap in zip(speed.baseline_encoder(encoder), speed.STYLE, strict=True):
         x = part(x)
         torch.testing.assert_close(x, encoder(batches[0][0], [tap])[tap], rtol=1e-4, atol=1e-4 * float(x.max()))
-    decoder = speed.baseline_decoder(method.translator.decoder)
-    torch.testing.assert_close(decoder(x), method.translator.decoder(x), rtol=1e-4, atol=1e-4)
-    baseline = speed.baseline_step(encoder, method.translator.decoder, batches, correction=0)
+    decoder = speed.baseline_decoder(method.model.decoder)
+    torch.testing.assert_close(decoder(x), method.model.decoder(x), rtol=1e-4, atol=1e-4)
+    baseline = speed.baseline_step(encoder, method.model.decoder, batches, correction=0)
     ours = speed.our_step(method, batches, bf16=False)
     losses = [[step(k) for k in range(2)] for step in (baseline, ours)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)

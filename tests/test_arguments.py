@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.arguments import before_overrides, started_elsewhere
+from stylebench.arguments import before_overrides, check_keys, started_elsewhere
+from stylebench.checks import UsageError
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,11 @@ def test_a_run_of_another_directory_is_noticed(tmp_path: Path, monkeypatch: pyte
     assert started_elsewhere([f"run={tmp_path}"]) is None
     assert started_elsewhere(["run=nowhere"]) is None
     assert started_elsewhere(["seed=1"]) is None
+
+
+@pytest.mark.parametrize("sign", ["", "+", "++", "~"])
+@pytest.mark.parametrize("command", ["train", "stylize", "profile", "list", "evaluate", "export"])
+def test_a_key_of_an_earlier_version_is_answered_with_the_present_one(command: str, sign: str) -> None:
+    with pytest.raises(UsageError, match=r"^model\.translator\.tile_px is model\.inference\.tile_px now"):
+        check_keys(command, ["seed=0", f"{sign}model.translator.tile_px=64"])
+    check_keys(command, ["name=model.translator", "model.inference.tile_px=3", "--cfg", "job"])

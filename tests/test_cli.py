@@ -662,7 +662,7 @@ def test_a_hostile_checkpoint_runs_nothing(run: Run, copied: Path, target: str, 
     path = next((copied / "checkpoints").glob("*.ckpt"))
     checkpoint = read_pickle(path)
     node = {"_target_": target, "command": f"touch {sentinel}"}
-    checkpoint["stylebench"]["config"]["model"]["translator"]["generator"] = node
+    checkpoint["stylebench"]["config"]["model"]["inference"]["generator"] = node
     torch.save(checkpoint, path)
     assert "not on the list" in message(run("stylize", f"run={copied}", f"input={picture}"))
     assert "not on the list" in message(run("export", f"run={copied}", "output=exported"))

@@ -32,10 +32,10 @@ def state(seed: int) -> dict[str, Tensor]:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     entry = {
-        "format": 1, "version": "0.0.9", "batches": 7, "config": {"model": {"translator": NODE}}, "record": {"seed": 4},
-        "ema": {"decay": 0.5, "updates": 7, "networks": {"translator": state(2)}},
+        "format": 2, "version": "0.0.9", "batches": 7, "config": {"model": {"inference": NODE}}, "record": {"seed": 4},
+        "ema": {"decay": 0.5, "updates": 7, "networks": {"model": state(2)}},
     }  # fmt: skip
-    raw = {f"translator.{key}": value for key, value in state(1).items()}
+    raw = {f"model.{key}": value for key, value in state(1).items()}
     torch.save({"stylebench": entry, "state_dict": raw}, tmp_path / "a.ckpt")
     return tmp_path / "a.ckpt"
 
@@ -52,8 +52,8 @@ def test_export_gives_bit_equal_outputs(checkpoint: Path, tmp_path: Path, weight
 def test_facts_of_an_export(checkpoint: Path, tmp_path: Path) -> None:
     folder = export(checkpoint, tmp_path / "out")
     facts = json.loads((folder / "model.json").read_text())
-    assert facts["format"] == 1
-    assert facts["translator"] == NODE
+    assert facts["format"] == 2
+    assert facts["model"] == NODE
     assert facts["weights"] == "ema"
     assert facts["digest"] == file_digest(folder / "model.safetensors")
     assert [control["name"] for control in facts["controls"]] == ["alpha"]
@@ -125,9 +125,9 @@ def test_other_weights_than_the_export_holds(checkpoint: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"format": 2}, ValueError, "format 2.*upgrade"),
-        ({"translator": None}, ValueError, "another program"),
-        ({"translator": {"_target_": "torch.os.system", "command": "true"}}, TrustError, "not on the list"),
+        ({"format": 3}, ValueError, "format 3.*upgrade"),
+        ({"model": None}, ValueError, "another program"),
+        ({"model": {"_target_": "torch.os.system", "command": "true"}}, TrustError, "not on the list"),
     ],
 )
 def test_facts_that_are_refused(

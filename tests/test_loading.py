@@ -34,12 +34,12 @@ def contents(seed: int = 0, ema_seed: int | None = None, **changes: Any) -> dict
     """What training saves."""
     averaged = None
     if ema_seed is not None:
-        averaged = {"decay": 0.9, "updates": 3, "networks": {"translator": model(ema_seed).state_dict()}}
+        averaged = {"decay": 0.9, "updates": 3, "networks": {"model": model(ema_seed).state_dict()}}
     entry = {
-        "format": 1, "version": "0.1.0", "batches": 3, "config": {"model": {"translator": NODE}}, "ema": averaged,
+        "format": 2, "version": "0.1.0", "batches": 3, "config": {"model": {"inference": NODE}}, "ema": averaged,
         "record": {"seed": 1},
     }  # fmt: skip
-    state = {f"translator.{key}": value for key, value in model(seed).state_dict().items()}
+    state = {f"model.{key}": value for key, value in model(seed).state_dict().items()}
     return {"stylebench": {**entry, **changes}, "state_dict": {**state, "other.weight": torch.zeros(1)}}
 
 
@@ -161,19 +161,19 @@ def test_picture_instead_of_a_checkpoint(tmp_path: Path) -> None:
         load(tmp_path / "a.ckpt")
 
 
-@pytest.mark.parametrize(("number", "match"), [(2, "format 2, written by.*upgrade"), (None, "does not say its format")])
+@pytest.mark.parametrize(("number", "match"), [(3, "format 3, written by.*upgrade"), (None, "does not say its format")])
 def test_other_formats(tmp_path: Path, number: int | None, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         read_checkpoint(save(tmp_path / "a.ckpt", contents(format=number)))
 
 
 def without_a_tensor(checkpoint: dict[str, Any]) -> None:
-    del checkpoint["state_dict"]["translator.generator.body.0.weight"]
+    del checkpoint["state_dict"]["model.generator.body.0.weight"]
 
 
 def with_another_width(checkpoint: dict[str, Any]) -> None:
     node = {**NODE, "generator": {**NODE["generator"], "width": 3}}  # type: ignore[dict-item]
-    checkpoint["stylebench"]["config"] = {"model": {"translator": node}}
+    checkpoint["stylebench"]["config"] = {"model": {"inference": node}}
 
 
 @pytest.mark.parametrize("change", [without_a_tensor, with_another_width])
@@ -186,27 +186,27 @@ def test_tensors_that_do_not_fit(tmp_path: Path, change: Callable[[dict[str, Any
 
 @pytest.mark.parametrize("generator", [{**NODE["generator"], "depth": 3}, {**NODE["generator"], "head": "new"}])  # type: ignore[dict-item]
 def test_settings_of_another_version(tmp_path: Path, generator: dict[str, Any]) -> None:
-    config = {"model": {"translator": {**NODE, "generator": generator}}}
+    config = {"model": {"inference": {**NODE, "generator": generator}}}
     with pytest.raises(ValueError, match=r"this version cannot build.*0\.1\.0"):
         load(save(tmp_path / "a.ckpt", contents(config=config)))
 
 
-@pytest.mark.parametrize("config", [{}, {"model": {}}, {"model": {"translator": "x"}}])
-def test_config_without_a_translator(tmp_path: Path, config: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="does not describe a translator"):
+@pytest.mark.parametrize("config", [{}, {"model": {}}, {"model": {"inference": "x"}}])
+def test_config_without_a_model(tmp_path: Path, config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="does not describe a translator or classifier"):
         load(save(tmp_path / "a.ckpt", contents(config=config)))
 
 
 def test_something_listed_that_is_no_translator(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="describes a JohnsonModern, which is no translator"):
-        load(save(tmp_path / "a.ckpt", contents(config={"model": {"translator": NODE["generator"]}})))
+        load(save(tmp_path / "a.ckpt", contents(config={"model": {"inference": NODE["generator"]}})))
 
 
 @pytest.mark.parametrize("name", ["torch.os.system", "torch.utils.collect_env.run", "torch.optim.SGD"])
 def test_hostile_checkpoint_runs_nothing(tmp_path: Path, name: str) -> None:
     sentinel = tmp_path / "sentinel"
     hostile = {"_target_": name, "command": f"touch {sentinel}"}
-    config = {"model": {"translator": {**NODE, "generator": hostile}}}
+    config = {"model": {"inference": {**NODE, "generator": hostile}}}
     with pytest.raises(TrustError, match=rf"a\.ckpt.*{name}"):
         load(save(tmp_path / "a.ckpt", contents(config=config)))
     assert not sentinel.exists()

@@ -58,7 +58,7 @@ def assert_two_equal_one(folder: Path, overrides: list[str], players: list[str],
     assert len(first["gradients"]) == len(alone["gradients"]) == len(players)
     own = {player: 0 for player in players}
     for player, found, expected in zip(players, first["gradients"], alone["gradients"], strict=True):
-        assert {name.startswith("translator") for name in found} == {player == "generator"}
+        assert {name.startswith("model") for name in found} == {player == "generator"}
         tolerance = FOUR_BATCHES if own[player] else FIRST_STEP
         own[player] = sum(gradient.numel() for gradient in expected.values())
         assert gap(found, expected) < tolerance, player
@@ -82,7 +82,7 @@ def test_stargan_on_two_processes_equals_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_pix2pix_on_two_processes_equals_one(tmp_path: Path) -> None:
     """With its dropout, but without batch norm: of each process that sees its own half of the batch."""
-    norms = ["model.translator.generator.norm=instance", "model.discriminator.norm=instance", "dataset.batch_size=2"]
+    norms = ["model.inference.generator.norm=instance", "model.discriminator.norm=instance", "dataset.batch_size=2"]
     assert_two_equal_one(tmp_path, [*PIX2PIX, *SHORT, *norms], ["discriminator", "generator"] * 4)
 
 

@@ -23,8 +23,8 @@ Make = Callable[..., dict[str, Any]]
 TINY_STARGAN = [
     "model=stargan",
     "model.critic_batches=2",
-    "model.translator.generator.width=4",
-    "model.translator.generator.blocks=1",
+    "model.inference.generator.width=4",
+    "model.inference.generator.blocks=1",
     "model.discriminator.width=4",
     "model.discriminator.layers=4",
     "dataset=procstyle",
@@ -121,7 +121,7 @@ def test_the_bare_step_logs_nothing_and_gives_the_method_back(tiny_config: Make)
 def test_the_bare_step_follows_the_precision(tiny_config: Make) -> None:
     method, batch = built(tiny_config())
     seen: list[torch.dtype] = []
-    convolution = next(part for part in method.translator.modules() if isinstance(part, torch.nn.Conv2d))
+    convolution = next(part for part in method.model.modules() if isinstance(part, torch.nn.Conv2d))
     convolution.register_forward_hook(lambda module, given, output: seen.append(output.dtype))
     for precision in ("32-true", "bf16-mixed"):
         BareStep(method, [method.configure_optimizers()], precision).optimize(batch)
@@ -132,12 +132,12 @@ def test_the_bare_step_moves_every_player_in_turn() -> None:
     method, batch = built(compose("train", TINY_STARGAN))
     optimizers = method.configure_optimizers()
     step, watch = BareStep(method, optimizers, "32-true"), Stopwatch(method.device)
-    before = [weight.clone() for weight in method.translator.parameters()]
+    before = [weight.clone() for weight in method.model.parameters()]
     moved = []
     for _ in range(4):
         step.optimize(batch, watch)
-        moved.append(not all(map(torch.equal, before, method.translator.parameters())))
-        before = [weight.clone() for weight in method.translator.parameters()]
+        moved.append(not all(map(torch.equal, before, method.model.parameters())))
+        before = [weight.clone() for weight in method.model.parameters()]
     assert moved == [False, True, False, True]
     assert all(watch.totals[part] > 0 for part in ("forward", "backward", "optimizer"))
     assert method.latest["train"] == {}

@@ -1,14 +1,17 @@
 """Names of earlier versions: what older files call a class is found where it stands today."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from stylebench.callbacks.checkpoints import AtomicCheckpointIO
+from stylebench.files import read_pickle
 from stylebench.loading import load, read_checkpoint
 from stylebench.nn.johnson import JohnsonModern
 from stylebench.nn.translators import ImageToImage
-from stylebench.renames import MOVED_CLASSES, updated
+from stylebench.renames import KEYS, MOVED_CLASSES, present_key, updated, updated_config, updated_override
 from stylebench.resume import find_start, fingerprint
 from stylebench.trusted import DEPTH_LIMIT, TrustError, resolve, training_classes
 
@@ -61,38 +64,81 @@ def test_what_is_nested_too_deep_is_left_to_the_refusal() -> None:
 
 
 def save(path: Path, config: object) -> Path:
+    """A checkpoint as the first format has it."""
     torch.manual_seed(3)
-    state = {f"translator.{key}": value for key, value in ImageToImage(JohnsonModern(width=2)).state_dict().items()}
-    entry = {"format": 1, "version": "0.1.0", "batches": 3, "config": config, "ema": None, "record": {}}
+    weights = ImageToImage(JohnsonModern(width=2)).state_dict()
+    state = {f"translator.{key}": value for key, value in weights.items()}
+    averages = {
+        "decay": 0.9,
+        "updates": 3,
+        "networks": {"translator": {key: value + 1 for key, value in weights.items()}},
+    }
+    entry = {"format": 1, "version": "0.1.0", "batches": 3, "config": config, "ema": averages, "record": {}}
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"stylebench": entry, "state_dict": state}, path)
+    torch.save({"stylebench": entry, "state_dict": {**state, "translators.x": torch.zeros(1)}}, path)
     return path
 
 
 def test_a_checkpoint_that_names_an_earlier_module_loads(tmp_path: Path, moved: str) -> None:
     path = save(tmp_path / "a.ckpt", {"model": {"translator": NODE}})
     assert isinstance(load(path).generator, JohnsonModern)
-    assert read_checkpoint(path)["stylebench"]["config"]["model"]["translator"]["generator"]["_target_"] == moved
+    assert read_checkpoint(path)["stylebench"]["config"]["model"]["inference"]["generator"]["_target_"] == moved
+
+
+def test_networks_of_the_first_format_are_found_for_use_and_for_training(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.ckpt", {"model": {"translator": NODE}})
+    for found in (read_checkpoint(path), AtomicCheckpointIO().load_checkpoint(path)):
+        assert list(found["stylebench"]["ema"]["networks"]) == ["model"]
+        assert {name.partition(".")[0] for name in found["state_dict"]} == {"model", "translators"}
+        assert found["stylebench"]["config"] == {"model": {"inference": updated(NODE)}}
+    old = read_pickle(path)
+    del old["stylebench"]["ema"]
+    torch.save({**old, "stylebench": {**old["stylebench"], "format": 2}}, path)
+    assert "translator.generator.body.0.weight" in read_checkpoint(path)["state_dict"]  # a method's own name
 
 
 def test_an_export_that_names_an_earlier_module_loads(tmp_path: Path, moved: str) -> None:
     from stylebench.export import export
 
     folder = export(save(tmp_path / "a.ckpt", {"model": {"translator": NODE}}), tmp_path / "out")
-    facts = folder / "model.json"
-    assert moved in facts.read_text()
-    facts.write_text(facts.read_text().replace(moved, "earlier.rooms.Johnson"))
+    facts = json.loads((folder / "model.json").read_text())
+    assert facts["model"]["generator"]["_target_"] == moved
+    old = {**facts, "format": 1, "translator": NODE}
+    del old["model"]
+    (folder / "model.json").write_text(json.dumps(old))
     assert isinstance(load(folder).generator, JohnsonModern)
 
 
 def test_a_run_that_names_an_earlier_module_goes_on(tmp_path: Path, moved: str) -> None:
-    save(tmp_path / "checkpoints" / "batch-000000003.ckpt", {"seed": 0, "model": {"translator": NODE}})
-    present = {"seed": 0, "model": {"translator": {**NODE, "generator": {**NODE["generator"], "_target_": moved}}}}
+    old = {"seed": 0, "model": {"translator": NODE}}
+    save(tmp_path / "checkpoints" / "batch-000000003.ckpt", old)
+    present = {"seed": 0, "model": {"inference": {**NODE, "generator": {**NODE["generator"], "_target_": moved}}}}
     assert find_start(tmp_path, "must", present).batches == 3
-    assert fingerprint(updated({"seed": 0, "model": {"translator": NODE}})) == fingerprint(present)
+    assert fingerprint(updated_config(old)) == fingerprint(present)
+
+
+@pytest.mark.parametrize(
+    ("override", "present"),
+    [
+        ("model.translator.init=noise", "model.inference.init=noise"),
+        ("++model.translator={a: model.translator}", "++model.inference={a: model.translator}"),
+        ("~model.translator", "~model.inference"),
+        ("model.translators=3", "model.translators=3"),
+        ("seed=model.translator", "seed=model.translator"),
+    ],
+)  # fmt: skip
+def test_recorded_overrides_are_translated_by_their_keys(override: str, present: str) -> None:
+    assert updated_override(override, "fast_transfer") == present
+    assert updated_override(present, "fast_transfer") == present
+
+
+def test_no_present_key_is_an_earlier_one() -> None:
+    for table in KEYS.values():
+        for new in table.values():
+            assert present_key(new) == new
 
 
 def test_a_moved_name_is_held_to_the_list_as_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MOVED_CLASSES, "earlier.rooms.Johnson", "torch.utils.collect_env.run")
     with pytest.raises(TrustError, match=r"torch\.utils\.collect_env\.run"):
-        load(save(tmp_path / "a.ckpt", {"model": {"translator": NODE}}))
+        load(save(tmp_path / "a.ckpt", {"model": {"inference": NODE}}))

@@ -118,7 +118,7 @@ def test_record_says_what_ran(finished: Path) -> None:
 
 
 def test_encoder_is_in_no_checkpoint(finished: Path) -> None:
-    assert {name.split(".")[0] for name in newest(finished)["state_dict"]} == {"translator"}
+    assert {name.split(".")[0] for name in newest(finished)["state_dict"]} == {"model"}
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4])
@@ -199,7 +199,7 @@ def test_an_infinite_gradient_of_a_finite_loss_is_never_saved(
 ) -> None:
     def poison(self: MetricLog, trainer: pl.Trainer, method: Any, optimizer: torch.optim.Optimizer) -> None:
         if method.batches_done == 5:
-            next(iter(method.translator.parameters())).grad.fill_(float("inf"))
+            next(iter(method.model.parameters())).grad.fill_(float("inf"))
 
     monkeypatch.setattr(MetricLog, "on_before_optimizer_step", poison)
     with pytest.raises(NonFiniteLossError, match=r"weights are not finite after batch 6: translator\."):

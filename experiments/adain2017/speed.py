@@ -143,7 +143,7 @@ def build_method(encoder: VGGEncoder) -> AdaIN:
     """Return our method with the baseline's weights and learning rate."""
     torch.manual_seed(0)
     return AdaIN(
-        translator=AdaINTranslator(encoder=encoder, transfer="adain", norm="none"),
+        inference=AdaINTranslator(encoder=encoder, transfer="adain", norm="none"),
         optimizer=partial(torch.optim.Adam, lr=LR), style_layers=STYLE, weight_content=1.0, weight_style=WEIGHT_STYLE,
         weight_reconstruction=0.0, style_reduction="mean", lr_decay=5e-5,
     )  # fmt: skip
@@ -173,7 +173,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     method = build_method(encoder)
     steps: dict[str, Step] = {}
     if options.only != "ours":
-        steps["baseline"] = baseline_step(encoder, method.translator.decoder, batches, 0 if options.biased else 1)
+        steps["baseline"] = baseline_step(encoder, method.model.decoder, batches, 0 if options.biased else 1)
     if options.only != "baseline":
         if options.channels_last:
             method.to(memory_format=torch.channels_last)

@@ -82,7 +82,7 @@ def train(run: Path, batches: int, batch_size: int, scenes: int, seed: int) -> t
     store = {**settings["store"], "train_images": scenes}
     contents, targets, regions = pairs(build({**store, "packed": False}), settings)
     torch.manual_seed(seed)
-    generator: nn.Module = build(config["model"]["translator"]["generator_ab"])
+    generator: nn.Module = build(config["model"]["inference"]["generator_ab"])
     encoder: Encoder = build(config["encoder"])
     optimizer = torch.optim.Adam(generator.parameters(), 2e-4, betas=(0.5, 0.999), fused=True)
     counter, begin = FlopCounter(), time.process_time()

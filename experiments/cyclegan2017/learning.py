@@ -145,7 +145,7 @@ def cycle_error(translator: Translator, bench: Bench) -> dict[str, float]:
 def ceiling(path: Path, run: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Return the generator that was trained on exact pairs, and its cost."""
     saved = torch.load(path, weights_only=True)  # noqa: TID251 (written by our own ceiling.py)
-    generator: nn.Module = build(read_model(run).config["model"]["translator"]["generator_ab"])
+    generator: nn.Module = build(read_model(run).config["model"]["inference"]["generator_ab"])
     generator.load_state_dict(saved["generator"])
     return generator.eval(), saved["cost"]
 

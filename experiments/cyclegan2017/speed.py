@@ -140,7 +140,7 @@ class Ours:
         judges = [PatchDiscriminator(3, 70, options.width, biases=biases) for _ in range(2)]
         adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999), fused=True)
         self.method = CycleGAN(
-            translator=UnpairedTranslator(*generators), discriminator_a=judges[0], discriminator_b=judges[1],
+            inference=UnpairedTranslator(*generators), discriminator_a=judges[0], discriminator_b=judges[1],
             optimizers={"generator": adam, "discriminator": adam}, objective="lsgan", weight_gan=1.0, weight_cycle=10.0,
             cycles="both", weight_identity=5.0, identity_every=options.identity_every, pool=50, schedule=Constant(),
         )  # fmt: skip
@@ -182,7 +182,7 @@ class Ours:
 def check(options: argparse.Namespace, images: list[Images]) -> dict[str, float]:
     """Take a step of the plain baseline and of ours from the same weights; return the largest differences."""
     ours, plain = Ours(options), Baseline(options, blurred=False)
-    translator = ours.method.translator
+    translator = ours.method.model
     mine = translator.generator_ab, translator.generator_ba, ours.method.discriminator_b, ours.method.discriminator_a
     pairs = [
         (own, their)

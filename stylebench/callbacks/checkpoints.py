@@ -15,6 +15,7 @@ from stylebench.checks import check_whole
 from stylebench.files import atomic_write, read_pickle
 from stylebench.methods.base import Method
 from stylebench.methods.terms import NonFiniteLossError
+from stylebench.renames import updated_checkpoint
 from stylebench.run_folder import CHECKPOINT_FORMAT, CHECKPOINT_KEY, checkpoint_files, checkpoint_name
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read tensors and plain values only, whatever `weights_only` says."""
-        return cast(dict[str, Any], read_pickle(Path(path)))
+        """Read tensors and plain values only, whatever `weights_only` says, under their present names."""
+        return updated_checkpoint(read_pickle(Path(path)))
 
 
 class Checkpoints(pl.Callback):

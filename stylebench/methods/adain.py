@@ -37,7 +37,7 @@ class AdaIN(Method):
     """Train a decoder that paints features whose statistics were exchanged, for every content and style.
 
     Args:
-        translator: encoder, exchange and decoder; only the decoder learns.
+        inference: encoder, exchange and decoder; only the decoder learns.
         optimizer: builds the optimizer from the decoder's parameters.
         style_layers: taps whose channel means and standard deviations must become those of the style image.
         weight_content: factor of the content loss.
@@ -50,13 +50,13 @@ class AdaIN(Method):
         ValueError: if a weight or the decay is no number of at least 0, or the reduction or a tap is unknown.
     """
 
-    compiled_networks: ClassVar[tuple[str, ...]] = ("translator.decoder", "translator.encoder")
-    translator: AdaINTranslator
+    compiled_networks: ClassVar[tuple[str, ...]] = ("model.decoder", "model.encoder")
+    model: AdaINTranslator
 
     def __init__(
         self,
         *,
-        translator: AdaINTranslator,
+        inference: AdaINTranslator,
         optimizer: OptimizerBuilder,
         style_layers: Sequence[str],
         weight_content: float,
@@ -65,8 +65,8 @@ class AdaIN(Method):
         style_reduction: str,
         lr_decay: float,
     ) -> None:
-        super().__init__(translator=translator, optimizer=optimizer)
-        self.encoder, self.layer = translator.encoder, translator.layer
+        super().__init__(inference=inference, optimizer=optimizer)
+        self.encoder, self.layer = inference.encoder, inference.layer
         self.style_layers = tuple(style_layers)
         self.layers = tuple(dict.fromkeys((*style_layers, self.layer)))
         check_weights({"content": weight_content, "style": weight_style, "reconstruction": weight_reconstruction})
@@ -82,7 +82,7 @@ class AdaIN(Method):
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
         """Return the stylized images, unclamped; (B, 3, H, W) in [0, 1] each, H and W multiples of the stride."""
         maps = (self.encoder(images, (self.layer,))[self.layer] for images in (content, style))
-        return self.translator(*maps)  # type: ignore[no-any-return]
+        return self.model(*maps)  # type: ignore[no-any-return]
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> Tensor:
         """Compare the stylized batch with the features it was made of and with its styles (section 6)."""
@@ -100,10 +100,10 @@ class AdaIN(Method):
             content_map = self.encoder(content, (self.layer,))[self.layer]  # (B, C, h, w)
             statistics = {layer: channel_statistics(style_maps[layer]) for layer in self.layers}
             target = adaptive_instance_norm(content_map, statistics[self.layer])  # (B, C, h, w): t
-        terms = self._compare(self.translator(content_map, style_maps[self.layer]), target, statistics)
+        terms = self._compare(self.model(content_map, style_maps[self.layer]), target, statistics)
         if self.weights["reconstruction_content"] or self.weights["reconstruction_style"]:
             again = self._compare(
-                self.translator(style_maps[self.layer], style_maps[self.layer]), style_maps[self.layer], statistics
+                self.model(style_maps[self.layer], style_maps[self.layer]), style_maps[self.layer], statistics
             )
             terms |= {f"reconstruction_{name}": term for name, term in again.items()}
         return terms

@@ -31,33 +31,33 @@ class Method(Players):
             Of the multi_domain task: the pictures of a sample.
         ema_networks: attribute names of the networks that a moving average follows.
         compiled_networks: attribute names of the networks that `compile=true` compiles.
-        translator: the networks that are used after training, as a plain module.
+        model: what is used after training, as a plain module.
 
     Args:
-        translator: see above.
-        optimizer: builds the optimizer of a method without players from the translator's weights.
+        inference: becomes `model`.
+        optimizer: builds the optimizer of a method without players from the model's weights.
         optimizers: build each player's optimizer from its weights, by player.
         schedule: of the learning rates, None = constant.
     """
 
     task: ClassVar[type[Task]] = StyleTask
     draws: ClassVar[tuple[str, ...] | None] = None
-    ema_networks: ClassVar[tuple[str, ...]] = ("translator",)
+    ema_networks: ClassVar[tuple[str, ...]] = ("model",)
     compiled_networks: ClassVar[tuple[str, ...]] = ()
-    translator: Translator
+    model: Translator
 
     def __init__(
         self,
         *,
-        translator: Translator | None = None,
+        inference: Translator | None = None,
         optimizer: OptimizerBuilder | None = None,
         optimizers: Mapping[str, OptimizerBuilder] | None = None,
         schedule: Schedule | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = not self.players
-        if translator is not None:
-            self.translator = translator
+        if inference is not None:
+            self.model = inference
         self.build_optimizer, self.build_optimizers = optimizer, with_float_betas(optimizers or {})
         if schedule is not None:
             self.schedule = schedule
@@ -90,7 +90,7 @@ class Method(Players):
 
         Args:
             batch: a batch of the method's task.
-            **controls: the translator's declared controls.
+            **controls: the model's declared controls.
 
         Returns:
             (B, 3, H, W) images in [0, 1].
@@ -100,7 +100,7 @@ class Method(Players):
 
     def translated(self, images: Tensor, pictures: Mapping[str, Tensor], request: Mapping[str, Any]) -> Tensor:
         """Return what the model makes of images; see `translate_as_asked`."""
-        return translate_as_asked(self.translator, images, pictures, request)
+        return translate_as_asked(self.model, images, pictures, request)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log the terms of a held-out batch, computed as in `training_step`, of which nothing moves here."""
@@ -108,7 +108,7 @@ class Method(Players):
             self.training_step(batch, batch_idx)
 
     def configure_optimizers(self) -> Any:
-        """Return one optimizer a player, in their order; without players the one of the translator's weights.
+        """Return one optimizer a player, in their order; without players the one of the model's weights.
 
         Raises:
             TypeError: if the method was given none.
@@ -120,7 +120,7 @@ class Method(Players):
                 f"{type(self).__name__} has no optimizer; hand it to super().__init__(optimizer=...), or define "
                 "configure_optimizers"
             )
-        return self.build_optimizer(self.translator.parameters())
+        return self.build_optimizer(self.model.parameters())
 
     def sample_rows(self, batch: Any) -> list[Tensor]:
         """Return the rows of a sample grid, (B, 3, H, W) images in [0, 1] each: what a model is shown, and results."""

@@ -35,7 +35,7 @@ class CycleGAN(Method):
     """Train two generators that undo each other against two discriminators, one a domain.
 
     Args:
-        translator: both generators; instance norm or none, as samples share a call.
+        inference: both generators; instance norm or none, as samples share a call.
         discriminator_a: judges domain a.
         discriminator_b: judges domain b.
         optimizers: build one optimizer for both generators and one for both discriminators, from their weights.
@@ -54,18 +54,18 @@ class CycleGAN(Method):
 
     task: ClassVar[type[Task]] = UnpairedTask
     players: ClassVar[Mapping[str, Sequence[str]]] = {
-        "generator": ("translator",),
+        "generator": ("model",),
         "discriminator": ("discriminator_a", "discriminator_b"),
     }
     compiled_networks: ClassVar[tuple[str, ...]] = (
-        "translator.generator_ab", "translator.generator_ba", "discriminator_a", "discriminator_b",
+        "model.generator_ab", "model.generator_ba", "discriminator_a", "discriminator_b",
     )  # fmt: skip
-    translator: UnpairedTranslator
+    model: UnpairedTranslator
 
     def __init__(
         self,
         *,
-        translator: UnpairedTranslator,
+        inference: UnpairedTranslator,
         discriminator_a: PatchDiscriminator,
         discriminator_b: PatchDiscriminator,
         optimizers: Mapping[str, OptimizerBuilder],
@@ -78,13 +78,13 @@ class CycleGAN(Method):
         pool: int,
         schedule: Schedule,
     ) -> None:
-        super().__init__(translator=translator, optimizers=optimizers, schedule=schedule)
+        super().__init__(inference=inference, optimizers=optimizers, schedule=schedule)
         self.discriminator_a, self.discriminator_b = discriminator_a, discriminator_b
         self.objective = check_objective(objective)
         check_weights({"gan": weight_gan, "cycle": weight_cycle, "identity": weight_identity})
         check_choice("cycles", cycles, CYCLES)
         check_whole("pool", pool, 0)
-        _refuse_batch_norm(translator, discriminator_a, discriminator_b)
+        _refuse_batch_norm(inference, discriminator_a, discriminator_b)
         self.turn_batches = check_whole("identity_every", identity_every)
         self.weights = {
             "gan_ab": weight_gan,
@@ -108,7 +108,7 @@ class CycleGAN(Method):
             ValueError: if images cannot be halved as often as a generator does, or are too small for the
                 discriminators.
         """
-        for generator in (self.translator.generator_ab, self.translator.generator_ba):
+        for generator in (self.model.generator_ab, self.model.generator_ba):
             check_size_multiple(task.size_px, int(getattr(generator, "multiple", 1)))
         if self.weights["gan_ab"]:
             self.discriminator_a.check_size(task.size_px)
@@ -117,7 +117,7 @@ class CycleGAN(Method):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return images of a, (B, 3, H, W) in [-1, 1], as images of b, with their graph."""
-        return self.translator.generator_ab(images)  # type: ignore[no-any-return]
+        return self.model.generator_ab(images)  # type: ignore[no-any-return]
 
     def training_step(self, batch: UnpairedBatch, batch_idx: int) -> None:
         """Move both generators, then both discriminators (section 3, eq. 3)."""
@@ -143,7 +143,7 @@ class CycleGAN(Method):
             real_b: the same of domain b.
             identity: whether to compute the identity terms.
         """
-        ab, ba = self.translator.generator_ab, self.translator.generator_ba
+        ab, ba = self.model.generator_ab, self.model.generator_ba
         if identity and self.weights["identity_a"]:
             fake_b, identity_b = ab(torch.cat([real_a, real_b])).chunk(2)
             fake_a, identity_a = ba(torch.cat([real_b, real_a])).chunk(2)
@@ -185,8 +185,8 @@ class CycleGAN(Method):
         """Return rows of images of a, translated, and back again; then the same of b."""
         rows = []
         for images, first, second in (
-            (drawn(batch.a), self.translator.generator_ab, self.translator.generator_ba),
-            (drawn(batch.b), self.translator.generator_ba, self.translator.generator_ab),
+            (drawn(batch.a), self.model.generator_ab, self.model.generator_ba),
+            (drawn(batch.b), self.model.generator_ba, self.model.generator_ab),
         ):
             fake = first(to_signed(images))
             rows += [images, from_signed(fake), from_signed(second(fake))]

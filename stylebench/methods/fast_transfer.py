@@ -35,7 +35,7 @@ class FastTransfer(Method):
     """Train a network that paints any content image in the style of one picture, in one pass.
 
     Args:
-        translator: holds the generator, (B, 3, H, W) images in [0, 1] to images of the same size.
+        inference: holds the generator, (B, 3, H, W) images in [0, 1] to images of the same size.
         encoder: frozen network whose feature maps the losses compare.
         optimizer: builds the optimizer from the generator's parameters.
         content_layers: taps whose maps must stay those of the content image.
@@ -53,13 +53,13 @@ class FastTransfer(Method):
     """
 
     draws: ClassVar[tuple[str, ...] | None] = ("content",)  # the style is one picture: its statistics are cached
-    compiled_networks: ClassVar[tuple[str, ...]] = ("translator.generator", "encoder")
-    translator: ImageToImage
+    compiled_networks: ClassVar[tuple[str, ...]] = ("model.generator", "encoder")
+    model: ImageToImage
 
     def __init__(
         self,
         *,
-        translator: ImageToImage,
+        inference: ImageToImage,
         encoder: Encoder,
         optimizer: OptimizerBuilder,
         content_layers: Sequence[str],
@@ -71,7 +71,7 @@ class FastTransfer(Method):
         tv_convention: str,
         style_size_px: int | None,
     ) -> None:
-        super().__init__(translator=translator, optimizer=optimizer)
+        super().__init__(inference=inference, optimizer=optimizer)
         self.encoder = encoder
         self.content_layers = tuple(content_layers)
         self.style_layers = tuple(style_layers)
@@ -106,7 +106,7 @@ class FastTransfer(Method):
 
     def forward(self, content: Tensor) -> Tensor:
         """Return the stylized images, unclamped; (B, 3, H, W) in [0, 1] to the same shape."""
-        return self.translator.generator(content)  # type: ignore[no-any-return]
+        return self.model.generator(content)  # type: ignore[no-any-return]
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> Tensor:
         """Compare the stylized batch with its contents and with the style image (sections 3.1, 3.2)."""

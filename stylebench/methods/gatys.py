@@ -21,18 +21,18 @@ class Gatys(Method):
     """Optimize pairs of content and style.
 
     Args:
-        translator: the optimization.
+        inference: the optimization.
         snapshots: evaluations after which a sample grid shows the picture, beside its end.
     """
 
     ema_networks: ClassVar[tuple[str, ...]] = ()
-    translator: GatysTranslator
+    model: GatysTranslator
 
-    def __init__(self, *, translator: GatysTranslator, snapshots: Sequence[int]) -> None:
-        super().__init__(translator=translator)
+    def __init__(self, *, inference: GatysTranslator, snapshots: Sequence[int]) -> None:
+        super().__init__(inference=inference)
         self.automatic_optimization = False
-        self.encoder = translator.encoder
-        self.pairs = OptimizedPairs(translator, snapshots)
+        self.encoder = inference.encoder
+        self.pairs = OptimizedPairs(inference, snapshots)
         self.nothing = nn.Parameter(torch.zeros(()))  # DDP refuses a module without parameters
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> None:

@@ -11,7 +11,7 @@ batch norm would mix their statistics.
 Dropout in training draws from the run's seed and each image's place in the stream, alike on one device and on many.
 
 Deviations, neither of which changes a gradient: the discriminator is frozen while the generator learns, and is not run
-where its term has weight 0. Validation is in the translator's own mode, the discriminator's with the statistics of the
+where its term has weight 0. Validation is in the model's own mode, the discriminator's with the statistics of the
 batch, as in training.
 """
 
@@ -41,7 +41,7 @@ class Pix2Pix(Method):
     """Train a generator on pairs against a discriminator that sees patches of inputs beside outputs.
 
     Args:
-        translator: holds the generator.
+        inference: holds the generator.
         discriminator: judges pairs, 6 channels, or images alone, 3 channels; any norm, as each call holds one kind.
         optimizers: build the optimizers of both players from their weights.
         objective: the adversarial loss, a key of `functional.adversarial.OBJECTIVES`.
@@ -56,16 +56,16 @@ class Pix2Pix(Method):
 
     task: ClassVar[type[Task]] = PairedTask
     players: ClassVar[Mapping[str, Sequence[str]]] = {
-        "generator": ("translator",),
+        "generator": ("model",),
         "discriminator": ("discriminator",),
     }
-    compiled_networks: ClassVar[tuple[str, ...]] = ("translator.generator", "discriminator")
-    translator: PairedTranslator
+    compiled_networks: ClassVar[tuple[str, ...]] = ("model.generator", "discriminator")
+    model: PairedTranslator
 
     def __init__(
         self,
         *,
-        translator: PairedTranslator,
+        inference: PairedTranslator,
         discriminator: PatchDiscriminator,
         optimizers: Mapping[str, OptimizerBuilder],
         objective: str,
@@ -74,7 +74,7 @@ class Pix2Pix(Method):
         weight_l1: float,
         schedule: Schedule,
     ) -> None:
-        super().__init__(translator=translator, optimizers=optimizers, schedule=schedule)
+        super().__init__(inference=inference, optimizers=optimizers, schedule=schedule)
         self.discriminator = discriminator
         self.objective = check_objective(objective)
         self.conditional = _check_channels(conditional, discriminator)
@@ -96,8 +96,8 @@ class Pix2Pix(Method):
                 "pix2pix needs inputs of the targets' size, but dataset.degradation makes smaller ones; set "
                 "dataset.degradation=null and name dataset.input, or choose model=super_resolution"
             )
-        if isinstance(self.translator.generator, UNetGenerator):
-            check_size_multiple(task.size_px, self.translator.generator.multiple)
+        if isinstance(self.model.generator, UNetGenerator):
+            check_size_multiple(task.size_px, self.model.generator.multiple)
         if self.weights["gan"]:
             self.discriminator.check_size(task.size_px)
         self._size_px, self._batch_size = task.size_px, task.batch_size
@@ -114,12 +114,12 @@ class Pix2Pix(Method):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return inputs, (B, 3, H, W) in [-1, 1], as images of the target's kind, with their graph."""
-        return self.translator(images)  # type: ignore[no-any-return]
+        return self.model(images)  # type: ignore[no-any-return]
 
     def training_step(self, batch: PairedBatch, batch_idx: int) -> None:
         """Generate, then move the discriminator, then the generator (section 3, eq. 4)."""
         source, target = to_signed(drawn(batch.input)), to_signed(drawn(batch.target))  # (B, 3, H, W), in [-1, 1]
-        with seeded_dropout(self.translator, self.draw_seeds(len(source))):
+        with seeded_dropout(self.model, self.draw_seeds(len(source))):
             fake = self(source)
         if self.weights["gan"]:
             with self.moving("discriminator"):
@@ -161,7 +161,7 @@ class Pix2Pix(Method):
 
     def _check_bottleneck(self, batch_size: int) -> None:
         """Refuse a norm of an innermost map that leaves nothing of it: one of a single entry becomes its mean, 0."""
-        generator = self.translator.generator
+        generator = self.model.generator
         if not isinstance(generator, UNetGenerator) or not generator.bottleneck_norm:
             return
         if self._size_px > generator.multiple:
@@ -171,13 +171,13 @@ class Pix2Pix(Method):
             why = "instance norm takes all of it away"
         elif batch_size == 1:
             why = "batch norm of 1 image on a device takes all of it away; or use a larger dataset.batch_size"
-        elif self.translator.eval_mode != "eval":
-            mode = self.translator.eval_mode
-            why = f"translator.eval_mode={mode} would normalize each image alone, unlike training; or use eval"
+        elif self.model.eval_mode != "eval":
+            mode = self.model.eval_mode
+            why = f"model.eval_mode={mode} would normalize each image alone, unlike training; or use eval"
         if why is not None:
             raise ValueError(
                 f"the innermost map of the U-Net has 1x1 px at dataset.size_px={self._size_px}, and {why}. Set "
-                "model.translator.generator.bottleneck_norm=false"
+                "model.inference.generator.bottleneck_norm=false"
             )
 
 

@@ -34,7 +34,7 @@ class StarGAN(Method):
     """Train a generator that is told the target domain against a critic that also classifies domains.
 
     Args:
-        translator: the generator and the domains' label vectors.
+        inference: the generator and the domains' label vectors.
         discriminator: builds the critic and classifier from the number of `classes`; it has no batch norm, as its
             gradients are penalized image by image.
         optimizers: build an optimizer for each player, `generator` and `discriminator`, from its weights.
@@ -52,16 +52,16 @@ class StarGAN(Method):
     task: ClassVar[type[Task]] = MultiDomainTask
     draws: ClassVar[tuple[str, ...] | None] = ("image",)
     players: ClassVar[Mapping[str, Sequence[str]]] = {
-        "generator": ("translator",),
+        "generator": ("model",),
         "discriminator": ("discriminator",),
     }
-    compiled_networks: ClassVar[tuple[str, ...]] = ("translator.generator", "discriminator")
-    translator: MultiDomainTranslator
+    compiled_networks: ClassVar[tuple[str, ...]] = ("model.generator", "discriminator")
+    model: MultiDomainTranslator
 
     def __init__(
         self,
         *,
-        translator: MultiDomainTranslator,
+        inference: MultiDomainTranslator,
         discriminator: Callable[..., StarGANDiscriminator],
         optimizers: Mapping[str, OptimizerBuilder],
         schedule: Schedule,
@@ -71,8 +71,8 @@ class StarGAN(Method):
         weight_reconstruction: float,
         critic_batches: int,
     ) -> None:
-        super().__init__(translator=translator, optimizers=optimizers, schedule=schedule)
-        self.discriminator = discriminator(classes=translator.labels.classes)
+        super().__init__(inference=inference, optimizers=optimizers, schedule=schedule)
+        self.discriminator = discriminator(classes=inference.labels.classes)
         self.weights = {
             "gan": weight_gan,
             "penalty": weight_penalty,
@@ -83,13 +83,13 @@ class StarGAN(Method):
         self.turn_batches = check_whole("critic_batches", critic_batches)
 
     def prepare(self, task: Task) -> None:
-        """Check the images' size, and that the translator knows the task's domains.
+        """Check the images' size, and that the model knows the task's domains.
 
         Raises:
             ValueError: if images cannot be halved as often as the networks do, or the names of domains differ.
         """
         check_size_multiple(task.size_px, STRIDE)
-        known = self.translator.labels.domains
+        known = self.model.labels.domains
         if known != task.roles:
             raise ValueError(
                 f"dataset.domains are {', '.join(task.roles)}, but the model calls them {', '.join(known)}; give them "
@@ -98,12 +98,12 @@ class StarGAN(Method):
 
     def forward(self, images: Tensor, domains: Tensor) -> Tensor:
         """Return images, (B, 3, H, W) in [-1, 1], in the domains of these numbers, (B,), with their graph."""
-        return self.translator(images, domains)  # type: ignore[no-any-return]
+        return self.model(images, domains)  # type: ignore[no-any-return]
 
     def training_step(self, batch: MultiDomainBatch, batch_idx: int) -> None:
         """Move the critic, and in every `critic_batches`-th batch the generator, too (sections 3.1 and 7.1)."""
         real, source = to_signed(batch.image), batch.domain  # (B, 3, H, W) in [-1, 1], (B,)
-        target = self.translator.labels.targets(source, batch.target_domain)  # (B,)
+        target = self.model.labels.targets(source, batch.target_domain)  # (B,)
         generators_turn = (self.batches_done + 1) % self.turn_batches == 0
         with torch.set_grad_enabled(generators_turn):
             fake = self(real, target)  # (B, 3, H, W): both players see it, as the generator has not moved in between
@@ -130,7 +130,7 @@ class StarGAN(Method):
         return {
             "gan": discriminator_loss(real_logits, fake_logits, OBJECTIVE),
             "penalty": interpolate_penalty(lambda images: self.discriminator.forward(images)[0], real, fake, mix),
-            "class": self.translator.labels.classification_loss(classes[: len(real)], source),
+            "class": self.model.labels.classification_loss(classes[: len(real)], source),
         }
 
     def generator_terms(self, real: Tensor, source: Tensor, fake: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -145,18 +145,18 @@ class StarGAN(Method):
         logits, classes = self.discriminator(fake)
         return {
             "gan": generator_loss(logits, OBJECTIVE),
-            "class": self.translator.labels.classification_loss(classes, target),
+            "class": self.model.labels.classification_loss(classes, target),
             "reconstruction": (self(fake, source) - real).abs().mean(),
         }
 
     def validation_step(self, batch: MultiDomainBatch, batch_idx: int) -> None:
         """Log the generator's terms on held-out images."""
-        real, target = to_signed(batch.image), self.translator.labels.targets(batch.domain, batch.target_domain)
+        real, target = to_signed(batch.image), self.model.labels.targets(batch.domain, batch.target_domain)
         terms = self.generator_terms(real, batch.domain, self(real, target), target)
         self.log_and_sum(terms, self.weights, stage="val", phase="generator")
 
     def sample_rows(self, batch: MultiDomainBatch) -> list[Tensor]:
         """Return a row of images, then one for every domain that they are translated to."""
         real = to_signed(batch.image)
-        numbers = range(len(self.translator.labels.domains))
+        numbers = range(len(self.model.labels.domains))
         return [batch.image, *(from_signed(self(real, torch.full_like(batch.domain, number))) for number in numbers)]

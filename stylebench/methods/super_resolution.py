@@ -35,7 +35,7 @@ class SuperResolution(Method):
     """Train a network that makes large images of small ones.
 
     Args:
-        translator: holds the generator, (B, 3, H, W) images in [0, 1] to images of `factor` times the size.
+        inference: holds the generator, (B, 3, H, W) images in [0, 1] to images of `factor` times the size.
         encoder: frozen network whose feature maps the feature loss compares.
         optimizer: builds the optimizer from the generator's parameters.
         feature_layers: taps whose maps must become those of the target.
@@ -47,20 +47,20 @@ class SuperResolution(Method):
     """
 
     task: ClassVar[type[Task]] = PairedTask
-    compiled_networks: ClassVar[tuple[str, ...]] = ("translator.generator", "encoder")
-    translator: SuperResolutionTranslator
+    compiled_networks: ClassVar[tuple[str, ...]] = ("model.generator", "encoder")
+    model: SuperResolutionTranslator
 
     def __init__(
         self,
         *,
-        translator: SuperResolutionTranslator,
+        inference: SuperResolutionTranslator,
         encoder: Encoder,
         optimizer: OptimizerBuilder,
         feature_layers: Sequence[str],
         weight_pixel: float,
         weight_feature: float,
     ) -> None:
-        super().__init__(translator=translator, optimizer=optimizer)
+        super().__init__(inference=inference, optimizer=optimizer)
         self.encoder = encoder
         self.layers = tuple(feature_layers)
         self.weights = {"pixel": weight_pixel, "feature": weight_feature}
@@ -86,15 +86,15 @@ class SuperResolution(Method):
                 "super_resolution makes its small inputs of the targets: name the photographs by dataset.target alone "
                 "and set dataset.degradation.factor (the model's own default does)"
             )
-        if degradation.factor != self.translator.factor:
+        if degradation.factor != self.model.factor:
             raise ValueError(
                 f"dataset.degradation.factor={degradation.factor}, but the network enlarges "
-                f"{self.translator.factor} times; set model.network.factor alone, which decides both"
+                f"{self.model.factor} times; set model.network.factor alone, which decides both"
             )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the enlarged images, unclamped; (B, 3, H, W) in [0, 1] to (B, 3, factor H, factor W)."""
-        return self.translator(images)  # type: ignore[no-any-return]
+        return self.model(images)  # type: ignore[no-any-return]
 
     def training_step(self, batch: PairedBatch, batch_idx: int) -> Tensor:
         """Compare the enlarged inputs with their targets (sections 3.2, 4.2)."""
@@ -118,5 +118,5 @@ class SuperResolution(Method):
 
     def sample_rows(self, batch: PairedBatch) -> list[Tensor]:
         """Return rows of bicubic enlargements, results and targets."""
-        bicubic = enlarge(batch.input, self.translator.factor).clamp(0.0, 1.0)
+        bicubic = enlarge(batch.input, self.model.factor).clamp(0.0, 1.0)
         return [bicubic, self.translate(batch), batch.target]

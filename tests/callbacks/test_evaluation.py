@@ -115,7 +115,7 @@ def test_no_metric_is_in_a_checkpoint(trained: Path) -> None:
     checkpoint = read_pickle(newest)
     keys = [*checkpoint["state_dict"], *checkpoint["stylebench"]["ema"]["networks"]]
     assert keys
-    assert all(key.startswith("translator") for key in keys)
+    assert all(key.startswith("model") for key in keys)
     assert not [name for name in checkpoint.get("callbacks", {}) if "Evaluation" in name or "Health" in name]
 
 

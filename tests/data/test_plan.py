@@ -40,8 +40,8 @@ WORLD = [
     "samples=1",
 ]
 NETWORKS = [
-    "model.translator.generator.width=4",
-    "model.translator.generator.blocks=1",
+    "model.inference.generator.width=4",
+    "model.inference.generator.blocks=1",
     "model.discriminator.width=4",
     "model.discriminator.layers=2",
     "model.critic_batches=1",
@@ -84,7 +84,7 @@ def test_the_target_that_is_asked_for_chooses_the_plans() -> None:
 
 
 def test_domains_of_several_data_sets_are_measured_within_each() -> None:
-    groups = "model.translator.labels.groups={first: {photo: [plain], ink_hatch: [lines]}, second: [oil_noise]}"
+    groups = "model.inference.labels.groups={first: {photo: [plain], ink_hatch: [lines]}, second: [oil_noise]}"
     assert [plan.name for plan in plans(*STARGAN, groups)] == ["ink_hatch-to-photo", "photo-to-ink_hatch"]
     assert [plan.name for plan in plans(*STARGAN, groups, target="oil_noise")] == NAMES[4:]
 
@@ -97,7 +97,7 @@ def test_names_that_are_numbers_are_words(tmp_path: Path) -> None:
     found = plans("model=stargan", *NETWORKS, "dataset.size_px=16", folders, target=2020)
     assert [(plan.name, plan.request) for plan in found] == [("2019-to-2020", {"target": "2020"})]
     config = compose("train", ["model=stargan", *NETWORKS, "dataset.size_px=16", folders])
-    translator = build_method(config, build_data(config, open_data(config))).translator
+    translator = build_method(config, build_data(config, open_data(config))).model
     assert translator.translate(torch.rand(1, 3, 16, 16), target=2020).shape == (1, 3, 16, 16)
 
 
@@ -137,12 +137,12 @@ def test_the_overview_shows_what_fixed_samples_show() -> None:
     assert set(fixed.domain.tolist()) == {0, 1, 2}
     method = build_method(config, build_data(config, opened))
     each = [
-        method.translator.translate(image, target=target)
+        method.model.translate(image, target=target)
         for image, target in zip(piece.images, piece.request["target"], strict=True)
     ]
     torch.testing.assert_close(asking(method.translated)(piece), torch.stack(each))
     one_target = asking(method.translated, target="photo")(piece)
-    assert torch.equal(one_target, method.translator.translate(piece.images, target="photo"))
+    assert torch.equal(one_target, method.model.translate(piece.images, target="photo"))
 
 
 def test_a_domain_may_be_called_like_a_setting() -> None:
@@ -188,7 +188,7 @@ def test_groups_of_an_earlier_run_are_those_of_its_model() -> None:
     groups = {"first": {"photo": ["plain"]}, "second": ["oil_noise"]}
     model = {"model": {"translator": {"labels": {"groups": groups}}}}
     assert updated_config({**model, "dataset": {"size_px": 16}})["dataset"] == {"size_px": 16, "groups": groups}
-    for said in ({**model, "dataset": {"groups": None}}, {"model": {"translator": {}}, "dataset": {}}, {"dataset": 3}):
+    for said in ({**model, "dataset": {"groups": None}}, {"model": {"inference": {}}, "dataset": {}}, {"dataset": 3}):
         assert updated_config(said) == said
 
 
@@ -254,7 +254,7 @@ def test_cyclegan_is_measured_in_the_direction_that_is_asked_for(
 ) -> None:
     monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "run"
-    tiny = ["model.translator.generator_ab.width=4", "model.translator.generator_ab.blocks=1"]
+    tiny = ["model.inference.generator_ab.width=4", "model.inference.generator_ab.blocks=1"]
     tiny += ["model.discriminator_a.width=4", "model.discriminator_a.receptive_field_px=16", "model.weight_identity=0"]
     pair = ["dataset.a=ink_hatch", "dataset.b=oil_noise"]
     train(compose("train", ["model=cyclegan", *tiny, *WORLD, *pair]), folder, [])

@@ -6,9 +6,14 @@ Each table has a dictionary for every method that it concerns, and `"*"` for all
 Table = dict[str, dict[str, str]]
 
 # Config keys and groups as they are typed: {"*": {"encoder.adain_layer": "encoder.exchange_layer"}}.
-KEYS: Table = {}
+KEYS: Table = {"*": {"model.translator": "model.inference"}}
 # Names in a checkpoint, joined by dots: {"*": {"state_dict.translator": "state_dict.model"}}.
-CHECKPOINT: Table = {}
+CHECKPOINT: Table = {
+    "*": {
+        "state_dict.translator": "state_dict.model",
+        "stylebench.ema.networks.translator": "stylebench.ema.networks.model",
+    }
+}
 # Columns of metrics.csv, which are names of final values, too.
 COLUMNS: Table = {}
 # Names in record.json and in the values of an evaluation, joined by dots.

@@ -32,7 +32,7 @@ def cyclegan() -> CycleGAN:
     generators = [ResNetGenerator(2, 8) for _ in range(2)]
     judges = [PatchDiscriminator(3, 16, 8) for _ in range(2)]
     return CycleGAN(
-        translator=UnpairedTranslator(*generators), discriminator_a=judges[0], discriminator_b=judges[1],
+        inference=UnpairedTranslator(*generators), discriminator_a=judges[0], discriminator_b=judges[1],
         optimizers=PLAYERS, objective="lsgan", weight_gan=1.0, weight_cycle=10.0, cycles="both", weight_identity=5.0,
         identity_every=1, pool=0, schedule=Constant(),
     )  # fmt: skip
@@ -43,7 +43,7 @@ def stargan() -> StarGAN:
     torch.manual_seed(0)
     labels = DomainLabels(["one", "two", "three"])
     return StarGAN(
-        translator=MultiDomainTranslator(partial(StarGANGenerator, blocks=1, width=8), labels),
+        inference=MultiDomainTranslator(partial(StarGANGenerator, blocks=1, width=8), labels),
         discriminator=partial(StarGANDiscriminator, size_px=SIDE, layers=4, width=8), optimizers=PLAYERS,
         schedule=Constant(), weight_gan=1.0, weight_penalty=10.0, weight_class=1.0, weight_reconstruction=10.0,
         critic_batches=1,
@@ -55,7 +55,7 @@ def pix2pix() -> Pix2Pix:
     torch.manual_seed(0)
     generator = UNetGenerator(size_px=SIDE, width=8, dropout="none")
     return Pix2Pix(
-        translator=PairedTranslator(generator, "train_stats"), discriminator=PatchDiscriminator(6, 16, 8, "batch"),
+        inference=PairedTranslator(generator, "train_stats"), discriminator=PatchDiscriminator(6, 16, 8, "batch"),
         optimizers=PLAYERS, schedule=Constant(), objective="vanilla", conditional=True, weight_gan=1.0, weight_l1=100.0,
     )  # fmt: skip
 
@@ -111,9 +111,9 @@ def translators(setting: Setting) -> Outcome:
             unpaired = UnpairedTranslator(*both).to(device, dtype).to(memory_format=layout)
             for direction in ("a_to_b", "b_to_a"):
                 found[f"{upsample} {direction}"] = unpaired.translate(images, direction=direction)
-        many = stargan().translator.to(device, dtype).to(memory_format=layout)
+        many = stargan().model.to(device, dtype).to(memory_format=layout)
         found |= {f"target {name}": many.translate(images, target=name) for name in ("one", "three")}
-        paired = pix2pix().translator.to(device, dtype).to(memory_format=layout)
+        paired = pix2pix().model.to(device, dtype).to(memory_format=layout)
         found["pix2pix"] = paired.translate(images)
         return found
 

@@ -89,7 +89,7 @@ def test_only_the_decoder_learns() -> None:
     frozen = {name: buffer.clone() for name, buffer in method.named_buffers()}
     before = copy.deepcopy(method.state_dict())
     steps(method, iter([batch] * 3))
-    assert frozen.keys() >= {"translator.encoder.mean"}
+    assert frozen.keys() >= {"model.encoder.mean"}
     assert all(torch.equal(frozen[name], buffer) for name, buffer in method.named_buffers())
     assert {name.split(".")[1] for name, _ in method.named_parameters()} == {"decoder"}
     assert all(parameter.grad is not None for parameter in method.parameters())
@@ -108,7 +108,7 @@ def test_losses_are_those_of_the_paper(reduction: str) -> None:
     target = adaptive_instance_norm(
         encoder(content, [tap])[tap], channel_statistics(encoder(style, [tap])[tap])
     )  # (B, C, 8, 8)
-    stylized = method.translator.decoder(target)
+    stylized = method.model.decoder(target)
     maps, style_maps = (encoder(images, ["relu1_1", "relu2_1", tap]) for images in (stylized, style))
     terms = method.terms(content, style)
     torch.testing.assert_close(terms["content"], (maps[tap] - target).square().mean())
@@ -133,7 +133,7 @@ def test_the_decoder_of_every_transfer_has_the_same_target(monkeypatch: pytest.M
 
     monkeypatch.setattr(AdaIN, "_compare", watching)
     for transfer in ("adain", "concat"):
-        method, _, batch = build(f"model.translator.transfer={transfer}")
+        method, _, batch = build(f"model.inference.transfer={transfer}")
         assert method.training_step(batch, 0).isfinite()
     assert torch.equal(*seen)
     assert not seen[0].requires_grad  # t is a constant
@@ -212,7 +212,7 @@ def test_one_style_picture_may_have_one_color() -> None:
         ("model.lr_decay=-1", r"lr_decay must be a finite number of at least 0, got -1"),
         ("model.style_reduction=max", r"style_reduction must be one of mean, sum, got 'max'"),
         ("model.style_layers=[relu1_1,fire2]", r"has no \['fire2'\]; choose from conv1_1, relu1_1"),
-        ("model.translator.transfer=swap", "transfer must be one of adain, concat"),
+        ("model.inference.transfer=swap", "transfer must be one of adain, concat"),
     ],
 )
 def test_wrong_settings_are_refused(override: str, match: str) -> None:
@@ -247,7 +247,7 @@ def test_stopped_and_resumed_equals_uninterrupted(finished: Path, tmp_path: Path
 def test_checkpoints_hold_the_decoder_alone(finished: Path) -> None:
     checkpoint = newest(finished)
     assert {name.split(".")[1] for name in checkpoint["state_dict"]} == {"decoder"}
-    assert {name.split(".")[0] for name in checkpoint["stylebench"]["ema"]["networks"]["translator"]} == {"decoder"}
+    assert {name.split(".")[0] for name in checkpoint["stylebench"]["ema"]["networks"]["model"]} == {"decoder"}
     record = json.loads((finished / "record.json").read_text())
     assert record["encoder"]["name"].startswith("compact-")
     assert record["parameters"] == sum(value.numel() for value in checkpoint["state_dict"].values())
@@ -267,7 +267,7 @@ def test_a_run_loads_and_exports(finished: Path, tmp_path: Path) -> None:
 def changed_encoder(finished: Path, target: Path, weights: str, digest: str) -> Path:
     """A checkpoint that names other weights of its encoder."""
     checkpoint = newest(finished)
-    checkpoint["stylebench"]["config"]["model"]["translator"]["encoder"]["weights"] = weights
+    checkpoint["stylebench"]["config"]["model"]["inference"]["encoder"]["weights"] = weights
     checkpoint["stylebench"]["record"]["encoder"]["digest"] = digest
     torch.save(checkpoint, target)
     return target

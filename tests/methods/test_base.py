@@ -20,13 +20,13 @@ class Least(Method):
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> Tensor:
         assert batch.content is not None
-        return self.log_and_sum({"gray": (self.translator(batch.content) - 0.5).square().mean()}, {"gray": 3.0})
+        return self.log_and_sum({"gray": (self.model(batch.content) - 0.5).square().mean()}, {"gray": 3.0})
 
 
 def least() -> Method:
     network = nn.Conv2d(3, 3, 1, bias=False)
     nn.init.eye_(network.weight[..., 0, 0].data)
-    return Least(translator=ImageToImage(network), optimizer=lambda weights: torch.optim.SGD(weights, 0.5))
+    return Least(inference=ImageToImage(network), optimizer=lambda weights: torch.optim.SGD(weights, 0.5))
 
 
 def test_the_least_method_validates_by_the_terms_of_its_step() -> None:
@@ -44,7 +44,7 @@ def test_the_least_method_validates_by_the_terms_of_its_step() -> None:
 def test_the_least_method_learns_by_its_one_optimizer() -> None:
     method = least()
     optimizer = method.configure_optimizers()
-    assert optimizer.param_groups[0]["params"] == list(method.translator.parameters())
+    assert optimizer.param_groups[0]["params"] == list(method.model.parameters())
     assert method.automatic_optimization
     with pytest.raises(TypeError, match=r"Least has no optimizer; .*super\(\).__init__\(optimizer="):
         Least().configure_optimizers()

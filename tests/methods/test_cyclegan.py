@@ -24,8 +24,8 @@ from tests.test_run import assert_same_end, newest, rows, stop_at
 
 TINY = [
     "model=cyclegan",
-    "model.translator.generator_ab.width=4",
-    "model.translator.generator_ab.blocks=1",
+    "model.inference.generator_ab.width=4",
+    "model.inference.generator_ab.blocks=1",
     "model.discriminator_a.width=4",
     "model.discriminator_a.receptive_field_px=16",
     "model/schedule=constant",
@@ -72,8 +72,8 @@ def batches(count: int, size: int = 16, batch: int = 2) -> list[UnpairedBatch]:
 
 def networks(method: CycleGAN) -> dict[str, nn.Module]:
     return {
-        "translator.generator_ab": method.translator.generator_ab,
-        "translator.generator_ba": method.translator.generator_ba,
+        "model.generator_ab": method.model.generator_ab,
+        "model.generator_ba": method.model.generator_ba,
         "discriminator_a": method.discriminator_a,
         "discriminator_b": method.discriminator_b,
     }
@@ -135,7 +135,7 @@ def test_a_player_leaves_no_gradient_in_the_other() -> None:
     first, second, third, _ = fit(method, batches(2)).gradients
     assert all(gradient is None for name, gradient in first.items() if name.startswith("discriminator"))
     for name, gradient in first.items():  # those of the step before are still there, and nothing is added
-        if name.startswith("translator"):
+        if name.startswith("model"):
             assert torch.equal(second[name], gradient)  # type: ignore[arg-type]
         else:
             assert torch.equal(third[name], second[name])  # type: ignore[arg-type]
@@ -146,9 +146,9 @@ def test_known_losses() -> None:
     """Gray results, white inputs, logits of 0.5: distances of 1, squares of 1/4."""
     method = make()
     for name, part in networks(method).items():
-        last = (part.body if name.startswith("translator") else part.layers)[-1]  # type: ignore[union-attr]
+        last = (part.body if name.startswith("model") else part.layers)[-1]  # type: ignore[union-attr]
         nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        nn.init.constant_(last.bias, 0.0 if name.startswith("translator") else 0.5)  # type: ignore[arg-type]
+        nn.init.constant_(last.bias, 0.0 if name.startswith("model") else 0.5)  # type: ignore[arg-type]
     white = torch.ones(2, 3, 16, 16, dtype=torch.float64)
     terms, fake_a, fake_b = method.generator_terms(white, white)
     assert {name: term.item() for name, term in terms.items()} == {
@@ -179,18 +179,18 @@ def test_terms_of_weight_zero_are_not_computed(changes: dict[str, Any], calls: l
     assert [counted.calls[name] for name in parts] == calls
     assert [counted.images[name] for name in parts] == images
     judged = {"discriminator_a", "discriminator_b"} if calls[2] else set()
-    assert watch.moved == [{"translator"} | judged]
+    assert watch.moved == [{"model"} | judged]
 
 
 def test_identity_terms_in_every_other_batch_count_twice() -> None:
     method = make(identity_every=2)
     assert (method.weights["identity_a"], method.turn_batches) == (10.0, 2)
-    counted = Calls(ab=method.translator.generator_ab)
+    counted = Calls(ab=method.model.generator_ab)
     fit(method, batches(4))
     assert counted.images["ab"] == 2 * 6 + 2 * 4
     resumed = make(identity_every=2)
     resumed.batches_before = 2
-    counted = Calls(ab=resumed.translator.generator_ab)
+    counted = Calls(ab=resumed.model.generator_ab)
     fit(resumed, batches(1))
     assert counted.images["ab"] == 4
 
@@ -205,7 +205,7 @@ def test_schedules_set_both_learning_rates() -> None:
 @pytest.mark.parametrize("betas", [[0, 0.99], [0.5, 0]])
 def test_betas_may_be_whole_numbers(betas: list[float]) -> None:
     method = make(optimizers=with_betas("generator", betas))
-    assert fit(method, batches(2)).moved[-1] == {"translator", "discriminator_a", "discriminator_b"}
+    assert fit(method, batches(2)).moved[-1] == {"model", "discriminator_a", "discriminator_b"}
     groups = [optimizer.param_groups[0] for optimizer in method.configure_optimizers()]
     assert all(isinstance(beta, float) for group in groups for beta in group["betas"])
 
@@ -266,7 +266,7 @@ def test_sample_rows_go_there_and_back() -> None:
     assert [tuple(row.shape) for row in rows_] == [(2, 3, 16, 16)] * 6
     assert torch.equal(rows_[0], batch.a)
     assert torch.equal(rows_[3], batch.b)
-    translator = method.translator
+    translator = method.model
     torch.testing.assert_close(rows_[1].detach(), translator.translate(batch.a))
     torch.testing.assert_close(rows_[2].detach(), translator.translate(rows_[1].detach(), direction="b_to_a"))
     torch.testing.assert_close(rows_[4].detach(), translator.translate(batch.b, direction="b_to_a"))

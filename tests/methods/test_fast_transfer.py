@@ -1,4 +1,4 @@
-"""Fast style transfer: it learns, only the translator learns, and the style is looked at once."""
+"""Fast style transfer: it learns, only the generator learns, and the style is looked at once."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -55,17 +55,17 @@ def test_fast_transfer_overfits_one_batch(built: Callable[..., Built]) -> None:
     assert losses[30] / losses[0] < 0.5
 
 
-def test_only_the_translator_learns(built: Callable[..., Built]) -> None:
+def test_only_the_generator_learns(built: Callable[..., Built]) -> None:
     method, _, batch = built()
     frozen = {name: buffer.clone() for name, buffer in method.named_buffers()}
-    before = copy.deepcopy(method.translator.state_dict())
+    before = copy.deepcopy(method.model.state_dict())
     assert any(name.startswith("encoder.") for name in frozen)
     train(method, iter([batch] * 3))
     assert all(torch.equal(frozen[name], buffer) for name, buffer in method.named_buffers())
     assert not any(buffer.requires_grad for buffer in method.buffers())
-    assert {name.split(".")[0] for name, _ in method.named_parameters()} == {"translator"}
+    assert {name.split(".")[0] for name, _ in method.named_parameters()} == {"model"}
     assert all(parameter.grad is not None for parameter in method.parameters())
-    assert any(not torch.equal(before[name], value) for name, value in method.translator.state_dict().items())
+    assert any(not torch.equal(before[name], value) for name, value in method.model.state_dict().items())
     assert not method.encoder.training
 
 
@@ -94,7 +94,7 @@ def test_style_statistics_are_the_gram_matrices_of_the_style_image(built: Callab
 
 
 def test_statistics_are_in_no_checkpoint(built: Callable[..., Built]) -> None:
-    assert not [name for name in built()[0].state_dict() if not name.startswith("translator.")]
+    assert not [name for name in built()[0].state_dict() if not name.startswith("model.")]
 
 
 def test_logged_keys(built: Callable[..., Built]) -> None:
@@ -190,6 +190,6 @@ def test_compiled_networks_give_the_same_losses(built: Callable[..., Built]) -> 
 def test_translate_is_the_clamped_network(built: Callable[..., Built], tmp_path: Path) -> None:
     method, _, batch = built()
     with torch.no_grad():
-        expected = method.translator.eval().generator(batch.content).clamp(0, 1)
+        expected = method.model.eval().generator(batch.content).clamp(0, 1)
     assert torch.allclose(method.translate(batch), expected)
     assert torch.equal(method.translate(batch, alpha=0.0), batch.content)

@@ -28,7 +28,7 @@ from stylebench.run import train
 from tests.methods.players import Calls, assert_gradients, fit
 from tests.test_run import assert_same_end, newest, rows, stop_at
 
-UNET = "translator.generator"
+UNET = "inference.generator"
 QUIET = {f"{UNET}.dropout": "none"}
 BOTTLENECK = {f"{UNET}.bottleneck_norm": True}
 ALONE = {"conditional": False, "discriminator.in_channels": 3}
@@ -85,7 +85,7 @@ def prepared(changes: dict[str, Any], size_px: int = 16, batch_size: int = 1) ->
     """A method that has looked at data of this size."""
     task = copy.copy(data_task())
     task.size_px, task.batch_size = size_px, batch_size
-    method = make({"translator.generator.size_px": size_px, **changes})
+    method = make({"inference.generator.size_px": size_px, **changes})
     method.prepare(task)
     return method
 
@@ -113,7 +113,7 @@ def gradients(part: str, network: nn.Module) -> dict[str, Tensor]:
 
 def plain_steps(method: Pix2Pix, data: list[PairedBatch], conditional: bool) -> list[dict[str, Tensor]]:
     """Nothing shared, nothing frozen: the image is made again for the generator's step."""
-    generator, judge = copy.deepcopy((method.translator.generator, method.discriminator))
+    generator, judge = copy.deepcopy((method.model.generator, method.discriminator))
     optimizers = [torch.optim.Adam(part.parameters(), 2e-4, (0.5, 0.999)) for part in (generator, judge)]
     steps = []
 
@@ -131,7 +131,7 @@ def plain_steps(method: Pix2Pix, data: list[PairedBatch], conditional: bool) -> 
         (entropy(source, fake, 1) + 100 * F.l1_loss(fake, target)).backward()
         gradients("discriminator", judge)
         optimizers[0].step()
-        steps.append(gradients("translator.generator", generator))
+        steps.append(gradients("model.generator", generator))
     return steps
 
 
@@ -148,7 +148,7 @@ def test_steps_equal_those_of_a_plain_implementation(conditional: bool, batch: i
 def test_the_discriminator_moves_first_and_neither_leaves_gradients_in_the_other() -> None:
     method = make()
     first, second, third, _ = fitting(method, batches(2)).gradients
-    assert all(gradient is None for name, gradient in first.items() if name.startswith("translator"))
+    assert all(gradient is None for name, gradient in first.items() if name.startswith("model"))
     for name, gradient in second.items():
         assert gradient is not None, name
         if name.startswith("discriminator"):  # those of its own step are still there, and nothing is added
@@ -161,14 +161,14 @@ def test_the_discriminator_moves_first_and_neither_leaves_gradients_in_the_other
 @pytest.mark.parametrize(
     ("changes", "calls", "moved"),
     [
-        ({}, [1, 3], {"translator", "discriminator"}),
-        (GAN, [1, 3], {"translator", "discriminator"}),
-        (L1, [1, 0], {"translator"}),
+        ({}, [1, 3], {"model", "discriminator"}),
+        (GAN, [1, 3], {"model", "discriminator"}),
+        (L1, [1, 0], {"model"}),
     ],
 )
 def test_images_are_made_once_and_judged_apart(changes: dict[str, Any], calls: list[int], moved: set[str]) -> None:
     method = make(changes)
-    counted = Calls(generator=method.translator.generator, discriminator=method.discriminator)
+    counted = Calls(generator=method.model.generator, discriminator=method.discriminator)
     watch = fitting(method, batches(1, batch=2))
     assert [counted.calls["generator"], counted.calls["discriminator"]] == calls
     assert [counted.images["generator"], counted.images["discriminator"]] == [2 * count for count in calls]
@@ -213,7 +213,7 @@ def test_channels_must_fit(conditional: bool, channels: int) -> None:
         make({"conditional": conditional, "discriminator.in_channels": channels})
 
 
-def test_validation_is_in_the_translator_s_mode_and_changes_nothing() -> None:
+def test_validation_is_in_the_model_s_mode_and_changes_nothing() -> None:
     method, (batch,) = make(), batches(1)
     fitting(method, batches(2))
     method.eval()
@@ -250,12 +250,12 @@ def test_sample_rows_are_inputs_results_and_targets() -> None:
 
 def test_any_network_can_be_the_generator() -> None:
     method = make()
-    method.translator = PairedTranslator(nn.Identity())
+    method.model = PairedTranslator(nn.Identity())
     (batch,) = batches(1)
     torch.testing.assert_close(method.translate(batch), batch.input, atol=1e-6, rtol=0)
-    method.translator = PairedTranslator(ResNetGenerator(blocks=1, width=4)).double()
+    method.model = PairedTranslator(ResNetGenerator(blocks=1, width=4)).double()
     method.prepare(data_task())
-    assert fitting(method, batches(1)).moved == [{"translator", "discriminator"}]
+    assert fitting(method, batches(1)).moved == [{"model", "discriminator"}]
 
 
 @pytest.mark.parametrize(("changes", "left"), [(L1, 0.2), ({}, 0.5)], ids=["l1", "l1_cgan"])
@@ -276,7 +276,7 @@ def test_pix2pix_overfits_one_pair(changes: dict[str, Any], left: float) -> None
 @pytest.mark.parametrize("betas", [[0, 0.99], [0.5, 0]])
 def test_betas_may_be_whole_numbers(betas: list[float]) -> None:
     method = make({"optimizers.generator.betas": betas})
-    assert fitting(method, batches(2)).moved[-1] == {"translator", "discriminator"}
+    assert fitting(method, batches(2)).moved[-1] == {"model", "discriminator"}
 
 
 @pytest.mark.parametrize(
@@ -315,16 +315,16 @@ def test_what_cannot_be_trained_is_refused_before_it(
 
 def test_a_norm_of_the_innermost_map_may_be_had_where_it_works() -> None:
     larger = prepared(BOTTLENECK | {f"{UNET}.levels": 3})  # a map of 2x2 px
-    assert larger.translator.generator.levels == 3
-    method = prepared(BOTTLENECK | {"translator.eval_mode": "eval"}, batch_size=2)
-    assert fit(method, batches(1, batch=2)).moved == [{"translator", "discriminator"}]
+    assert larger.model.generator.levels == 3
+    method = prepared(BOTTLENECK | {"inference.eval_mode": "eval"}, batch_size=2)
+    assert fit(method, batches(1, batch=2)).moved == [{"model", "discriminator"}]
     # what is refused would stop in the first step
     with pytest.raises(ValueError, match="Expected more than 1 value per channel when training"):
-        method.train().translator.generator(batches(1)[0].input)
+        method.train().model.generator(batches(1)[0].input)
 
 
 def test_a_device_s_share_of_the_batch_is_checked() -> None:
-    method = prepared(BOTTLENECK | {"translator.eval_mode": "eval"}, batch_size=2)
+    method = prepared(BOTTLENECK | {"inference.eval_mode": "eval"}, batch_size=2)
     method._batch_size = 1  # a device's share is that of the batch here
     with pytest.raises(ValueError, match="batch norm of 1 image on a device"):
         fit(method, batches(1))
@@ -350,9 +350,9 @@ def test_presets_and_fingerprints() -> None:
     assert default["dataset"]["batch_size"] == 1
     assert build(default["model"]["schedule"]) == EpochDecay(default["budget"]["batches"], 100, 100)
     assert build(paper["model"]["schedule"]) == Constant()
-    assert default["model"]["translator"]["generator"]["size_px"] == 256
+    assert default["model"]["inference"]["generator"]["size_px"] == 256
     others: dict[str, Any] = {
-        "model.translator.eval_mode": "eval",
+        "model.inference.eval_mode": "eval",
         f"model.{UNET}.skips": False,
         "model.weight_l1": 10.0,
         "model.discriminator.receptive_field_px": 16,
@@ -390,4 +390,4 @@ def check_use(run: Path, target: Path) -> None:
     expected = loaded.translate(images, noise_seed=4)
     assert torch.equal(stylebench.load(export(run, target)).translate(images, noise_seed=4), expected)
     names = {name.split(".")[0] for name in newest(run)["state_dict"]}
-    assert names == {"translator", "discriminator"}
+    assert names == {"model", "discriminator"}

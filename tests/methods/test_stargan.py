@@ -24,8 +24,8 @@ from tests.test_run import assert_same_end, newest, rows, stop_at
 DOMAINS = ["photo", "ink_hatch", "oil_noise"]
 TINY = [
     "model=stargan",
-    "model.translator.generator.width=4",
-    "model.translator.generator.blocks=1",
+    "model.inference.generator.width=4",
+    "model.inference.generator.blocks=1",
     "model.discriminator.width=4",
     "model.discriminator.layers=2",
     "model.critic_batches=2",
@@ -78,7 +78,7 @@ def gradients(part: str, network: nn.Module) -> dict[str, Tensor]:
 
 def plain_steps(method: StarGAN, data: list[MultiDomainBatch], turn: int) -> list[dict[str, Tensor]]:
     """The published step: separate calls, nothing frozen, images made again for the generator's turn."""
-    generator, critic = copy.deepcopy(method.translator.generator), copy.deepcopy(method.discriminator)
+    generator, critic = copy.deepcopy(method.model.generator), copy.deepcopy(method.discriminator)
     optimizers = [torch.optim.Adam(network.parameters(), 1e-4, (0.5, 0.999)) for network in (generator, critic)]
     steps = []
     for number, batch in enumerate(data):
@@ -100,7 +100,7 @@ def plain_steps(method: StarGAN, data: list[MultiDomainBatch], turn: int) -> lis
             (loss + 10 * F.l1_loss(generator(fake, source), real)).backward()
             optimizers[0].step()
             critic.zero_grad()
-            steps.append(gradients("translator.generator", generator))
+            steps.append(gradients("model.generator", generator))
     return steps
 
 
@@ -117,7 +117,7 @@ def test_steps_equal_those_of_a_plain_implementation(turn: int, steps: int) -> N
 def test_a_player_leaves_no_gradient_in_the_other() -> None:
     method = make(critic_batches=1)
     first, second, third, _ = fit(method, batches(2)).gradients
-    assert all(gradient is None for name, gradient in first.items() if name.startswith("translator"))
+    assert all(gradient is None for name, gradient in first.items() if name.startswith("model"))
     for name, gradient in first.items():
         if name.startswith("discriminator"):
             assert torch.equal(second[name], gradient)  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ def test_a_player_leaves_no_gradient_in_the_other() -> None:
 def test_known_losses() -> None:
     """Gray results of white images, a critic that says nothing: a slope of 0, and each of 3 domains as likely."""
     method = make()
-    for layer in (method.translator.generator.body[-1], method.discriminator.source, method.discriminator.domain):
+    for layer in (method.model.generator.body[-1], method.discriminator.source, method.discriminator.domain):
         nn.init.zeros_(layer.weight)
     white, source = torch.ones(2, 3, 16, 16, dtype=torch.float64), torch.tensor([0, 1])
     fake = method(white, source)
@@ -146,9 +146,9 @@ def test_known_losses() -> None:
 
 def test_the_generator_moves_in_every_fifth_batch() -> None:
     method = make(critic_batches=5)
-    counted = Calls(generator=method.translator.generator, critic=method.discriminator)
+    counted = Calls(generator=method.model.generator, critic=method.discriminator)
     moved = fit(method, batches(10)).moved
-    assert [number for number, who in enumerate(moved, 1) if "translator" in who] == [5, 10]
+    assert [number for number, who in enumerate(moved, 1) if "model" in who] == [5, 10]
     assert all("discriminator" in who for who in moved)
     # one translation a batch, and the way back in two of them; real and generated images in one call
     assert counted.calls == {"generator": 12, "critic": 12}
@@ -161,7 +161,7 @@ def test_turns_go_by_the_batches_of_the_whole_run() -> None:
     resumed = make(critic_batches=5)
     resumed.batches_before = 3
     moved = fit(resumed, batches(3)).moved
-    assert ["translator" in who for who in moved] == [False, True, False]
+    assert ["model" in who for who in moved] == [False, True, False]
 
 
 def test_schedules_set_both_learning_rates() -> None:
@@ -173,7 +173,7 @@ def test_schedules_set_both_learning_rates() -> None:
 def test_betas_may_be_whole_numbers() -> None:
     optimizers = config()["model"]["optimizers"]
     method = make(optimizers={player: {**node, "betas": [0, 0.99]} for player, node in optimizers.items()})
-    assert fit(method, batches(2)).moved == [{"discriminator"}, {"translator", "discriminator"}]
+    assert fit(method, batches(2)).moved == [{"discriminator"}, {"model", "discriminator"}]
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_images_and_domains_that_do_not_fit_are_refused() -> None:
     settings = config()
     data = build_data(settings, open_data(settings))
     method: Any = build_method(settings, data)
-    assert method.translator.labels.domains == data.task.roles == tuple(DOMAINS)
+    assert method.model.labels.domains == data.task.roles == tuple(DOMAINS)
     assert (data.task.batch(0).keys()) == {"image", "domain", "target_domain"}  # references are not rendered
-    method.translator.labels.domains = ("a", "b", "c")
+    method.model.labels.domains = ("a", "b", "c")
     with pytest.raises(
         ValueError, match=r"dataset\.domains are photo, .*the model calls them a, b, c; give them names"
     ):
@@ -219,18 +219,18 @@ def test_sample_rows_go_to_every_domain() -> None:
     assert [tuple(row.shape) for row in found] == [(3, 3, 16, 16)] * 4
     assert torch.equal(found[0], batch.image)
     for row, name in zip(found[1:], DOMAINS, strict=True):
-        torch.testing.assert_close(row.detach(), method.translator.translate(batch.image, target=name))
+        torch.testing.assert_close(row.detach(), method.model.translate(batch.image, target=name))
 
 
 def test_a_batch_goes_to_targets_of_its_own_or_to_the_one_that_is_given() -> None:
     method, (batch,) = make(), batches(1)
     wanted = [DOMAINS[number] for number in batch.target_domain.tolist()]
     each = torch.stack(
-        [method.translator.translate(image, target=name) for image, name in zip(batch.image, wanted, strict=True)]
+        [method.model.translate(image, target=name) for image, name in zip(batch.image, wanted, strict=True)]
     )
     torch.testing.assert_close(method.translate(batch, target=wanted), each)
     given = method.translate(batch, target="photo")
-    assert torch.equal(given, method.translator.translate(batch.image, target="photo"))
+    assert torch.equal(given, method.model.translate(batch.image, target="photo"))
 
 
 def test_logged_keys() -> None:
@@ -255,7 +255,7 @@ def test_stargan_overfits_one_batch() -> None:
     for _ in range(40):
         fake = method(real, batch.target_domain)
         terms = method.generator_terms(real, batch.domain, fake, batch.target_domain)
-        told = method.translator.labels.classification_loss(method.discriminator(real)[1], batch.domain)
+        told = method.model.labels.classification_loss(method.discriminator(real)[1], batch.domain)
         optimizer.zero_grad()
         (10 * terms["reconstruction"] + told).backward()
         optimizer.step()

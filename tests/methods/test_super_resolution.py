@@ -122,7 +122,7 @@ def test_only_the_generator_learns() -> None:
     before = copy.deepcopy(method.state_dict())
     steps(method, batch, 3)
     assert all(torch.equal(frozen[name], buffer) for name, buffer in method.encoder.named_buffers())
-    assert {name.split(".")[0] for name in before} == {"translator"}
+    assert {name.split(".")[0] for name in before} == {"model"}
     moved = {name for name, value in method.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == set(before)
 
@@ -131,7 +131,7 @@ def test_a_blank_crop_gives_no_gradient() -> None:
     method, _, batch = build("model.network.norm=instance")
     flat = PairedBatch(torch.full_like(batch.input, 0.5), torch.full_like(batch.target, 0.5))
     method.training_step(flat, 0).backward()
-    assert all(float(p.grad.abs().sum()) == 0 for p in method.translator.parameters() if p.grad is not None)
+    assert all(float(p.grad.abs().sum()) == 0 for p in method.model.parameters() if p.grad is not None)
 
 
 def test_sample_rows_are_bicubic_results_and_targets() -> None:
