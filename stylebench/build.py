@@ -1,5 +1,6 @@
 """Objects from config nodes: data, method and evaluator, each by the classes that the config names."""
 
+import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,11 +27,6 @@ from stylebench.nn.translators import OptimizingTranslator, Translator
 
 log = logging.getLogger(__name__)
 Config = dict[str, Any]
-PARTS = (
-    "network",
-    "style_loss",
-    "minimizer",
-)  # of `model`: named there so that one word chooses what others interpolate
 
 
 def build(node: Any, path: str = "config", *, owners: Mapping[str, Any] | None = None, **extra: Any) -> Any:
@@ -40,8 +36,27 @@ def build(node: Any, path: str = "config", *, owners: Mapping[str, Any] | None =
 
 def owners(config: Config) -> dict[str, Any]:
     """Return the nodes that others follow, by the paths at which their keys are set."""
-    parts = {f"model.{name}": config["model"].get(name) for name in PARTS}
+    parts = {f"model.{name}": node for name, node in _followed(config["model"]).items() if isinstance(node, Mapping)}
     return {path: node for path, node in {"encoder": config.get("encoder"), **parts}.items() if node is not None}
+
+
+def method_node(model: Mapping[str, Any]) -> Config:
+    """Return a `model` node without what stands there for its other keys to follow, as its inference does."""
+    followed = _followed(model)
+    return {key: value for key, value in model.items() if key not in followed}
+
+
+def _followed(model: Mapping[str, Any]) -> Config:
+    """Return the keys of a `model` node that are none of the method's: its networks, and settings of its inference."""
+    taken = inspect.signature(locate(model["_target_"], "model")).parameters
+    inference = model.get("inference") or {}
+    return {
+        key: value
+        for key, value in model.items()
+        if key not in taken
+        and key != "_target_"
+        and (key in inference or (isinstance(value, Mapping) and "_target_" in value))
+    }
 
 
 def open_data(config: Config) -> Opened:
@@ -80,8 +95,7 @@ def build_data(config: Config, opened: Opened) -> DomainData:
 
 def build_method(config: Config, data: DomainData) -> Method:
     """Build the method, show it the data, and apply the switches of the config."""
-    node = {key: value for key, value in config["model"].items() if key not in PARTS}
-    method: Method = build(node, "model", owners=owners(config))
+    method: Method = build(method_node(config["model"]), "model", owners=owners(config))
     refuse_judges(method)
     method.seed = data.task.seed
     method.prepare(data.task)

@@ -11,7 +11,7 @@ COMMANDS = {
     "profile": "images/s, where the time of a step goes, memory, and the frame's cost over a bare loop",
     "prepare": "get a dataset where it can be had, check and pack it once, show what is in it",
     "evaluate": "metrics of a finished run, or of anybody's images beside a reference",
-    "list": "what there is: models, networks, schedules, datasets, encoders, metrics, trainers, experiments, controls",
+    "list": "what there is: models, generators, schedules, datasets, encoders, metrics, experiments, controls",
 }
 EXAMPLES = {
     "train": [
@@ -51,7 +51,7 @@ EXAMPLES = {
     "list": ["stylebench list models", "stylebench list controls run=outputs/fast_transfer/2026-11-20_10-00-00"],
 }
 KINDS = {
-    "models": "model", "networks": "model/network", "style_losses": "model/style_loss",
+    "models": "model", "generators": "model/generator", "style_losses": "model/style_loss",
     "minimizers": "model/minimizer", "schedules": "model/schedule", "datasets": "dataset", "encoders": "encoder",
     "trainers": "trainer", "loggers": "logger", "metrics": "metrics", "experiments": "experiment", "debug": "debug",
 }  # fmt: skip

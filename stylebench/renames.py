@@ -21,9 +21,41 @@ MOVED_CLASSES: dict[str, str] = {
     "stylebench.nn.encoders.VGGEncoder": "stylebench.nn.encoders.vgg.VGGEncoder",
 }
 
-# Earlier config key -> present one, with all that stands below it: of every model ("*"), or of one.
-KEYS: dict[str, dict[str, str]] = {"*": {"model.translator": "model.inference"}}
+_OPTIMIZED = (
+    "content_layers", "style_layers", "layer_weights", "weight_content", "weight_style", "weight_tv", "calibrate",
+    "content_norm", "tv_convention", "init", "seed", "evaluations", "evaluations_per_scale", "smallest_px", "bounds",
+    "match_histogram", "style_fit", "tile_px",
+)  # fmt: skip
 
+# Earlier config key or group -> present one, with all that stands below it: of every model ("*"), or of one.
+KEYS: dict[str, dict[str, str]] = {
+    "*": {
+        "model.translator": "model.inference",
+        "model.translator.generator": "model.generator",
+        "model.translator.generator_ab": "model.generator",
+        "model.translator.generator_ba": "model.generator_ba",
+        "model.translator.eval_mode": "model.eval_mode",
+        "model.translator.labels": "model.labels",
+        "model.translator.transfer": "model.transfer",
+        "model.translator.norm": "model.norm",
+        "model.translator.style_loss": "model.style_loss",
+        "model.translator.minimizer": "model.minimizer",
+        **{f"model.translator.{key}": f"model.{key}" for key in _OPTIMIZED},
+        "model.network": "model.generator",
+        "model/network": "model/generator",
+    },
+    "cyclegan": {"model.discriminator_a": "model.discriminator"},
+}
+
+# Earlier key -> present one, on the command line alone: in a config both are written out.
+TYPED = {"model.encoder": "encoder", "model.translator.encoder": "encoder"}
+
+# Present key -> the one that it follows where nothing else is given, of a model whose earlier version had one for both.
+_FOLLOWING = {
+    "cyclegan": {"model.generator_ab": "model.generator", "model.discriminator_a": "model.discriminator"},
+}
+
+_MISSING = object()
 _FIRST_FORMAT = 1  # of checkpoints and exports: what is used after training was the attribute `translator`
 _FIRST_NETWORK, _NETWORK = "translator", "model"
 
@@ -35,7 +67,7 @@ def updated_config(config: Mapping[str, Any]) -> dict[str, Any]:
     dataset = current.get("dataset")
     if isinstance(groups, Mapping) and isinstance(dataset, Mapping) and "groups" not in dataset:
         current["dataset"] = {**dataset, "groups": groups}  # earlier, evaluation took them from the model
-    return _with_present_keys(current, _model_name(config))
+    return _with_present_keys(current, _model_name(config)) if _is_of_first_keys(config) else current
 
 
 def present_key(key: str, model: str = "") -> str:
@@ -45,7 +77,7 @@ def present_key(key: str, model: str = "") -> str:
         key: as typed, without signs: `model.translator.init`.
         model: name of the model, for keys that became others in one than in another.
     """
-    known = {**KEYS["*"], **KEYS.get(model, {})}
+    known = {**KEYS["*"], **KEYS.get(model, {}), **TYPED}
     fitting = [old for old in known if key == old or key.startswith(f"{old}.")]
     if not fitting:
         return key
@@ -120,22 +152,29 @@ def _model_name(config: Mapping[str, Any]) -> str:
     return target.rpartition(".")[0].rpartition(".")[2] if isinstance(target, str) else ""
 
 
+def _is_of_first_keys(config: Mapping[str, Any]) -> bool:
+    """Tell whether a recorded config has the keys of version 0.1.0, whose every model had a `translator`."""
+    return _nested(config, "model", "translator") is not None
+
+
 def _with_present_keys(config: dict[str, Any], model: str) -> dict[str, Any]:
     """Return a config with the values of earlier keys at the present ones."""
     current = config
     for old, new in {**KEYS["*"], **KEYS.get(model, {})}.items():
-        value = _nested(config, *old.split("."))
-        if value is not None:
+        value = _nested(config, *old.split("."), missing=_MISSING)
+        if value is not _MISSING:
             current = _placed(_without(current, old.split(".")), new.split("."), value)
+    for following, followed in _FOLLOWING.get(model, {}).items():
+        current = _placed(current, following.split("."), _nested(current, *followed.split(".")))
     return current
 
 
-def _nested(node: Any, *keys: str) -> Any:
-    """Return the value at the end of a path of keys, None where there is none."""
+def _nested(node: Any, *keys: str, missing: Any = None) -> Any:
+    """Return the value at the end of a path of keys, `missing` where there is none."""
     for key in keys:
-        if not isinstance(node, Mapping):
-            return None
-        node = node.get(key)
+        if not isinstance(node, Mapping) or key not in node:
+            return missing
+        node = node[key]
     return node
 
 

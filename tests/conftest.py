@@ -42,7 +42,7 @@ def squeezenet_weights(shared: Path) -> Path:
     return shared / "weights" / "squeezenet1_0_imagenet.pth"
 
 
-FAST_TRANSFER = ["model.network.width=4", "model.style_size_px=32"]
+FAST_TRANSFER = ["model.generator.width=4", "model.style_size_px=32"]
 TINY = [
     *FAST_TRANSFER,
     "dataset=procedural",

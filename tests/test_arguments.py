@@ -36,6 +36,10 @@ def test_a_run_of_another_directory_is_noticed(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("sign", ["", "+", "++", "~"])
 @pytest.mark.parametrize("command", ["train", "stylize", "profile", "list", "evaluate", "export"])
 def test_a_key_of_an_earlier_version_is_answered_with_the_present_one(command: str, sign: str) -> None:
-    with pytest.raises(UsageError, match=r"^model\.translator\.tile_px is model\.inference\.tile_px now"):
+    with pytest.raises(UsageError, match=r"^model\.translator\.tile_px is model\.tile_px now"):
         check_keys(command, ["seed=0", f"{sign}model.translator.tile_px=64"])
-    check_keys(command, ["name=model.translator", "model.inference.tile_px=3", "--cfg", "job"])
+    with pytest.raises(UsageError, match=r"^model/network is model/generator now"):
+        check_keys(command, ["model=fast_transfer", f"{sign}model/network=johnson_paper"])
+    with pytest.raises(UsageError, match=r"^model\.discriminator_a\.width is model\.discriminator\.width now"):
+        check_keys(command, ["model=cyclegan", f"{sign}model.discriminator_a.width=3"])
+    check_keys(command, ["name=model.translator", "model.tile_px=3", "--cfg", "job"])

@@ -82,7 +82,7 @@ def test_stargan_on_two_processes_equals_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_pix2pix_on_two_processes_equals_one(tmp_path: Path) -> None:
     """With its dropout, but without batch norm: of each process that sees its own half of the batch."""
-    norms = ["model.inference.generator.norm=instance", "model.discriminator.norm=instance", "dataset.batch_size=2"]
+    norms = ["model.generator.norm=instance", "model.discriminator.norm=instance", "dataset.batch_size=2"]
     assert_two_equal_one(tmp_path, [*PIX2PIX, *SHORT, *norms], ["discriminator", "generator"] * 4)
 
 

@@ -90,7 +90,7 @@ def test_networks_of_the_first_format_are_found_for_use_and_for_training(tmp_pat
     for found in (read_checkpoint(path), AtomicCheckpointIO().load_checkpoint(path)):
         assert list(found["stylebench"]["ema"]["networks"]) == ["model"]
         assert {name.partition(".")[0] for name in found["state_dict"]} == {"model", "translators"}
-        assert found["stylebench"]["config"] == {"model": {"inference": updated(NODE)}}
+        assert found["stylebench"]["config"]["model"]["inference"] == updated(NODE)
     old = read_pickle(path)
     del old["stylebench"]["ema"]
     torch.save({**old, "stylebench": {**old["stylebench"], "format": 2}}, path)
@@ -112,7 +112,8 @@ def test_an_export_that_names_an_earlier_module_loads(tmp_path: Path, moved: str
 def test_a_run_that_names_an_earlier_module_goes_on(tmp_path: Path, moved: str) -> None:
     old = {"seed": 0, "model": {"translator": NODE}}
     save(tmp_path / "checkpoints" / "batch-000000003.ckpt", old)
-    present = {"seed": 0, "model": {"inference": {**NODE, "generator": {**NODE["generator"], "_target_": moved}}}}
+    generator = {**NODE["generator"], "_target_": moved}
+    present = {"seed": 0, "model": {"generator": generator, "inference": {**NODE, "generator": generator}}}
     assert find_start(tmp_path, "must", present).batches == 3
     assert fingerprint(updated_config(old)) == fingerprint(present)
 
@@ -120,7 +121,10 @@ def test_a_run_that_names_an_earlier_module_goes_on(tmp_path: Path, moved: str) 
 @pytest.mark.parametrize(
     ("override", "present"),
     [
-        ("model.translator.init=noise", "model.inference.init=noise"),
+        ("model.translator.init=noise", "model.init=noise"),
+        ("model.translator.generator_ab.width=4", "model.generator.width=4"),
+        ("model/network=johnson_paper", "model/generator=johnson_paper"),
+        ("model.translator.encoder.weights=x", "encoder.weights=x"),
         ("++model.translator={a: model.translator}", "++model.inference={a: model.translator}"),
         ("~model.translator", "~model.inference"),
         ("model.translators=3", "model.translators=3"),
@@ -130,6 +134,36 @@ def test_a_run_that_names_an_earlier_module_goes_on(tmp_path: Path, moved: str) 
 def test_recorded_overrides_are_translated_by_their_keys(override: str, present: str) -> None:
     assert updated_override(override, "fast_transfer") == present
     assert updated_override(present, "fast_transfer") == present
+
+
+@pytest.mark.parametrize("width", [8, None])
+def test_a_recorded_config_gets_every_key_of_today(width: int | None) -> None:
+    generator, judge, other = {"width": width}, {"width": 2}, {"width": 3}
+    model = {
+        "_target_": "stylebench.methods.cyclegan.CycleGAN",
+        "translator": {"generator_ab": generator, "generator_ba": other},
+        "discriminator_a": judge,
+        "discriminator_b": other,
+    }
+    found = updated_config({"seed": 0, "model": model})
+    assert found == updated_config(found)
+    assert found["model"] == {
+        "_target_": "stylebench.methods.cyclegan.CycleGAN",
+        "generator": generator,
+        "generator_ab": generator,
+        "generator_ba": other,
+        "discriminator": judge,
+        "discriminator_a": judge,
+        "discriminator_b": other,
+        "inference": {"generator_ab": generator, "generator_ba": other},
+    }
+
+
+def test_settings_that_are_null_are_translated_too() -> None:
+    model = {"_target_": "stylebench.methods.gatys.Gatys", "translator": {"tile_px": None, "weight_style": 3}}
+    found = updated_config({"model": model})["model"]
+    assert found["inference"] == {"tile_px": None, "weight_style": 3}
+    assert {key: found[key] for key in found if key not in ("_target_", "inference")} == model["translator"]
 
 
 def test_no_present_key_is_an_earlier_one() -> None:

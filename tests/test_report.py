@@ -21,7 +21,7 @@ WORLD = ["dataset=procstyle", "dataset.store.size_px=48", "dataset.store.train_i
          "dataset.store.test_images=5", "encoder=squeezenet", "encoder.weights=random",
          "encoder.normalize=false"]  # fmt: skip
 SHORT = ["budget.batches=2", "budget.evaluate_every=2", "budget.validation_images=2", "samples=2",
-         "model.network.width=4", "model.style_size_px=null", "dataset.style=chalk/train-1-00003"]  # fmt: skip
+         "model.generator.width=4", "model.style_size_px=null", "dataset.style=chalk/train-1-00003"]  # fmt: skip
 
 
 class Invert(nn.Module):

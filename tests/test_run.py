@@ -281,7 +281,7 @@ def test_an_unwritable_run_folder_is_refused_before_any_work(tmp_path: Path, tin
         ("ema.decay=1.5", r"ema\.decay must be in \[0, 1\)"),
         ("model.gram_norm=cosine", "cosine"),
         ("model.style_layers=[relu9_9]", "relu9_9"),
-        ("model.network.norm=layer", "layer"),
+        ("model.generator.norm=layer", "layer"),
     ],
 )
 def test_bad_values_are_named(override: str, match: str, tmp_path: Path, tiny_config: Make) -> None:

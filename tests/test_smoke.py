@@ -34,23 +34,23 @@ PROCSTYLE = [
 ]  # fmt: skip
 EXTRA = {
     "cyclegan": [
-        *PROCSTYLE, "model.inference.generator_ab.width=4", "model.inference.generator_ab.blocks=1",
-        "model.discriminator_a.width=4", "model.discriminator_a.receptive_field_px=16",
+        *PROCSTYLE, "model.generator.width=4", "model.generator.blocks=1",
+        "model.discriminator.width=4", "model.discriminator.receptive_field_px=16",
     ],
     "pix2pix": [
-        *PROCSTYLE, "dataset.store.size_px=32", "dataset.size_px=32", "model.inference.generator.width=4",
+        *PROCSTYLE, "dataset.store.size_px=32", "dataset.size_px=32", "model.generator.width=4",
         "model.discriminator.width=4", "model.discriminator.receptive_field_px=16",
     ],
     "stargan": [
-        *PROCSTYLE, "model.inference.generator.width=4", "model.inference.generator.blocks=1",
+        *PROCSTYLE, "model.generator.width=4", "model.generator.blocks=1",
         "model.discriminator.width=4", "model.discriminator.layers=2", "model.critic_batches=2",
     ],
-    "super_resolution": ["+dataset.target=leaves", "model.network.width=4"],
+    "super_resolution": ["+dataset.target=leaves", "model.generator.width=4"],
 }  # fmt: skip
-FEW = ["model.inference.evaluations=2", "model.snapshots=[1]"]  # of a model that optimizes each picture
+FEW = ["model.evaluations=2", "model.snapshots=[1]"]  # of a model that optimizes each picture
 # Every network of a model that chooses one.
 CASES = [[f"model={model}"] for model in MODELS if model != "fast_transfer"]
-CASES += [["model=fast_transfer", f"model/network={network}"] for network in NETWORKS]
+CASES += [["model=fast_transfer", f"model/generator={network}"] for network in NETWORKS]
 
 
 def configure(case: list[str], *more: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def content_layer(source: Source, evaluations: int) -> Rows:
             chosen = (f"encoder.content_layers=[{tap}]",)
             matched = partial(transferred, pair, evaluations, weight, chosen, init="content")
             yield label("content_layer", pair, f"{word} matched"), matched
-            raw = (*chosen, "model.inference.calibrate=false")
+            raw = (*chosen, "model.calibrate=false")
             if pair.group == REAL:
                 yield (
                     label("content_layer", pair, f"{word} raw"),

@@ -3,7 +3,7 @@
     python -m experiments.gatys2016.grid --photos a.png b.png --paintings c.jpg d.jpg --output grid.jpg [--size 320]
         [override ...]
 
-Overrides are those of `stylebench stylize` (encoder=squeezenet, model.inference.weight_style=5). The first row holds
+Overrides are those of `stylebench stylize` (encoder=squeezenet, model.weight_style=5). The first row holds
 the paintings, the first column the photographs, cut to a common shape for the grid alone. One JSON line a picture.
 """
 

@@ -4,7 +4,7 @@ Paper: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer 
 (sections 3.1 and 3.2: the losses, 4.1: training); instance norm in place of batch norm is Ulyanov, Vedaldi, Lempitsky,
 "Instance Normalization", 2016.
 
-Deviations: the default network is the layout of pytorch/examples `fast_neural_style` (`model/network=johnson_paper`
+Deviations: the default network is the layout of pytorch/examples `fast_neural_style` (`model/generator=johnson_paper`
 is the paper's); the loss network is whatever `encoder` names, its taps come from the encoder's config; the style loss
 is divided by the style's own energy (`gram_norm: relative`), so that a weight means the same for all encoders
 (`cchw` is the form of the authors' code); crops of a single color give no gradient (`functional/flat.py`).

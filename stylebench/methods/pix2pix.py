@@ -177,7 +177,7 @@ class Pix2Pix(Method):
         if why is not None:
             raise ValueError(
                 f"the innermost map of the U-Net has 1x1 px at dataset.size_px={self._size_px}, and {why}. Set "
-                "model.inference.generator.bottleneck_norm=false"
+                "model.generator.bottleneck_norm=false"
             )
 
 

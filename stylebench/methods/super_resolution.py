@@ -89,7 +89,7 @@ class SuperResolution(Method):
         if degradation.factor != self.model.factor:
             raise ValueError(
                 f"dataset.degradation.factor={degradation.factor}, but the network enlarges "
-                f"{self.model.factor} times; set model.network.factor alone, which decides both"
+                f"{self.model.factor} times; set model.generator.factor alone, which decides both"
             )
 
     def forward(self, images: Tensor) -> Tensor:

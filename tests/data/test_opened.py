@@ -14,7 +14,7 @@ WORLD = [
     "dataset.store.test_images=3", "dataset.style=chalk/train-1-00003", "dataset.batch_size=2",
 ]  # fmt: skip
 TINY = [
-    *WORLD, "model.network.width=4", "encoder=squeezenet", "encoder.weights=random", "encoder.normalize=false",
+    *WORLD, "model.generator.width=4", "encoder=squeezenet", "encoder.weights=random", "encoder.normalize=false",
     "metrics=smoke", "metrics.num_images=2", "metrics.scenes=1", "budget.batches=2", "budget.evaluate_every=2",
     "budget.validation_images=2", "samples=1",
 ]  # fmt: skip

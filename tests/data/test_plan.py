@@ -40,8 +40,8 @@ WORLD = [
     "samples=1",
 ]
 NETWORKS = [
-    "model.inference.generator.width=4",
-    "model.inference.generator.blocks=1",
+    "model.generator.width=4",
+    "model.generator.blocks=1",
     "model.discriminator.width=4",
     "model.discriminator.layers=2",
     "model.critic_batches=1",
@@ -84,7 +84,7 @@ def test_the_target_that_is_asked_for_chooses_the_plans() -> None:
 
 
 def test_domains_of_several_data_sets_are_measured_within_each() -> None:
-    groups = "model.inference.labels.groups={first: {photo: [plain], ink_hatch: [lines]}, second: [oil_noise]}"
+    groups = "model.labels.groups={first: {photo: [plain], ink_hatch: [lines]}, second: [oil_noise]}"
     assert [plan.name for plan in plans(*STARGAN, groups)] == ["ink_hatch-to-photo", "photo-to-ink_hatch"]
     assert [plan.name for plan in plans(*STARGAN, groups, target="oil_noise")] == NAMES[4:]
 
@@ -254,8 +254,8 @@ def test_cyclegan_is_measured_in_the_direction_that_is_asked_for(
 ) -> None:
     monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "run"
-    tiny = ["model.inference.generator_ab.width=4", "model.inference.generator_ab.blocks=1"]
-    tiny += ["model.discriminator_a.width=4", "model.discriminator_a.receptive_field_px=16", "model.weight_identity=0"]
+    tiny = ["model.generator.width=4", "model.generator.blocks=1"]
+    tiny += ["model.discriminator.width=4", "model.discriminator.receptive_field_px=16", "model.weight_identity=0"]
     pair = ["dataset.a=ink_hatch", "dataset.b=oil_noise"]
     train(compose("train", ["model=cyclegan", *tiny, *WORLD, *pair]), folder, [])
     chosen = [f"run={folder}", "metrics=smoke", "metrics.num_images=5", "metrics.scenes=3", "save_images=true"]

@@ -6,7 +6,15 @@ Each table has a dictionary for every method that it concerns, and `"*"` for all
 Table = dict[str, dict[str, str]]
 
 # Config keys and groups as they are typed: {"*": {"encoder.adain_layer": "encoder.exchange_layer"}}.
-KEYS: Table = {"*": {"model.translator": "model.inference"}}
+KEYS: Table = {
+    "*": {
+        "model.translator": "model",
+        "model.translator.generator_ab": "model.generator",
+        "model.network": "model.generator",
+        "model/network": "model/generator",
+    },
+    "cyclegan": {"model.discriminator_a": "model.discriminator"},
+}
 # Names in a checkpoint, joined by dots: {"*": {"state_dict.translator": "state_dict.model"}}.
 CHECKPOINT: Table = {
     "*": {

@@ -194,7 +194,7 @@ def prepared(setting: Setting, *overrides: str) -> tuple[Method, StyleBatch]:
             "encoder=squeezenet",
             "encoder.weights=random",
             "encoder.normalize=false",
-            f"model.network.width={setting.pick(32, 4)}",
+            f"model.generator.width={setting.pick(32, 4)}",
             f"model.style_size_px={setting.pick(112, 48)}",
             *overrides,
         ],
@@ -210,7 +210,7 @@ def training_step(setting: Setting) -> Outcome:
     def compute(device: torch.device, dtype: torch.dtype, layout: torch.memory_format) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         for network, encoder in (("johnson_modern", "vgg16"), ("johnson_paper", "squeezenet")):
-            method, batch = prepared(setting, f"model/network={network}", f"encoder={encoder}")
+            method, batch = prepared(setting, f"model/generator={network}", f"encoder={encoder}")
             method.to(device, dtype).to(memory_format=layout)
             assert batch.content is not None
             loss: Any = method.training_step(StyleBatch(batch.content.to(device, dtype), None), 0)

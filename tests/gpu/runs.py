@@ -40,7 +40,7 @@ def small_run(setting: Setting, *more: str) -> list[str]:
         "encoder=squeezenet",
         "encoder.weights=random",
         "encoder.normalize=false",
-        f"model.network.width={setting.pick(32, 4)}",
+        f"model.generator.width={setting.pick(32, 4)}",
         f"model.style_size_px={setting.pick(160, 48)}",
         "budget.validation_images=2",
         "samples=2",
@@ -208,7 +208,7 @@ def resume(setting: Setting) -> Outcome:
     batches, every = setting.pick((400, 20), (60, 5))
     overrides = [f"budget.batches={batches}", f"budget.evaluate_every={batches}", f"checkpoint.every_n_batches={every}"]
     overrides += [CALMER_RATE]  # a repeat that differs is then due to other batches, not to trajectories that part
-    overrides += [f"dataset.size_px={setting.pick(64, 32)}", f"model.network.width={setting.pick(16, 4)}"]
+    overrides += [f"dataset.size_px={setting.pick(64, 32)}", f"model.generator.width={setting.pick(16, 4)}"]
     whole = trained(setting, "uninterrupted", *overrides)
     folder = setting.folder / "resumed"
     folder.mkdir()

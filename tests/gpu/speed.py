@@ -35,7 +35,7 @@ def throughput(batch_size: int, *switches: str) -> Callable[[Setting], Outcome]:
             setting.pick("encoder=vgg16", "encoder=squeezenet"),
             "encoder.weights=random",
             "encoder.normalize=false",
-            f"model.network.width={setting.pick(32, 4)}",
+            f"model.generator.width={setting.pick(32, 4)}",
             f"model.style_size_px={size}",
             "budget.validation_images=2",
             "samples=2",

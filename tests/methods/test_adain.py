@@ -133,7 +133,7 @@ def test_the_decoder_of_every_transfer_has_the_same_target(monkeypatch: pytest.M
 
     monkeypatch.setattr(AdaIN, "_compare", watching)
     for transfer in ("adain", "concat"):
-        method, _, batch = build(f"model.inference.transfer={transfer}")
+        method, _, batch = build(f"model.transfer={transfer}")
         assert method.training_step(batch, 0).isfinite()
     assert torch.equal(*seen)
     assert not seen[0].requires_grad  # t is a constant
@@ -212,7 +212,7 @@ def test_one_style_picture_may_have_one_color() -> None:
         ("model.lr_decay=-1", r"lr_decay must be a finite number of at least 0, got -1"),
         ("model.style_reduction=max", r"style_reduction must be one of mean, sum, got 'max'"),
         ("model.style_layers=[relu1_1,fire2]", r"has no \['fire2'\]; choose from conv1_1, relu1_1"),
-        ("model.inference.transfer=swap", "transfer must be one of adain, concat"),
+        ("model.transfer=swap", "transfer must be one of adain, concat"),
     ],
 )
 def test_wrong_settings_are_refused(override: str, match: str) -> None:

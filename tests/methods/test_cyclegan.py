@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylebench.build import build, build_data, build_method, method_class, open_data
+from stylebench.build import build, build_data, build_method, method_class, method_node, open_data
 from stylebench.cli import compose
 from stylebench.data.tasks import UnpairedBatch
 from stylebench.functional.schedules import EpochDecay
@@ -24,10 +24,10 @@ from tests.test_run import assert_same_end, newest, rows, stop_at
 
 TINY = [
     "model=cyclegan",
-    "model.inference.generator_ab.width=4",
-    "model.inference.generator_ab.blocks=1",
-    "model.discriminator_a.width=4",
-    "model.discriminator_a.receptive_field_px=16",
+    "model.generator.width=4",
+    "model.generator.blocks=1",
+    "model.discriminator.width=4",
+    "model.discriminator.receptive_field_px=16",
     "model/schedule=constant",
     "dataset=procstyle",
     "dataset.store.size_px=16",
@@ -53,7 +53,7 @@ def config(*overrides: str) -> dict[str, Any]:
 def make(**changes: Any) -> CycleGAN:
     """A tiny CycleGAN in float64, with some of its settings changed."""
     torch.manual_seed(0)
-    method: CycleGAN = build({**config()["model"], **changes})
+    method: CycleGAN = build({**method_node(config()["model"]), **changes})
     return method.double()
 
 
@@ -241,7 +241,7 @@ def test_wrong_settings_are_refused(changes: dict[str, Any], match: str) -> None
     ("overrides", "match"),
     [
         (["dataset.size_px=14"], r"must be a multiple of 4, got 14; set it to 12 or 16"),
-        (["model.discriminator_a.receptive_field_px=70"], r"no patch in images of 16 px; use images of 24 px or more"),
+        (["model.discriminator.receptive_field_px=70"], r"no patch in images of 16 px; use images of 24 px or more"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(overrides: list[str], match: str) -> None:

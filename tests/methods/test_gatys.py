@@ -22,7 +22,7 @@ from stylebench.run_folder import RunFolder
 
 TINY = [
     "dataset=procedural", "dataset.store.count=40", "dataset.store.size_px=48", "dataset.size_px=32",
-    "dataset.batch_size=2", "encoder.style_layers=[relu1_1,relu2_1]", "model.inference.evaluations=6",
+    "dataset.batch_size=2", "encoder.style_layers=[relu1_1,relu2_1]", "model.evaluations=6",
     "model.snapshots=[2,4]", "budget.validation_images=2", "samples=2", "metrics.num_images=2",
 ]  # fmt: skip
 

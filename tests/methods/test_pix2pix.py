@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import stylebench
-from stylebench.build import build, open_data
+from stylebench.build import build, method_node, open_data
 from stylebench.cli import compose
 from stylebench.data.degradation import Degradation
 from stylebench.data.tasks import PairedBatch, Task
@@ -72,7 +72,7 @@ def changed(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
 def make(changes: dict[str, Any] | None = None) -> Pix2Pix:
     """A tiny pix2pix in float64, with some settings of `model` changed."""
     torch.manual_seed(0)
-    method: Pix2Pix = build(changed(config()["model"], changes or {}))
+    method: Pix2Pix = build(method_node(changed(config()["model"], changes or {})))
     return method.double()
 
 
@@ -352,7 +352,7 @@ def test_presets_and_fingerprints() -> None:
     assert build(paper["model"]["schedule"]) == Constant()
     assert default["model"]["inference"]["generator"]["size_px"] == 256
     others: dict[str, Any] = {
-        "model.inference.eval_mode": "eval",
+        "model.eval_mode": "eval",
         f"model.{UNET}.skips": False,
         "model.weight_l1": 10.0,
         "model.discriminator.receptive_field_px": 16,

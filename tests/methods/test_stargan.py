@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylebench.build import build, build_data, build_method, open_data
+from stylebench.build import build, build_data, build_method, method_node, open_data
 from stylebench.cli import compose
 from stylebench.data.tasks import MultiDomainBatch
 from stylebench.functional.hash_noise import hash_uniform
@@ -24,8 +24,8 @@ from tests.test_run import assert_same_end, newest, rows, stop_at
 DOMAINS = ["photo", "ink_hatch", "oil_noise"]
 TINY = [
     "model=stargan",
-    "model.inference.generator.width=4",
-    "model.inference.generator.blocks=1",
+    "model.generator.width=4",
+    "model.generator.blocks=1",
     "model.discriminator.width=4",
     "model.discriminator.layers=2",
     "model.critic_batches=2",
@@ -55,7 +55,7 @@ def make(**changes: Any) -> StarGAN:
     """A tiny StarGAN in float64 at full learning rates, with some of its settings changed."""
     torch.manual_seed(0)
     constant = {"_target_": "stylebench.functional.schedules.Constant"}
-    method: StarGAN = build({**config()["model"], "schedule": constant, **changes})
+    method: StarGAN = build({**method_node(config()["model"]), "schedule": constant, **changes})
     return method.double()
 
 
@@ -210,7 +210,7 @@ def test_images_and_domains_that_do_not_fit_are_refused() -> None:
     with pytest.raises(
         ValueError, match=r"size_px must be a multiple of 4, .*got 14; use images of 12 or 16 px, or fewer layers"
     ):
-        build(config("dataset.size_px=14")["model"])
+        build(method_node(config("dataset.size_px=14")["model"]))
 
 
 def test_sample_rows_go_to_every_domain() -> None:

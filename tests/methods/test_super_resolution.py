@@ -29,7 +29,7 @@ TINY = [
     "dataset.store.size_px=48",
     "dataset.size_px=32",
     "dataset.batch_size=2",
-    "model.network.width=8",
+    "model.generator.width=8",
     "metrics=none",
     "budget.batches=4",
     "budget.evaluate_every=2",
@@ -80,7 +80,7 @@ PIXEL = ("model.weight_pixel=1", "model.weight_feature=0")
 
 @pytest.mark.parametrize("weights", [PIXEL, ()], ids=["pixel", "feature"])
 def test_super_resolution_overfits_one_image(weights: tuple[str, ...]) -> None:
-    network = ("model.network.factor=2", "model.network.width=16")
+    network = ("model.generator.factor=2", "model.generator.width=16")
     method, _, batch = build(
         "model.optimizer.lr=0.005", "dataset.batch_size=1", "dataset.size_px=16", *network, *weights
     )
@@ -128,7 +128,7 @@ def test_only_the_generator_learns() -> None:
 
 
 def test_a_blank_crop_gives_no_gradient() -> None:
-    method, _, batch = build("model.network.norm=instance")
+    method, _, batch = build("model.generator.norm=instance")
     flat = PairedBatch(torch.full_like(batch.input, 0.5), torch.full_like(batch.target, 0.5))
     method.training_step(flat, 0).backward()
     assert all(float(p.grad.abs().sum()) == 0 for p in method.model.parameters() if p.grad is not None)
@@ -155,12 +155,12 @@ def test_half_precision_changes_the_loss_by_its_rounding_alone() -> None:
 
 
 def test_one_key_decides_the_factor() -> None:
-    settings = config("model.network.factor=8")
+    settings = config("model.generator.factor=8")
     assert settings["dataset"]["degradation"] == {"factor": 8, "blur_sigma_px": 1.0}
     assert (
         settings["metrics"]["items"]["psnr_y"]["scale_px"] == settings["metrics"]["items"]["ssim_y"]["border_px"] == 8
     )
-    method, _, batch = build("model.network.factor=8", "dataset.size_px=40")
+    method, _, batch = build("model.generator.factor=8", "dataset.size_px=40")
     assert batch.input.shape == (2, 3, 5, 5)
     assert method(batch.input).shape == batch.target.shape
 
@@ -175,7 +175,7 @@ def test_one_key_decides_the_factor() -> None:
         (("dataset.size_px=34",), r"dataset\.size_px=34 is no multiple of 4.*set it to 32 or 36"),
         (("+dataset.input=strokes",), r"dataset\.input is set too \(strokes\); drop one: dataset\.input=null"),
         (("+dataset.input=leaves", "dataset.degradation=null"), r"makes its small inputs of the targets: name the"),
-        (("model.network.factor=3",), r"factor must be one of 2, 4, 8, got 3"),
+        (("model.generator.factor=3",), r"factor must be one of 2, 4, 8, got 3"),
     ],
 )
 def test_wrong_settings_are_refused(overrides: tuple[str, ...], match: str) -> None:
