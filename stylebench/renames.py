@@ -43,12 +43,22 @@ KEYS: dict[str, dict[str, str]] = {
         **{f"model.translator.{key}": f"model.{key}" for key in _OPTIMIZED},
         "model.network": "model.generator",
         "model/network": "model/generator",
+        "model.optimizer": "model.optimizers.generator",
+        "model.lr_decay": "model.schedule.decay",
     },
+    "adain": {"model.optimizer": "model.optimizers.decoder"},
     "cyclegan": {"model.discriminator_a": "model.discriminator"},
 }
 
 # Earlier key -> present one, on the command line alone: in a config both are written out.
 TYPED = {"model.encoder": "encoder", "model.translator.encoder": "encoder"}
+
+# Present keys that an earlier version had no key for: a learning rate that stayed, or a class that was fixed.
+_ADDED: dict[str, dict[str, Any]] = {
+    "adain": {"model.schedule._target_": "stylebench.functional.schedules.InverseDecay"},
+    "fast_transfer": {"model.schedule": {"_target_": "stylebench.functional.schedules.Constant"}},
+    "super_resolution": {"model.schedule": {"_target_": "stylebench.functional.schedules.Constant"}},
+}
 
 # Present key -> the one that it follows where nothing else is given, of a model whose earlier version had one for both.
 _FOLLOWING = {
@@ -166,6 +176,8 @@ def _with_present_keys(config: dict[str, Any], model: str) -> dict[str, Any]:
             current = _placed(_without(current, old.split(".")), new.split("."), value)
     for following, followed in _FOLLOWING.get(model, {}).items():
         current = _placed(current, following.split("."), _nested(current, *followed.split(".")))
+    for new, value in _ADDED.get(model, {}).items():
+        current = _placed(current, new.split("."), value)
     return current
 
 

@@ -18,7 +18,9 @@ class Dummy(Method):
     task: ClassVar[type[Task]] = StyleTask
 
     def __init__(self) -> None:
-        super().__init__(inference=ImageToImage(nn.Conv2d(3, 3, 1)), optimizer=partial(torch.optim.SGD, lr=0.01))
+        super().__init__(
+            inference=ImageToImage(nn.Conv2d(3, 3, 1)), optimizers={"generator": partial(torch.optim.SGD, lr=0.01)}
+        )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         images = [part for part in batch if part is not None and part.is_floating_point()]

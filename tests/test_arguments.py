@@ -42,4 +42,7 @@ def test_a_key_of_an_earlier_version_is_answered_with_the_present_one(command: s
         check_keys(command, ["model=fast_transfer", f"{sign}model/network=johnson_paper"])
     with pytest.raises(UsageError, match=r"^model\.discriminator_a\.width is model\.discriminator\.width now"):
         check_keys(command, ["model=cyclegan", f"{sign}model.discriminator_a.width=3"])
+    for player, chosen in (("decoder", "model=adain"), ("decoder", "experiment=adain2017/paper"), ("generator", "x=y")):
+        with pytest.raises(UsageError, match=rf"^model\.optimizer\.lr is model\.optimizers\.{player}\.lr now"):
+            check_keys(command, [chosen, f"{sign}model.optimizer.lr=1"])
     check_keys(command, ["name=model.translator", "model.tile_px=3", "--cfg", "job"])

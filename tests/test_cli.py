@@ -476,7 +476,7 @@ def test_a_nan_loss_names_term_batch_and_way_out(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(FastTransfer, "terms", spoiled)
     shown = message(run("train", *TINY, "run=r"))
     assert "the loss is not finite: 'tv' at batch 1" in shown
-    assert "model.optimizer.lr" in shown
+    assert "model.optimizers.generator.lr" in shown
 
 
 @pytest.mark.parametrize(("damage", "expected"), [(None, "seed: 0 -> 1"), ("truncated", "none of the 1 checkpoints")])
@@ -615,7 +615,7 @@ def hostile_overrides(sentinel: Path) -> list[str]:
     return [
         "model._target_=torch.utils.collect_env.run",
         f'model={{_target_:torch.utils.collect_env.run,command:"{command}"}}',
-        f'+model.optimizer.params={{_target_:os.system,command:"{command}"}}',
+        f'+model.optimizers.generator.params={{_target_:os.system,command:"{command}"}}',
         f'model.generator={{_target_:torch.os.system,command:"{command}"}}',
         f"logger.mirror={{_target_:builtins.exec,_args_:[\"open('{sentinel}', 'w')\"]}}",
         f'+dataset.store.more=[{{_target_:subprocess.check_call,args:[touch,"{sentinel}"]}}]',

@@ -112,8 +112,8 @@ def test_betas_reach_the_optimizer_as_a_plain_list() -> None:
 
     from stylebench.build import build
 
-    config = compose("train", [*GIVEN, "+model.optimizer.betas=[0.5,0.999]"])
-    optimizer = build(config["model"]["optimizer"])(nn.Linear(1, 1).parameters())
+    config = compose("train", [*GIVEN, "+model.optimizers.generator.betas=[0.5,0.999]"])
+    optimizer = build(config["model"]["optimizers"]["generator"])(nn.Linear(1, 1).parameters())
     assert type(optimizer.defaults["betas"]) in (list, tuple)  # a ListConfig would end up in checkpoints
 
 

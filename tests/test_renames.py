@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from stylebench.build import build
 from stylebench.callbacks.checkpoints import AtomicCheckpointIO
 from stylebench.files import read_pickle
+from stylebench.functional.schedules import InverseDecay
 from stylebench.loading import load, read_checkpoint
 from stylebench.nn.johnson import JohnsonModern
 from stylebench.nn.translators import ImageToImage
@@ -125,6 +127,7 @@ def test_a_run_that_names_an_earlier_module_goes_on(tmp_path: Path, moved: str) 
         ("model.translator.generator_ab.width=4", "model.generator.width=4"),
         ("model/network=johnson_paper", "model/generator=johnson_paper"),
         ("model.translator.encoder.weights=x", "encoder.weights=x"),
+        ("model.optimizer.lr=1", "model.optimizers.generator.lr=1"),
         ("++model.translator={a: model.translator}", "++model.inference={a: model.translator}"),
         ("~model.translator", "~model.inference"),
         ("model.translators=3", "model.translators=3"),
@@ -164,6 +167,14 @@ def test_settings_that_are_null_are_translated_too() -> None:
     found = updated_config({"model": model})["model"]
     assert found["inference"] == {"tile_px": None, "weight_style": 3}
     assert {key: found[key] for key in found if key not in ("_target_", "inference")} == model["translator"]
+
+
+def test_the_rates_of_adain_are_those_of_its_decoder() -> None:
+    assert updated_override("model.optimizer.lr=1", "adain") == "model.optimizers.decoder.lr=1"
+    model = {"_target_": "stylebench.methods.adain.AdaIN", "translator": {}, "optimizer": {"lr": 1}, "lr_decay": 0.5}
+    found = updated_config({"model": model})["model"]
+    assert found["optimizers"] == {"decoder": {"lr": 1}}
+    assert build(found["schedule"]) == InverseDecay(0.5)
 
 
 def test_no_present_key_is_an_earlier_one() -> None:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from stylebench.data.tasks import StyleBatch
 from stylebench.functional.dead_leaves import dead_leaves
+from stylebench.functional.schedules import InverseDecay
 from stylebench.methods.adain import AdaIN
 from stylebench.nn.adain import AdaINTranslator
 from stylebench.nn.decoders import Decoder
@@ -144,8 +145,8 @@ def build_method(encoder: VGGEncoder) -> AdaIN:
     torch.manual_seed(0)
     return AdaIN(
         inference=AdaINTranslator(encoder=encoder, transfer="adain", norm="none"),
-        optimizer=partial(torch.optim.Adam, lr=LR), style_layers=STYLE, weight_content=1.0, weight_style=WEIGHT_STYLE,
-        weight_reconstruction=0.0, style_reduction="mean", lr_decay=5e-5,
+        optimizers={"decoder": partial(torch.optim.Adam, lr=LR)}, schedule=InverseDecay(5e-5), style_layers=STYLE,
+        weight_content=1.0, weight_style=WEIGHT_STYLE, weight_reconstruction=0.0, style_reduction="mean",
     )  # fmt: skip
 
 

@@ -102,6 +102,9 @@ class InverseDecay:
 
     decay: float
 
+    def __post_init__(self) -> None:
+        check_number("decay", self.decay)
+
     def factor(self, batches_done: int) -> float:
         """Return the factor of the learning rate of the next batch."""
         return 1.0 / (1.0 + self.decay * batches_done)

@@ -25,11 +25,10 @@ from stylebench.functional.channel_statistics import (
     moment_loss,
 )
 from stylebench.functional.content import content_loss
-from stylebench.functional.schedules import InverseDecay
+from stylebench.functional.schedules import Schedule
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_weights
-from stylebench.methods.players import OptimizerBuilder
-from stylebench.methods.terms import Terms
+from stylebench.methods.terms import OptimizerBuilder, Terms
 from stylebench.nn.adain import AdaINTranslator
 
 
@@ -38,16 +37,16 @@ class AdaIN(Method):
 
     Args:
         inference: encoder, exchange and decoder; only the decoder learns.
-        optimizer: builds the optimizer from the decoder's parameters.
+        optimizers: build the optimizer of the decoder, under its name, from its weights.
+        schedule: of the learning rate.
         style_layers: taps whose channel means and standard deviations must become those of the style image.
         weight_content: factor of the content loss.
         weight_style: factor of the style loss.
         weight_reconstruction: factor of both losses of the decoder's image of the style's own features.
         style_reduction: how squared differences of channel statistics are reduced, `mean` or `sum`.
-        lr_decay: d in lr / (1 + d t), with t the batches done.
 
     Raises:
-        ValueError: if a weight or the decay is no number of at least 0, or the reduction or a tap is unknown.
+        ValueError: if a weight is no number of at least 0, or the reduction or a tap is unknown.
     """
 
     compiled_networks: ClassVar[tuple[str, ...]] = ("model.decoder", "model.encoder")
@@ -57,15 +56,15 @@ class AdaIN(Method):
         self,
         *,
         inference: AdaINTranslator,
-        optimizer: OptimizerBuilder,
+        optimizers: Mapping[str, OptimizerBuilder],
+        schedule: Schedule,
         style_layers: Sequence[str],
         weight_content: float,
         weight_style: float,
         weight_reconstruction: float,
         style_reduction: str,
-        lr_decay: float,
     ) -> None:
-        super().__init__(inference=inference, optimizer=optimizer)
+        super().__init__(inference=inference, optimizers=optimizers, schedule=schedule)
         self.encoder, self.layer = inference.encoder, inference.layer
         self.style_layers = tuple(style_layers)
         self.layers = tuple(dict.fromkeys((*style_layers, self.layer)))
@@ -76,8 +75,8 @@ class AdaIN(Method):
             "reconstruction_content": weight_reconstruction * weight_content,
             "reconstruction_style": weight_reconstruction * weight_style,
         }
-        self._check(style_reduction, lr_decay)
-        self.style_reduction, self.schedule = style_reduction, InverseDecay(lr_decay)
+        self._check(style_reduction)
+        self.style_reduction = style_reduction
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
         """Return the stylized images, unclamped; (B, 3, H, W) in [0, 1] each, H and W multiples of the stride."""
@@ -108,7 +107,7 @@ class AdaIN(Method):
             terms |= {f"reconstruction_{name}": term for name, term in again.items()}
         return terms
 
-    def _check(self, style_reduction: str, lr_decay: float) -> None:
+    def _check(self, style_reduction: str) -> None:
         unknown = [layer for layer in self.style_layers if layer not in self.encoder.channels]
         if unknown or not self.style_layers:
             raise ValueError(
@@ -116,7 +115,6 @@ class AdaIN(Method):
                 f"{', '.join(self.encoder.taps)}"
             )
         check_choice("style_reduction", style_reduction, MOMENT_REDUCTIONS)
-        check_number("lr_decay", lr_decay)
 
     def _compare(
         self, image: Tensor, target: Tensor, statistics: Mapping[str, ChannelStatistics]

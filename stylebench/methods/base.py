@@ -12,7 +12,8 @@ from torch import Tensor
 from stylebench.data.tasks import StyleTask, Task
 from stylebench.functional.schedules import Schedule
 from stylebench.methods.checks import refuse_judges, with_float_betas
-from stylebench.methods.players import OptimizerBuilder, Players
+from stylebench.methods.players import Players
+from stylebench.methods.terms import OptimizerBuilder
 from stylebench.nn.image_pool import ImagePool
 from stylebench.nn.translators import Translator, translate_as_asked
 
@@ -35,8 +36,8 @@ class Method(Players):
 
     Args:
         inference: becomes `model`.
-        optimizer: builds the optimizer of a method without players from the model's weights.
-        optimizers: build each player's optimizer from its weights, by player.
+        optimizers: build each player's optimizer from its weights, by player; of a method without players the one of
+            the model's weights, by the name of the network that learns.
         schedule: of the learning rates, None = constant.
     """
 
@@ -50,7 +51,6 @@ class Method(Players):
         self,
         *,
         inference: Translator | None = None,
-        optimizer: OptimizerBuilder | None = None,
         optimizers: Mapping[str, OptimizerBuilder] | None = None,
         schedule: Schedule | None = None,
     ) -> None:
@@ -58,7 +58,7 @@ class Method(Players):
         self.automatic_optimization = not self.players
         if inference is not None:
             self.model = inference
-        self.build_optimizer, self.build_optimizers = optimizer, with_float_betas(optimizers or {})
+        self.build_optimizers = with_float_betas(optimizers or {})
         if schedule is not None:
             self.schedule = schedule
 
@@ -111,16 +111,17 @@ class Method(Players):
         """Return one optimizer a player, in their order; without players the one of the model's weights.
 
         Raises:
-            TypeError: if the method was given none.
+            TypeError: if the method has no players, and was not given one optimizer.
         """
         if self.players:
             return [self.build_optimizers[player](self.player_parameters(player)) for player in self.players]
-        if self.build_optimizer is None:
+        if len(self.build_optimizers) != 1:
             raise TypeError(
-                f"{type(self).__name__} has no optimizer; hand it to super().__init__(optimizer=...), or define "
-                "configure_optimizers"
+                f"{type(self).__name__} has no players and {len(self.build_optimizers)} optimizers; hand one to "
+                "super().__init__(optimizers={'generator': ...}), or define configure_optimizers"
             )
-        return self.build_optimizer(self.model.parameters())
+        (build,) = self.build_optimizers.values()
+        return build(self.model.parameters())
 
     def sample_rows(self, batch: Any) -> list[Tensor]:
         """Return the rows of a sample grid, (B, 3, H, W) images in [0, 1] each: what a model is shown, and results."""

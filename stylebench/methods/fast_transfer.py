@@ -10,7 +10,7 @@ is divided by the style's own energy (`gram_norm: relative`), so that a weight m
 (`cchw` is the form of the authors' code); crops of a single color give no gradient (`functional/flat.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -22,11 +22,11 @@ from stylebench.functional.content import content_loss
 from stylebench.functional.flat import detach_flat
 from stylebench.functional.geometry import center_square
 from stylebench.functional.gram import check_gram_energy, gram_loss, gram_matrix
+from stylebench.functional.schedules import Schedule
 from stylebench.functional.total_variation import total_variation
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_weights
-from stylebench.methods.players import OptimizerBuilder
-from stylebench.methods.terms import Terms
+from stylebench.methods.terms import OptimizerBuilder, Terms
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.translators import ImageToImage
 
@@ -37,7 +37,8 @@ class FastTransfer(Method):
     Args:
         inference: holds the generator, (B, 3, H, W) images in [0, 1] to images of the same size.
         encoder: frozen network whose feature maps the losses compare.
-        optimizer: builds the optimizer from the generator's parameters.
+        optimizers: build the optimizer of the generator, under its name, from its weights.
+        schedule: of the learning rate.
         content_layers: taps whose maps must stay those of the content image.
         style_layers: taps whose Gram matrices must become those of the style image.
         weight_content: factor of the content loss.
@@ -61,7 +62,8 @@ class FastTransfer(Method):
         *,
         inference: ImageToImage,
         encoder: Encoder,
-        optimizer: OptimizerBuilder,
+        optimizers: Mapping[str, OptimizerBuilder],
+        schedule: Schedule,
         content_layers: Sequence[str],
         style_layers: Sequence[str],
         weight_content: float,
@@ -71,7 +73,7 @@ class FastTransfer(Method):
         tv_convention: str,
         style_size_px: int | None,
     ) -> None:
-        super().__init__(inference=inference, optimizer=optimizer)
+        super().__init__(inference=inference, optimizers=optimizers, schedule=schedule)
         self.encoder = encoder
         self.content_layers = tuple(content_layers)
         self.style_layers = tuple(style_layers)

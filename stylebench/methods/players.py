@@ -1,7 +1,7 @@
 """Players: networks that learn in turn, each with an optimizer of its own (a generator against a discriminator)."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from stylebench.functional.schedules import Constant, Schedule
 from stylebench.methods.terms import LossTerms
 
-OptimizerBuilder = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Step = Callable[[tuple[str, ...], Tensor, float | None], None]
 
 

@@ -13,7 +13,7 @@ Deviations: the loss network is whatever `encoder` names, its tap comes from the
 VGG-16); pixels are compared in [0, 1]; crops of a single color give no gradient (`functional/flat.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -23,10 +23,10 @@ from stylebench.data.tasks import PairedBatch, PairedTask, Task
 from stylebench.functional.bicubic import enlarge
 from stylebench.functional.content import content_loss
 from stylebench.functional.flat import detach_flat
+from stylebench.functional.schedules import Schedule
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_weights
-from stylebench.methods.players import OptimizerBuilder
-from stylebench.methods.terms import Terms
+from stylebench.methods.terms import OptimizerBuilder, Terms
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.super_resolution import SuperResolutionTranslator
 
@@ -37,7 +37,8 @@ class SuperResolution(Method):
     Args:
         inference: holds the generator, (B, 3, H, W) images in [0, 1] to images of `factor` times the size.
         encoder: frozen network whose feature maps the feature loss compares.
-        optimizer: builds the optimizer from the generator's parameters.
+        optimizers: build the optimizer of the generator, under its name, from its weights.
+        schedule: of the learning rate.
         feature_layers: taps whose maps must become those of the target.
         weight_pixel: factor of the mean squared difference of pixels.
         weight_feature: factor of the mean squared difference of feature maps; with 0 the encoder is not run.
@@ -55,12 +56,13 @@ class SuperResolution(Method):
         *,
         inference: SuperResolutionTranslator,
         encoder: Encoder,
-        optimizer: OptimizerBuilder,
+        optimizers: Mapping[str, OptimizerBuilder],
+        schedule: Schedule,
         feature_layers: Sequence[str],
         weight_pixel: float,
         weight_feature: float,
     ) -> None:
-        super().__init__(inference=inference, optimizer=optimizer)
+        super().__init__(inference=inference, optimizers=optimizers, schedule=schedule)
         self.encoder = encoder
         self.layers = tuple(feature_layers)
         self.weights = {"pixel": weight_pixel, "feature": weight_feature}

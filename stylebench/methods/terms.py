@@ -2,13 +2,16 @@
 
 import contextlib
 import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stylebench.methods.clock import BatchClock
+
+OptimizerBuilder = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 Terms = Mapping[str, Tensor | Mapping[str, Tensor]]
 
@@ -26,10 +29,12 @@ class LossTerms(BatchClock):
 
     Attributes:
         players: attribute names of the networks of each player, by player, in the order of their optimizers.
+        build_optimizers: build an optimizer each, by the names that the config gives them.
         latest: the newest values by column, of `train` and of `val`.
     """
 
     players: ClassVar[Mapping[str, Sequence[str]]] = {}
+    build_optimizers: Mapping[str, OptimizerBuilder] = MappingProxyType({})
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,6 +185,6 @@ class LossTerms(BatchClock):
         return max(named, key=len, default=None)
 
     def _rate_keys(self, movers: Collection[str | None]) -> str:
-        """Return the config keys of players' learning rates, of all players if none of them is named."""
-        names = [player for player in self.players if player in movers] or list(self.players)
-        return " or ".join(f"model.optimizers.{name}.lr" for name in names) or "model.optimizer.lr"
+        """Return the config keys of players' learning rates, of all optimizers if none of them is named."""
+        names = [player for player in self.players if player in movers] or list(self.build_optimizers)
+        return " or ".join(f"model.optimizers.{name}.lr" for name in names) or "the learning rate"

@@ -12,7 +12,9 @@ KEYS: Table = {
         "model.translator.generator_ab": "model.generator",
         "model.network": "model.generator",
         "model/network": "model/generator",
+        "model.optimizer": "model.optimizers.generator",
     },
+    "adain": {"model.optimizer": "model.optimizers.decoder"},
     "cyclegan": {"model.discriminator_a": "model.discriminator"},
 }
 # Names in a checkpoint, joined by dots: {"*": {"state_dict.translator": "state_dict.model"}}.

@@ -24,7 +24,7 @@ from tests.gpu.base import ROOT, Figures, Outcome, Setting, SkipCheck, end, fini
 # With random encoder weights and the usual rate of 1e-3, a float32 run of another memory layout, or of first weights
 # that differ by 1e-6, ends up to 19 % from itself: comparing says nothing. At 1e-4 it stays within 2.6 % (means over 25
 # and 50 batches of 3 such runs on a CPU: 64 px, 200 batches).
-CALM_RATE, CALMER_RATE = "model.optimizer.lr=1e-4", "model.optimizer.lr=1e-5"
+CALM_RATE, CALMER_RATE = "model.optimizers.generator.lr=1e-4", "model.optimizers.generator.lr=1e-5"
 HALF_BAND, FLOAT16_BAND, FIRST_BAND = 0.05, 0.10, 0.01
 GRADIENT_BAND, REPEAT_BAND, LATER_BAND = 5e-3, 0.01, 0.05
 

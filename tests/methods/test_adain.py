@@ -79,7 +79,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_adain_overfits_one_batch() -> None:
-    method, _, batch = build("model.optimizer.lr=0.003")
+    method, _, batch = build("model.optimizers.decoder.lr=0.003")
     losses = steps(method, iter([batch] * 31))
     assert losses[30] / losses[0] < 0.5
 
@@ -209,7 +209,7 @@ def test_one_style_picture_may_have_one_color() -> None:
     ("override", "match"),
     [
         ("model.weight_style=-1", r"weight_style must be a finite number of at least 0, got -1"),
-        ("model.lr_decay=-1", r"lr_decay must be a finite number of at least 0, got -1"),
+        ("model.schedule.decay=-1", r"model\.schedule: decay must be a finite number of at least 0, got -1"),
         ("model.style_reduction=max", r"style_reduction must be one of mean, sum, got 'max'"),
         ("model.style_layers=[relu1_1,fire2]", r"has no \['fire2'\]; choose from conv1_1, relu1_1"),
         ("model.transfer=swap", "transfer must be one of adain, concat"),
@@ -221,7 +221,7 @@ def test_wrong_settings_are_refused(override: str, match: str) -> None:
 
 
 def test_learning_rate_falls_with_the_batches(tmp_path: Path) -> None:
-    train(config("model.lr_decay=1", "model.optimizer.lr=0.6", "metrics=none"), tmp_path, [])
+    train(config("model.schedule.decay=1", "model.optimizers.decoder.lr=0.6", "metrics=none"), tmp_path, [])
     lines = [line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines()]
     column = lines[0].index("train/lr/optimizer")
     # 0.6 / (1 + t) for t = 0, 1, 2, 3 batches done
@@ -229,7 +229,7 @@ def test_learning_rate_falls_with_the_batches(tmp_path: Path) -> None:
 
 
 def test_paper_schedule() -> None:
-    method, _, _ = build("model.lr_decay=5e-5")
+    method, _, _ = build("model.schedule.decay=5e-5")
     rates = [1e-4 * method.schedule.factor(batches) for batches in (0, 20_000, 80_000, 160_000)]
     assert rates == pytest.approx([1e-4, 5e-5, 2e-5, 1.1111e-5], rel=1e-4)
 

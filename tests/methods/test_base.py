@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from stylebench.data.tasks import PairedBatch, StyleBatch
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
+from stylebench.methods.terms import NonFiniteLossError
 from stylebench.nn.encoders import CompactEncoder, JudgeEncoder
 from stylebench.nn.translators import ImageToImage
 
@@ -26,7 +27,9 @@ class Least(Method):
 def least() -> Method:
     network = nn.Conv2d(3, 3, 1, bias=False)
     nn.init.eye_(network.weight[..., 0, 0].data)
-    return Least(inference=ImageToImage(network), optimizer=lambda weights: torch.optim.SGD(weights, 0.5))
+    return Least(
+        inference=ImageToImage(network), optimizers={"generator": lambda weights: torch.optim.SGD(weights, 0.5)}
+    )
 
 
 def test_the_least_method_validates_by_the_terms_of_its_step() -> None:
@@ -41,12 +44,19 @@ def test_the_least_method_validates_by_the_terms_of_its_step() -> None:
     assert method.latest["train"] == {}
 
 
+def log_infinite(method: Method) -> None:
+    method.log_and_sum({"gray": torch.tensor(float("inf"))}, {"gray": 1.0})
+    method.check_finite()
+
+
 def test_the_least_method_learns_by_its_one_optimizer() -> None:
     method = least()
     optimizer = method.configure_optimizers()
     assert optimizer.param_groups[0]["params"] == list(method.model.parameters())
     assert method.automatic_optimization
-    with pytest.raises(TypeError, match=r"Least has no optimizer; .*super\(\).__init__\(optimizer="):
+    with pytest.raises(NonFiniteLossError, match=r"Lower model\.optimizers\.generator\.lr or"):
+        log_infinite(method)
+    with pytest.raises(TypeError, match=r"Least has no players and 0 optimizers; .*super\(\).__init__\(optimizers="):
         Least().configure_optimizers()
 
 

@@ -50,7 +50,7 @@ def train(method: FastTransfer, batches: Iterator[StyleBatch], precision: torch.
 
 
 def test_fast_transfer_overfits_one_batch(built: Callable[..., Built]) -> None:
-    method, _, batch = built("model.optimizer.lr=0.003")
+    method, _, batch = built("model.optimizers.generator.lr=0.003")
     losses = train(method, iter([batch] * 31))
     assert losses[30] / losses[0] < 0.5
 

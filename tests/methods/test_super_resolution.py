@@ -82,7 +82,7 @@ PIXEL = ("model.weight_pixel=1", "model.weight_feature=0")
 def test_super_resolution_overfits_one_image(weights: tuple[str, ...]) -> None:
     network = ("model.generator.factor=2", "model.generator.width=16")
     method, _, batch = build(
-        "model.optimizer.lr=0.005", "dataset.batch_size=1", "dataset.size_px=16", *network, *weights
+        "model.optimizers.generator.lr=0.005", "dataset.batch_size=1", "dataset.size_px=16", *network, *weights
     )
     losses = steps(method, batch, 41)
     assert losses[40] / losses[0] < 0.5
