@@ -5,7 +5,7 @@ import os
 import re
 
 from stylebench.checks import UsageError, closest
-from stylebench.renames import present_key, updated_override
+from stylebench.renames import CONTROLS, present_key, updated_override
 from stylebench.run_folder import RECORD, RunFolder
 from stylebench.shipped import conf_folder, groups, keys, options
 
@@ -87,10 +87,16 @@ def check_keys(command: str, arguments: list[str]) -> None:
     Raises:
         UsageError: naming the present key.
     """
+    model = _model_name(command, arguments)
+    controls = CONTROLS if command in ("stylize", "list") or _names_a_run(arguments) else {}
     for argument in arguments:
         key = key_of(argument)
-        if (present := present_key(key, _model_name(command, arguments))) != key:
+        if (present := controls.get(key) or present_key(key, model)) != key:
             raise UsageError(f"{key} is {present} now; write {present}")
+
+
+def _names_a_run(arguments: list[str]) -> bool:
+    return any(argument.startswith("run=") for argument in arguments)
 
 
 def _model_name(command: str, arguments: list[str]) -> str:

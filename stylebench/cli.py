@@ -121,10 +121,10 @@ def train(arguments: list[str]) -> None:
             raise
         if run.first_process():
             _say_where(result)
-        if config["report"] and run.first_process():
+        if config["panel"] and run.first_process():
             page = run.report(config, result, shlex.join(["stylebench", "train", *arguments]))
             print(f"report      {os.path.relpath(page)}")
-        return result.metrics.get(config["objective"])
+        return result.metrics.get(config["optimized_metric"])
 
     sys.argv = [program, *before_overrides(recorded, arguments)]
     with _environment(FULL_ERROR, "1"):  # Hydra then lets exceptions through, and `main` words them

@@ -118,7 +118,8 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
         few = min(config["metrics"]["num_images"], model.config["metrics"]["num_images"])
         log.info("measuring %d images, as the run did: each is optimized anew", few)
         trained = {**trained, "metrics": {**config["metrics"], "num_images": few}}
-    asked = _asked_controls(config, translator)
+    _refuse_folders(config, translator)
+    asked = config["controls"]
     translator.check_controls(**asked)
     plans = measured_plans(trained["metrics"], asked_for(opened.plans(config["split"]), asked))
     encoder = model.trained["record"].get("encoder")
@@ -157,16 +158,14 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
     return evaluated
 
 
-def _asked_controls(config: Config, translator: Translator) -> dict[str, Any]:
-    """Return the controls that a user has set, among them those that share a name with a folder of images."""
-    roles = {role: config[role] for role in ("reference", *PAIRED) if config[role] is not None}
-    names = [control.name for control in translator.controls]
-    if foreign := sorted(set(roles) - set(names)):
+def _refuse_folders(config: Config, translator: Translator) -> None:
+    """Refuse folders of images beside a run, which is evaluated on its own data set."""
+    if given := sorted(role for role in ("reference", *PAIRED) if config[role] is not None):
+        names = [control.name for control in translator.controls]
         raise UsageError(
-            f"{', '.join(foreign)}: folders are for images of others, generated=<folder>; a run is evaluated on its "
+            f"{', '.join(given)}: folders are for images of others, generated=<folder>; a run is evaluated on its "
             f"own data set, and this one's controls are: {', '.join(names) or 'none'}"
         )
-    return {**config["controls"], **roles}
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ EXAMPLES = {
         "stylebench stylize run=outputs/fast_transfer/2026-11-20_10-00-00 input=photo.jpg output=painted.png",
         "stylebench stylize run=exported/ input=photos/ output=painted/ alpha=0.7",
         "stylebench stylize run=outputs/cyclegan/2026-11-20_10-00-00 input=paintings/ direction=b_to_a",
-        "stylebench stylize run=outputs/stargan/2026-11-20_10-00-00 input=photos/ target=sketch",
+        "stylebench stylize run=outputs/stargan/2026-11-20_10-00-00 input=photos/ domain=sketch",
     ],
     "export": ["stylebench export run=outputs/fast_transfer/2026-11-20_10-00-00 output=exported/"],
     "profile": [

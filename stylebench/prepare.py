@@ -31,15 +31,15 @@ def check_report(opened: Opened) -> None:
     """
     if opened.world is None or not isinstance(opened.task, StyleTask):
         raise ValueError(
-            "report=true compares a method of the style task with exact answers, which only dataset=procstyle and "
-            "dataset=filterstyle have; choose one of them, or leave report=false"
+            "panel=true compares a method of the style task with exact answers, which only dataset=procstyle and "
+            "dataset=filterstyle have; choose one of them, or leave panel=false"
         )
     content = opened.domains["content"]
     count = len(content.split("test"))
     if count < REPORT_CONTENTS:
         raise ValueError(
-            f"report=true needs at least {REPORT_CONTENTS} test images of {content.path}, which has {count}; raise the "
-            "test part of the data set, or leave report=false"
+            f"panel=true needs at least {REPORT_CONTENTS} test images of {content.path}, which has {count}; raise the "
+            "test part of the data set, or leave panel=false"
         )
 
 

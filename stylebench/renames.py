@@ -27,6 +27,12 @@ _OPTIMIZED = (
     "match_histogram", "style_fit", "tile_px",
 )  # fmt: skip
 
+# Earlier argument of a class -> present one, wherever a node with a `_target_` has it.
+ARGUMENTS = {"adain_layer": "exchange_layer"}
+
+# Earlier control of a model -> present one.
+CONTROLS = {"target": "domain"}
+
 # Earlier config key or group -> present one, with all that stands below it: of every model ("*"), or of one.
 KEYS: dict[str, dict[str, str]] = {
     "*": {
@@ -45,6 +51,9 @@ KEYS: dict[str, dict[str, str]] = {
         "model/network": "model/generator",
         "model.optimizer": "model.optimizers.generator",
         "model.lr_decay": "model.schedule.decay",
+        "encoder.adain_layer": "encoder.exchange_layer",
+        "objective": "optimized_metric",
+        "report": "panel",
     },
     "adain": {"model.optimizer": "model.optimizers.decoder"},
     "cyclegan": {"model.discriminator_a": "model.discriminator"},
@@ -125,21 +134,23 @@ def updated_export(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def updated(node: Any, depth: int = 0) -> Any:
-    """Return a recorded config with the present paths of the classes that it names.
+    """Return a recorded config with the present paths of the classes that it names, and of their arguments.
 
     Args:
         node: nested mappings, sequences and plain values, as read from a file; it is left as it is.
         depth: of this node in the config.
 
     Returns:
-        The config, unchanged but for `_target_`s of moved classes. It is no more trusted than before; what is nested
-        deeper than a config may be stays as it is.
+        The config, unchanged but for `_target_`s of moved classes and renamed arguments. It is no more trusted than
+        before; what is nested deeper than a config may be stays as it is.
     """
     if depth > DEPTH_LIMIT:
         return node
     if isinstance(node, Mapping):
+        renamed = ARGUMENTS if "_target_" in node else {}
         return {
-            key: _present_path(value) if key == "_target_" else updated(value, depth + 1) for key, value in node.items()
+            renamed.get(key, key): _present_path(value) if key == "_target_" else updated(value, depth + 1)
+            for key, value in node.items()
         }
     if isinstance(node, list | tuple):
         return [updated(value, depth + 1) for value in node]

@@ -18,7 +18,7 @@ SCHEDULE_LENGTH = "model.schedule.batches"
 
 # What may differ between a run and its continuation: where it is written, how long it is, how it is watched, on what.
 FREE_KEYS = (
-    "run", "name", "resume", "report", "logger", "objective", "metrics", "compile", "channels_last", "checkpoint",
+    "run", "name", "resume", "panel", "logger", "optimized_metric", "metrics", "compile", "channels_last", "checkpoint",
     "samples",
     "budget.batches", "dataset.num_workers", "dataset.store.cache", "dataset.store.packed", "dataset.tasks",
     "dataset.release", "dataset.groups",

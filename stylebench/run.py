@@ -65,7 +65,7 @@ WHOLE_NUMBERS = {   # key -> smallest value
 HEALTH_IMAGES = 16  # on which silent failures are looked for
 HEALTH_FROM = 200  # batches before which a network may still make gray pictures
 RENDER_SECONDS = 5.0  # how long a profile measures a rendered world
-SWITCHES = ("compile", "channels_last", "report", "dataset.flip", "metrics.allow_same_encoder")
+SWITCHES = ("compile", "channels_last", "panel", "dataset.flip", "metrics.allow_same_encoder")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     """
     _check(config)
     opened: Opened | None = None
-    if config["report"]:
+    if config["panel"]:
         opened = open_data(config)
         check_report(opened)
     first = first_process()

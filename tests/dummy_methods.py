@@ -47,7 +47,7 @@ class MultiDomainDummy(Dummy):
 
     def prepare(self, task: Task) -> None:
         """Have the model take the domain to go to, as results of this task are asked for."""
-        target = Choice("target", task.roles, task.roles[-1], "the domain to go to, which changes nothing")
+        target = Choice("domain", task.roles, task.roles[-1], "the domain to go to, which changes nothing")
         self.model.controls = (*self.model.controls, target)
 
 

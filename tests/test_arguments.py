@@ -45,4 +45,15 @@ def test_a_key_of_an_earlier_version_is_answered_with_the_present_one(command: s
     for player, chosen in (("decoder", "model=adain"), ("decoder", "experiment=adain2017/paper"), ("generator", "x=y")):
         with pytest.raises(UsageError, match=rf"^model\.optimizer\.lr is model\.optimizers\.{player}\.lr now"):
             check_keys(command, [chosen, f"{sign}model.optimizer.lr=1"])
+    for earlier, present in (("objective", "optimized_metric"), ("report", "panel")):
+        with pytest.raises(UsageError, match=rf"^{earlier} is {present} now"):
+            check_keys(command, [f"{sign}{earlier}=x"])
     check_keys(command, ["name=model.translator", "model.tile_px=3", "--cfg", "job"])
+
+
+def test_the_target_of_a_model_is_its_domain_and_that_of_folders_stays() -> None:
+    for command, words in (("stylize", []), ("list", ["controls"]), ("evaluate", ["run=x"])):
+        with pytest.raises(UsageError, match=r"^target is domain now"):
+            check_keys(command, [*words, "target=sketch"])
+    check_keys("evaluate", ["generated=theirs", "target=truth"])
+    check_keys("train", ["run=x", "+dataset.target=photos"])

@@ -103,8 +103,8 @@ def test_missing_pictures_and_weights_are_told_before_anything_is_measured(tmp_p
 def test_layers_that_are_measured_are_those_of_the_config(encoder: str) -> None:
     config = yaml.safe_load((Path(__file__).parents[1] / "conf" / "encoder" / f"{encoder}.yaml").read_text())
     net = named(encoder, "shipped")
-    found = [list(net.content_layers), list(net.style_layers), net.adain_layer]
-    assert found == [config["content_layers"], config["style_layers"], config["adain_layer"]]
+    found = [list(net.content_layers), list(net.style_layers), net.exchange_layer]
+    assert found == [config["content_layers"], config["style_layers"], config["exchange_layer"]]
 
 
 def test_nearest_neighbor_looks_past_pictures_of_the_same_owner() -> None:

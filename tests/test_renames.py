@@ -128,6 +128,11 @@ def test_a_run_that_names_an_earlier_module_goes_on(tmp_path: Path, moved: str) 
         ("model/network=johnson_paper", "model/generator=johnson_paper"),
         ("model.translator.encoder.weights=x", "encoder.weights=x"),
         ("model.optimizer.lr=1", "model.optimizers.generator.lr=1"),
+        ("encoder.adain_layer=relu3_1", "encoder.exchange_layer=relu3_1"),
+        ("report=true", "panel=true"),
+        ("metrics=report", "metrics=report"),
+        ("objective=val/loss/style", "optimized_metric=val/loss/style"),
+        ("model.objective=lsgan", "model.objective=lsgan"),
         ("++model.translator={a: model.translator}", "++model.inference={a: model.translator}"),
         ("~model.translator", "~model.inference"),
         ("model.translators=3", "model.translators=3"),
@@ -160,6 +165,12 @@ def test_a_recorded_config_gets_every_key_of_today(width: int | None) -> None:
         "discriminator_b": other,
         "inference": {"generator_ab": generator, "generator_ba": other},
     }
+
+
+def test_the_exchange_layer_of_every_recorded_encoder_is_found() -> None:
+    old = {"_target_": "stylebench.nn.encoders.vgg.VGGEncoder", "adain_layer": "relu4_1"}
+    new = {"_target_": "stylebench.nn.encoders.vgg.VGGEncoder", "exchange_layer": "relu4_1"}
+    assert updated({"a": [old], "adain_layer": 3}) == {"a": [new], "adain_layer": 3}
 
 
 def test_settings_that_are_null_are_translated_too() -> None:

@@ -73,7 +73,7 @@ def test_training_ends_with_the_path_of_the_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["stylebench", "train", *WORLD, *SHORT, "report=true", "run=out"])
+    monkeypatch.setattr("sys.argv", ["stylebench", "train", *WORLD, *SHORT, "panel=true", "run=out"])
     torch.set_num_threads(1)
     main()
     assert capsys.readouterr().out.rstrip().endswith("report      out/report.html")
@@ -83,9 +83,7 @@ def test_training_ends_with_the_path_of_the_report(
 
 
 def test_without_exact_answers_a_report_is_refused(tmp_path: Path) -> None:
-    config = compose("train", ["dataset=procedural", "report=true"])
-    with pytest.raises(
-        ValueError, match=r"report=true compares .* only dataset=procstyle and dataset=filterstyle have"
-    ):
+    config = compose("train", ["dataset=procedural", "panel=true"])
+    with pytest.raises(ValueError, match=r"panel=true compares .* only dataset=procstyle and dataset=filterstyle have"):
         train(config, tmp_path / "run", [])
     assert not (tmp_path / "run").exists()

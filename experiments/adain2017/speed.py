@@ -45,7 +45,7 @@ def build_encoder() -> VGGEncoder:
     """Return VGG-19 with random weights and reflection padding."""
     return VGGEncoder(
         depth=19, weights="random", normalize=False, content_layers=["relu4_1"], style_layers=list(STYLE),
-        adain_layer="relu4_1", padding="reflect",
+        exchange_layer="relu4_1", padding="reflect",
     )  # fmt: skip
 
 

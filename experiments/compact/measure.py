@@ -171,7 +171,7 @@ def named(encoder: str, weights: str, pooling: str = "max") -> Encoder:
     """
     found = blank(encoder, weights, pooling)
     content, style, adain = _LAYERS[encoder]
-    found.content_layers, found.style_layers, found.adain_layer = tuple(content), tuple(style), adain
+    found.content_layers, found.style_layers, found.exchange_layer = tuple(content), tuple(style), adain
     return found
 
 

@@ -177,7 +177,7 @@ def main() -> None:
     options = parser.parse_args()
     pictures = (dead_leaves(2 * options.batch + 1, options.size, 0).float() / 255).to(options.device)
     images = [pictures[i * options.batch : (i + 1) * options.batch] for i in range(2)]
-    layers = {"content_layers": [CONTENT], "style_layers": STYLE, "adain_layer": "relu4_1"}
+    layers = {"content_layers": [CONTENT], "style_layers": STYLE, "exchange_layer": "relu4_1"}
     encoder = VGGEncoder(depth=16, weights="random", normalize=False, **layers).to(options.device)
     steps = {}
     if options.only != "ours":

@@ -25,14 +25,14 @@ from stylebench.nn.encoders import CompactEncoder, JudgeEncoder, SqueezeNetEncod
 _log = logging.getLogger(__name__)
 
 _COLUMNS = ("L1", "L5", "L6", "L7", "L8", "L9", "L10", "L11", "L13", "L15", "L16")
-_JUDGE = {"content_layers": ["mix2"], "style_layers": ["stem", "mix1", "mix3"], "adain_layer": "mix5"}
+_JUDGE = {"content_layers": ["mix2"], "style_layers": ["stem", "mix1", "mix3"], "exchange_layer": "mix5"}
 _COMPACT = {
     "content_layers": ["relu2_2"], "style_layers": ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"],
-    "adain_layer": "relu4_1",
+    "exchange_layer": "relu4_1",
 }  # fmt: skip
 _SQUEEZE = {
     "content_layers": ["pool4"], "style_layers": ["conv1", "fire2", "fire3", "pool4", "fire5", "fire7"],
-    "adain_layer": "fire6",
+    "exchange_layer": "fire6",
 }  # fmt: skip
 _STRUCTURE = {"compact_judge": ["mix2"], "compact": ["relu3_1"], "squeezenet": ["fire3"]}  # taps of stride 4
 

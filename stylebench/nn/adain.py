@@ -112,7 +112,7 @@ class AdaINStyle(Encoded):
 
 
 class AdaINTranslator(StyleTranslator):
-    """A frozen encoder, an exchange of features at its `adain_layer`, and a decoder that mirrors it.
+    """A frozen encoder, an exchange of features at its `exchange_layer`, and a decoder that mirrors it.
 
     Of the encoder nothing is in the state dict: its weights are found again by what the config says.
 
@@ -135,7 +135,7 @@ class AdaINTranslator(StyleTranslator):
     def __init__(self, *, encoder: Encoder, transfer: str, norm: str) -> None:
         super().__init__()
         check_choice("transfer", transfer, EXCHANGES)
-        self.encoder, self.exchange, self.layer = encoder, EXCHANGES[transfer], encoder.adain_layer
+        self.encoder, self.exchange, self.layer = encoder, EXCHANGES[transfer], encoder.exchange_layer
         inputs = self.exchange.inputs_factor * encoder.channels[self.layer]
         self.decoder = Decoder.for_encoder(encoder, norm, inputs)
         self.origin = (encoder.name, encoder.digest, self.layer, transfer)

@@ -119,7 +119,7 @@ class Decoder(nn.Module):
 
     @classmethod
     def for_encoder(cls, encoder: Encoder, norm: str = "none", inputs: int | None = None) -> Self:
-        """Return the decoder that mirrors an encoder up to its `adain_layer`.
+        """Return the decoder that mirrors an encoder up to its `exchange_layer`.
 
         Args:
             encoder: the encoder.
@@ -129,7 +129,7 @@ class Decoder(nn.Module):
         Raises:
             ValueError: as `mirrored_levels`, or on an unknown norm.
         """
-        layer = encoder.adain_layer
+        layer = encoder.exchange_layer
         return cls(encoder.channels[layer] if inputs is None else inputs, mirrored_levels(encoder, layer), norm)
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class MultiDomainTranslator(Translator):
         super().__init__()
         self.generator, self.labels = generator(label_channels=labels.vectors.shape[1]), labels
         names = labels.domains
-        self.controls = (Choice("target", names, names[-1], "the domain that pictures go to"),)
+        self.controls = (Choice("domain", names, names[-1], "the domain that pictures go to"),)
 
     def forward(self, images: Tensor, domains: Tensor) -> Tensor:
         """Translate (B, 3, H, W) in [-1, 1] to the domains of these numbers, (B,) int64; with its graph."""
@@ -72,7 +72,7 @@ class MultiDomainTranslator(Translator):
 
     def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         """Return (B, 3, H, W) images of the target domain."""
-        number = self.labels.domains.index(controls["target"])
+        number = self.labels.domains.index(controls["domain"])
         return from_signed(self(to_signed(images), torch.full((len(images),), number, device=images.device)))
 
 

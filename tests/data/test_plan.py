@@ -72,21 +72,21 @@ def test_domains_in_a_list_or_by_name_are_measured_as_a_pair_alone() -> None:
     found = {plan.name: plan for plan in plans(*STARGAN)}
     by_name = {plan.name: plan for plan in plans(*named)}
     assert list(found) == NAMES
-    assert {plan.request["target"] for plan in found.values()} == set(DOMAINS)
+    assert {plan.request["domain"] for plan in found.values()} == set(DOMAINS)
     (alone,) = plans("model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise")
     assert_same(found["ink_hatch-to-oil_noise"], alone)
     assert_same(by_name["second-to-third"], alone)
-    assert by_name["second-to-third"].request == {"target": "third"}
+    assert by_name["second-to-third"].request == {"domain": "third"}
 
 
 def test_the_target_that_is_asked_for_chooses_the_plans() -> None:
-    assert [plan.name for plan in plans(*STARGAN, target="ink_hatch")] == [NAMES[2], NAMES[3]]
+    assert [plan.name for plan in plans(*STARGAN, domain="ink_hatch")] == [NAMES[2], NAMES[3]]
 
 
 def test_domains_of_several_data_sets_are_measured_within_each() -> None:
     groups = "model.labels.groups={first: {photo: [plain], ink_hatch: [lines]}, second: [oil_noise]}"
     assert [plan.name for plan in plans(*STARGAN, groups)] == ["ink_hatch-to-photo", "photo-to-ink_hatch"]
-    assert [plan.name for plan in plans(*STARGAN, groups, target="oil_noise")] == NAMES[4:]
+    assert [plan.name for plan in plans(*STARGAN, groups, domain="oil_noise")] == NAMES[4:]
 
 
 def test_names_that_are_numbers_are_words(tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_names_that_are_numbers_are_words(tmp_path: Path) -> None:
         for number in range(12):
             write_png(np.full((16, 16, 3), 20 * number, np.uint8), tmp_path / name / f"{number}.png")
     folders = f"dataset.domains={{2019: {tmp_path}/2019, 2020: {tmp_path}/2020}}"
-    found = plans("model=stargan", *NETWORKS, "dataset.size_px=16", folders, target=2020)
-    assert [(plan.name, plan.request) for plan in found] == [("2019-to-2020", {"target": "2020"})]
+    found = plans("model=stargan", *NETWORKS, "dataset.size_px=16", folders, domain=2020)
+    assert [(plan.name, plan.request) for plan in found] == [("2019-to-2020", {"domain": "2020"})]
     config = compose("train", ["model=stargan", *NETWORKS, "dataset.size_px=16", folders])
     translator = build_method(config, build_data(config, open_data(config))).model
-    assert translator.translate(torch.rand(1, 3, 16, 16), target=2020).shape == (1, 3, 16, 16)
+    assert translator.translate(torch.rand(1, 3, 16, 16), domain=2020).shape == (1, 3, 16, 16)
 
 
 def test_no_image_of_a_small_domain_counts_twice(tmp_path: Path) -> None:
@@ -133,16 +133,16 @@ def test_the_overview_shows_what_fixed_samples_show() -> None:
     (piece,) = few.pieces(6, 0, 1, torch.device("cpu"))
     fixed = opened.task.finish(opened.task.fixed(6, "val"))
     assert torch.equal(piece.images, fixed.image)
-    assert piece.request == {"target": [DOMAINS[number] for number in fixed.target_domain.tolist()]}
+    assert piece.request == {"domain": [DOMAINS[number] for number in fixed.target_domain.tolist()]}
     assert set(fixed.domain.tolist()) == {0, 1, 2}
     method = build_method(config, build_data(config, opened))
     each = [
-        method.model.translate(image, target=target)
-        for image, target in zip(piece.images, piece.request["target"], strict=True)
+        method.model.translate(image, domain=target)
+        for image, target in zip(piece.images, piece.request["domain"], strict=True)
     ]
     torch.testing.assert_close(asking(method.translated)(piece), torch.stack(each))
-    one_target = asking(method.translated, target="photo")(piece)
-    assert torch.equal(one_target, method.model.translate(piece.images, target="photo"))
+    one_target = asking(method.translated, domain="photo")(piece)
+    assert torch.equal(one_target, method.model.translate(piece.images, domain="photo"))
 
 
 def test_a_domain_may_be_called_like_a_setting() -> None:
@@ -238,15 +238,15 @@ def test_training_logs_means_and_evaluation_tells_plans_apart(tmp_path: Path, mo
     final = RunFolder(folder).final()
     assert final["val/psnr"] == pytest.approx(logged[0], rel=1e-5)
 
-    some = evaluate(compose("evaluate", [*chosen, "split=val", "target=oil_noise"]))
+    some = evaluate(compose("evaluate", [*chosen, "split=val", "+controls.domain=oil_noise"]))
     assert list(some.sets) == [f"val-ema-{source}-to-oil_noise" for source in DOMAINS[:2]]
     assert all(some.sets[name] == everything.sets[name] for name in some.sets)
     assert RunFolder(folder).final() == final
 
     with pytest.raises(UsageError, match=r"content: folders are for images of others, generated=<folder>"):
         evaluate(compose("evaluate", [*chosen, f"content={folder}"]))
-    with pytest.raises(ValueError, match=r"target.*sepia"):
-        evaluate(compose("evaluate", [*chosen, "target=sepia"]))
+    with pytest.raises(ValueError, match=r"domain.*sepia"):
+        evaluate(compose("evaluate", [*chosen, "+controls.domain=sepia"]))
 
 
 def test_cyclegan_is_measured_in_the_direction_that_is_asked_for(

@@ -58,7 +58,7 @@ def record_findings(folder: Path, method: str = "") -> Findings:
     record = run.record
     kept = {key: record[key] for key in RECORD_KEYS if key in record}
     kept["values"] = {name: run.values(name) for name in run.sets() if name.startswith("val-")}
-    found = {_translate(name, renamed.VALUES, method): value for name, value in flatten(kept)}
+    found = {_translate_value(name, method): value for name, value in flatten(kept)}
     found = {name: value for name, value in found.items() if name.rpartition(".")[2] not in MACHINE_KEYS}
     final = {_column(name, method): value for name, value in record["final"].items() if not name.startswith("test/")}
     return found | {f"final.{name}": value for name, value in final.items()}
@@ -67,7 +67,7 @@ def record_findings(folder: Path, method: str = "") -> Findings:
 def value_findings(file: Path, method: str = "") -> Findings:
     """Return the values that `evaluate` wrote."""
     found = flatten(json.loads(file.read_text(encoding="utf-8")))
-    return {f"value {_translate(name, renamed.VALUES, method)}": value for name, value in found}
+    return {f"value {_translate_value(name, method)}": value for name, value in found}
 
 
 def read_picture(file: Path) -> torch.Tensor:
@@ -114,6 +114,10 @@ def _told(old: Any, new: Any) -> str:
 
 def _translate(name: str, table: renamed.Table, method: str) -> str:
     return renamed.translate(name, table, method) if method else name
+
+
+def _translate_value(name: str, method: str) -> str:
+    return renamed.translate_value(name, method) if method else name
 
 
 def _column(name: str, method: str) -> str:

@@ -13,6 +13,7 @@ KEYS: Table = {
         "model.network": "model.generator",
         "model/network": "model/generator",
         "model.optimizer": "model.optimizers.generator",
+        "encoder.adain_layer": "encoder.exchange_layer",
     },
     "adain": {"model.optimizer": "model.optimizers.decoder"},
     "cyclegan": {"model.discriminator_a": "model.discriminator"},
@@ -27,7 +28,9 @@ CHECKPOINT: Table = {
 # Columns of metrics.csv, which are names of final values, too.
 COLUMNS: Table = {}
 # Names in record.json and in the values of an evaluation, joined by dots.
-VALUES: Table = {}
+VALUES: Table = {"*": {"encoder.adain_layer": "encoder.exchange_layer"}}
+# What such names end with: {"stargan": {"controls.target": "controls.domain"}}.
+ENDINGS: Table = {"stargan": {"controls.target": "controls.domain"}}
 
 # Names that only one side has, or that differ on purpose: what describes the program, not what it computed.
 LEFT_OUT = (
@@ -47,6 +50,15 @@ def translate(name: str, table: Table, method: str, separator: str = ".") -> str
         return name
     longest = max(fitting, key=len)
     return known[longest] + name[len(longest) :]
+
+
+def translate_value(name: str, method: str) -> str:
+    """Return the present name of a value, by what it begins with and by what it ends with."""
+    name = translate(name, VALUES, method)
+    for old, new in {**ENDINGS.get("*", {}), **ENDINGS.get(method, {})}.items():
+        if name.endswith(f".{old}"):
+            return name.removesuffix(old) + new
+    return name
 
 
 def translate_command(words: list[str], method: str) -> list[str]:

@@ -79,10 +79,10 @@ def encoders(setting: Setting) -> Outcome:
         found: dict[str, Tensor] = {}
         networks: dict[str, Encoder] = {
             "squeezenet": SqueezeNetEncoder(
-                content_layers=["pool4"], style_layers=["fire2"], adain_layer="fire6", **layers
+                content_layers=["pool4"], style_layers=["fire2"], exchange_layer="fire6", **layers
             ),
             "vgg16": VGGEncoder(
-                depth=16, content_layers=["relu2_2"], style_layers=["relu1_2"], adain_layer="relu4_1", **layers
+                depth=16, content_layers=["relu2_2"], style_layers=["relu1_2"], exchange_layer="relu4_1", **layers
             ),
             "compact": CompactEncoder("shipped", ["relu3_2"], ["relu1_1"], "relu4_1"),
             "compact_judge": JudgeEncoder("shipped", ["mix5"], ["mix1"], "mix5"),

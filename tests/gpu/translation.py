@@ -112,7 +112,7 @@ def translators(setting: Setting) -> Outcome:
             for direction in ("a_to_b", "b_to_a"):
                 found[f"{upsample} {direction}"] = unpaired.translate(images, direction=direction)
         many = stargan().model.to(device, dtype).to(memory_format=layout)
-        found |= {f"target {name}": many.translate(images, target=name) for name in ("one", "three")}
+        found |= {f"target {name}": many.translate(images, domain=name) for name in ("one", "three")}
         paired = pix2pix().model.to(device, dtype).to(memory_format=layout)
         found["pix2pix"] = paired.translate(images)
         return found

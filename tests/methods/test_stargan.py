@@ -219,18 +219,18 @@ def test_sample_rows_go_to_every_domain() -> None:
     assert [tuple(row.shape) for row in found] == [(3, 3, 16, 16)] * 4
     assert torch.equal(found[0], batch.image)
     for row, name in zip(found[1:], DOMAINS, strict=True):
-        torch.testing.assert_close(row.detach(), method.model.translate(batch.image, target=name))
+        torch.testing.assert_close(row.detach(), method.model.translate(batch.image, domain=name))
 
 
 def test_a_batch_goes_to_targets_of_its_own_or_to_the_one_that_is_given() -> None:
     method, (batch,) = make(), batches(1)
     wanted = [DOMAINS[number] for number in batch.target_domain.tolist()]
     each = torch.stack(
-        [method.model.translate(image, target=name) for image, name in zip(batch.image, wanted, strict=True)]
+        [method.model.translate(image, domain=name) for image, name in zip(batch.image, wanted, strict=True)]
     )
-    torch.testing.assert_close(method.translate(batch, target=wanted), each)
-    given = method.translate(batch, target="photo")
-    assert torch.equal(given, method.model.translate(batch.image, target="photo"))
+    torch.testing.assert_close(method.translate(batch, domain=wanted), each)
+    given = method.translate(batch, domain="photo")
+    assert torch.equal(given, method.model.translate(batch.image, domain="photo"))
 
 
 def test_logged_keys() -> None:

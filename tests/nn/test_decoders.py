@@ -94,13 +94,13 @@ def test_vgg_decoder_has_the_published_layout() -> None:
 )
 def test_levels_mirror_the_stages_of_the_encoder(make: Callable[[], Encoder], levels: list[tuple[int, int]]) -> None:
     encoder = make()
-    assert mirrored_levels(encoder, encoder.adain_layer) == levels
+    assert mirrored_levels(encoder, encoder.exchange_layer) == levels
 
 
 @pytest.mark.parametrize("make", [vgg, compact, squeezenet, lambda: squeezenet("conv1"), lambda: compact("relu5_1")])
 def test_decoder_gives_the_input_size_back(make: Callable[[], Encoder]) -> None:
     encoder = make()
-    decoder, layer = Decoder.for_encoder(encoder), encoder.adain_layer
+    decoder, layer = Decoder.for_encoder(encoder), encoder.exchange_layer
     assert decoder.stride == encoder.strides[layer]
     height, width = 3 * decoder.stride, 4 * decoder.stride
     maps = encoder(torch.rand(1, 3, height, width), [layer])[layer]

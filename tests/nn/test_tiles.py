@@ -9,8 +9,8 @@ from torch import Tensor
 from stylebench.nn.encoders import CompactEncoder, Encoder, SqueezeNetEncoder, VGGEncoder
 from stylebench.nn.tiles import cut_tiles, encode_in_tiles
 
-VGG = {"content_layers": ["relu2_2"], "style_layers": ["relu1_1"], "adain_layer": "relu2_1"}
-SQUEEZE = {"content_layers": ["fire3"], "style_layers": ["conv1"], "adain_layer": "fire2"}
+VGG = {"content_layers": ["relu2_2"], "style_layers": ["relu1_1"], "exchange_layer": "relu2_1"}
+SQUEEZE = {"content_layers": ["fire3"], "style_layers": ["conv1"], "exchange_layer": "fire2"}
 
 
 def compact(**options: Any) -> Encoder:

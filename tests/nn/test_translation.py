@@ -46,7 +46,7 @@ def test_networks_work_in_the_signed_range() -> None:
     pictures[0, :, 0, 0], pictures[0, :, 0, 1] = 0.0, 1.0
     torch.testing.assert_close(translator.translate(pictures), pictures, rtol=0, atol=1e-6)
     assert network.seen[0, 0, 0, :2].tolist() == [-1.0, 1.0]
-    torch.testing.assert_close(multi().translate(pictures, target="photo"), pictures, rtol=0, atol=1e-6)
+    torch.testing.assert_close(multi().translate(pictures, domain="photo"), pictures, rtol=0, atol=1e-6)
 
 
 def test_black_against_white_is_two_in_the_signed_range() -> None:
@@ -70,9 +70,9 @@ def test_directions() -> None:
 def test_targets() -> None:
     translator, pictures = multi(), images()
     assert translator.generator.label_channels == 3
-    torch.testing.assert_close(translator.translate(pictures, target="negative"), 1 - pictures)
-    torch.testing.assert_close(translator.translate(pictures, target="gray"), torch.full_like(pictures, 0.5))
-    torch.testing.assert_close(translator.translate(pictures), translator.translate(pictures, target="gray"))
+    torch.testing.assert_close(translator.translate(pictures, domain="negative"), 1 - pictures)
+    torch.testing.assert_close(translator.translate(pictures, domain="gray"), torch.full_like(pictures, 0.5))
+    torch.testing.assert_close(translator.translate(pictures), translator.translate(pictures, domain="gray"))
     each = translator(pictures, torch.tensor([1, 0]))  # in training: every image its own domain
     torch.testing.assert_close(each, torch.stack([-pictures[0], pictures[1]]))
 
@@ -87,7 +87,7 @@ def test_results_are_clamped() -> None:
     ("controls", "match"),
     [
         ({"direction": "b_to_c"}, r"control direction is one of a_to_b, b_to_a, got 'b_to_c'"),
-        ({"target": "photo"}, r"UnpairedTranslator has no control 'target'; its controls: direction"),
+        ({"domain": "photo"}, r"UnpairedTranslator has no control 'domain'; its controls: direction"),
         ({"style": images()}, "no control 'style'"),
     ],
 )
@@ -99,7 +99,7 @@ def test_unpaired_refuses_what_it_does_not_know(controls: dict[str, object], mat
 @pytest.mark.parametrize(
     ("controls", "match"),
     [
-        ({"target": "painting"}, r"control target is one of photo, negative, gray, got 'painting'"),
+        ({"domain": "painting"}, r"control domain is one of photo, negative, gray, got 'painting'"),
         ({"direction": "a_to_b"}, r"has no control 'direction'; its controls: target"),
     ],
 )

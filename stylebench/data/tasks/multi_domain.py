@@ -170,7 +170,7 @@ class MultiDomainTask(Task):
                 contents[source],
                 reference=self.reference(target, split, world, self._part_of(target)),
                 world=None if world is None else Answers(world, self.domains[target].address, self._part_of(target)),
-                request={"target": target},
+                request={"domain": target},
                 on_request=(source, target) not in within,
             )
             for source, target in pairs
@@ -182,7 +182,7 @@ class MultiDomainTask(Task):
         numbers, _, targets = self._samples(orders, samples)
         chosen = np.array([orders[number][place] for number, place in samples], dtype=np.int64)
         contents = Pictures([self.domains[role] for role in self.roles], chosen, self.crop, numbers)
-        return Plan("", split, contents, request={"target": [self.roles[number] for number in targets]})
+        return Plan("", split, contents, request={"domain": [self.roles[number] for number in targets]})
 
     def size(self, split: str) -> int:
         """Return how many images all domains hold in a split."""

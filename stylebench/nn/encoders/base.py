@@ -49,7 +49,7 @@ class Encoder(nn.Module):
         profile: key of `PROFILES`.
         content_layers: taps that content losses compare.
         style_layers: taps that style losses compare.
-        adain_layer: tap at which statistics are exchanged.
+        exchange_layer: tap at which statistics are exchanged.
 
     Attributes:
         judges_only: whether it may only score what others trained; a method refuses it then.
@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         profile: str,
         content_layers: Iterable[str],
         style_layers: Iterable[str],
-        adain_layer: str,
+        exchange_layer: str,
     ) -> None:
         super().__init__()
         self.name, self.profile = name, profile
@@ -86,8 +86,8 @@ class Encoder(nn.Module):
             stride *= stage.stride
             self.strides[tap] = stride
         self.content_layers, self.style_layers = tuple(content_layers), tuple(style_layers)
-        self.adain_layer = adain_layer
-        self._check_layers((*self.content_layers, *self.style_layers, adain_layer))
+        self.exchange_layer = exchange_layer
+        self._check_layers((*self.content_layers, *self.style_layers, exchange_layer))
         check_choice("profile", profile, PROFILES)
         for key, values in zip(("mean", "std"), PROFILES[profile], strict=True):
             self.register_buffer(key, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
@@ -112,7 +112,7 @@ class Encoder(nn.Module):
             "calibration": self.calibration,
             "content_layers": list(self.content_layers),
             "style_layers": list(self.style_layers),
-            "adain_layer": self.adain_layer,
+            "exchange_layer": self.exchange_layer,
         }
 
     def train(self, mode: bool = True) -> Self:

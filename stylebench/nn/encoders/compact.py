@@ -27,7 +27,7 @@ class CompactEncoder(VGGShaped):
         weights: `shipped`, `random` (or `random-<seed>`), or the path of a file of weights.
         content_layers: taps that content losses compare.
         style_layers: taps that style losses compare.
-        adain_layer: tap at which statistics are exchanged.
+        exchange_layer: tap at which statistics are exchanged.
         padding: what lies beyond the border: `zeros` (as trained), `reflect`, `replicate` or `circular`.
         pooling: `max` (as trained) or `avg`.
         calibration: (N, 3, H, W) uint8 pictures to measure mean activations on; None for the built-in ones.
@@ -42,14 +42,14 @@ class CompactEncoder(VGGShaped):
         weights: str,
         content_layers: Sequence[str],
         style_layers: Sequence[str],
-        adain_layer: str,
+        exchange_layer: str,
         padding: str = "zeros",
         pooling: str = "max",
         calibration: Tensor | None = None,
     ) -> None:
         check_geometry(padding, pooling)
         stages = vgg_stages(_BLOCKS, _CHANNELS)
-        super().__init__("compact", stages, "torch", content_layers, style_layers, adain_layer)
+        super().__init__("compact", stages, "torch", content_layers, style_layers, exchange_layer)
         self._load(weights, {"shipped": Shipped(SHIPPED, _DIGEST)})
         self._normalize(True, calibration)
         self.name += f"-{self.digest[:8]}"

@@ -60,7 +60,7 @@ class JudgeEncoder(Encoder):
         weights: `shipped`, `random` (or `random-<seed>`), or the path of a file of weights.
         content_layers: taps that content distances compare.
         style_layers: taps that style distances compare.
-        adain_layer: ignored by judging; a tap, so that all encoders are configured alike.
+        exchange_layer: ignored by judging; a tap, so that all encoders are configured alike.
         calibration: (N, 3, H, W) uint8 pictures to measure mean activations on; None for the built-in ones.
 
     Raises:
@@ -75,10 +75,10 @@ class JudgeEncoder(Encoder):
         weights: str,
         content_layers: Sequence[str],
         style_layers: Sequence[str],
-        adain_layer: str,
+        exchange_layer: str,
         calibration: Tensor | None = None,
     ) -> None:
-        super().__init__("compact_judge", _stages(), "torch", content_layers, style_layers, adain_layer)
+        super().__init__("compact_judge", _stages(), "torch", content_layers, style_layers, exchange_layer)
         self._load(weights, {"shipped": Shipped(SHIPPED, _DIGEST)})
         self._normalize(True, calibration)
         self.name += f"-{self.digest[:8]}"

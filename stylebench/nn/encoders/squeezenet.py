@@ -33,7 +33,7 @@ class SqueezeNetEncoder(Encoder):
         normalize: whether to scale every tap's channels to mean activation 1 (squeezed maps stay as they are).
         content_layers: taps that content losses compare.
         style_layers: taps that style losses compare.
-        adain_layer: tap at which statistics are exchanged.
+        exchange_layer: tap at which statistics are exchanged.
         padding: where padding goes, `same` or `valid`.
         calibration: (N, 3, H, W) uint8 pictures to measure mean activations on; None for the built-in ones.
 
@@ -49,13 +49,13 @@ class SqueezeNetEncoder(Encoder):
         normalize: bool,
         content_layers: Sequence[str],
         style_layers: Sequence[str],
-        adain_layer: str,
+        exchange_layer: str,
         padding: str = "same",
         calibration: Tensor | None = None,
     ) -> None:
         check_choice("padding", padding, GEOMETRIES)
         stages = _stages(padding == "same")
-        super().__init__(f"squeezenet1_0_{padding}", stages, "torch", content_layers, style_layers, adain_layer)
+        super().__init__(f"squeezenet1_0_{padding}", stages, "torch", content_layers, style_layers, exchange_layer)
         self.padding = padding
         self._load(weights, _PUBLISHED)
         self._normalize(normalize, calibration)

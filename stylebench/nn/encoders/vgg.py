@@ -68,7 +68,7 @@ class VGGEncoder(VGGShaped):
         normalize: whether to scale every channel to mean activation 1.
         content_layers: taps that content losses compare.
         style_layers: taps that style losses compare.
-        adain_layer: tap at which statistics are exchanged.
+        exchange_layer: tap at which statistics are exchanged.
         padding: what lies beyond the border: `zeros` (as trained), `reflect`, `replicate` or `circular`.
         pooling: `max` (as trained) or `avg` (Gatys et al. 2016, for smoother images).
         profile: preprocessing, `torch` or `caffe_features`; must be the one that the weights were trained with.
@@ -87,7 +87,7 @@ class VGGEncoder(VGGShaped):
         normalize: bool,
         content_layers: Sequence[str],
         style_layers: Sequence[str],
-        adain_layer: str,
+        exchange_layer: str,
         padding: str = "zeros",
         pooling: str = "max",
         profile: str = "torch",
@@ -96,7 +96,7 @@ class VGGEncoder(VGGShaped):
         check_geometry(padding, pooling)
         check_choice("depth", depth, _BLOCKS)
         super().__init__(
-            f"vgg{depth}", vgg_stages(_BLOCKS[depth], _CHANNELS), profile, content_layers, style_layers, adain_layer
+            f"vgg{depth}", vgg_stages(_BLOCKS[depth], _CHANNELS), profile, content_layers, style_layers, exchange_layer
         )
         published = _PUBLISHED[depth]
         self._load(weights, {name: torchvision_source(entry) for name, (entry, _) in published.items()})

@@ -14,10 +14,14 @@ from stylebench.nn.encoders.weights import random_state
 from tests.nn.encoders.weight_files import state_of, write_weights
 
 LAYERS: dict[type, dict[str, Any]] = {
-    SqueezeNetEncoder: {"content_layers": ["pool4"], "style_layers": ["conv1", "fire2"], "adain_layer": "fire6"},
-    VGGEncoder: {"content_layers": ["relu2_2"], "style_layers": ["relu1_2", "relu2_2"], "adain_layer": "relu4_1"},
-    CompactEncoder: {"content_layers": ["relu3_2"], "style_layers": ["relu1_1", "relu2_1"], "adain_layer": "relu4_1"},
-    JudgeEncoder: {"content_layers": ["mix5"], "style_layers": ["stem", "mix1", "mix3"], "adain_layer": "mix5"},
+    SqueezeNetEncoder: {"content_layers": ["pool4"], "style_layers": ["conv1", "fire2"], "exchange_layer": "fire6"},
+    VGGEncoder: {"content_layers": ["relu2_2"], "style_layers": ["relu1_2", "relu2_2"], "exchange_layer": "relu4_1"},
+    CompactEncoder: {
+        "content_layers": ["relu3_2"],
+        "style_layers": ["relu1_1", "relu2_1"],
+        "exchange_layer": "relu4_1",
+    },
+    JudgeEncoder: {"content_layers": ["mix5"], "style_layers": ["stem", "mix1", "mix3"], "exchange_layer": "mix5"},
 }
 
 

@@ -38,7 +38,7 @@ Make = Callable[..., Encoder]
 def layers_of(name: str) -> dict[str, Any]:
     """Read the layers of an encoder's config."""
     config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-    return {key: config[key] for key in ("content_layers", "style_layers", "adain_layer")}
+    return {key: config[key] for key in ("content_layers", "style_layers", "exchange_layer")}
 
 
 def module_of(name: str) -> ModuleType:

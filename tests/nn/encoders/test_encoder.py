@@ -173,7 +173,7 @@ def test_encoder_describes_itself_in_plain_values(vgg16: VGGEncoder, squeezenet:
         "calibration": None,
         "content_layers": ["relu2_2"],
         "style_layers": ["relu1_2", "relu2_2"],
-        "adain_layer": "relu4_1",
+        "exchange_layer": "relu4_1",
         "padding": "zeros",
         "pooling": "max",
     }
@@ -189,8 +189,8 @@ def test_encoder_configs_build_and_every_key_has_a_comment(path: Path) -> None:
     encoder = instantiate(config, weights="random", _convert_="all", **options)
     assert isinstance(encoder, Encoder)
     assert encoder.describe()["style_layers"] == config.style_layers
-    assert encoder.adain_layer in encoder.taps
-    assert encoder.strides[encoder.adain_layer] == 8
+    assert encoder.exchange_layer in encoder.taps
+    assert encoder.strides[encoder.exchange_layer] == 8
 
 
 def test_encoder_configs_are_all_there() -> None:

@@ -173,7 +173,7 @@ def test_vgg_refuses_a_profile_that_known_weights_do_not_have(
         ({"pooling": "l2"}, "pooling must be one of max, avg, got 'l2'"),
         ({"profile": "caffe"}, "profile must be one of torch, caffe_features, got 'caffe'"),
         ({"style_layers": ["relu1_3"]}, "vgg16 has no layer 'relu1_3'; choose from conv1_1, relu1_1"),
-        ({"adain_layer": "fire6"}, "no layer 'fire6'"),
+        ({"exchange_layer": "fire6"}, "no layer 'fire6'"),
         ({"calibration": torch.zeros(1, 3, 8, 8)}, r"calibration needs .*normalize=true"),
         ({"calibration": torch.zeros(1, 3, 8, 8), "normalize": True}, r"uint8 RGB pictures, got torch\.float32"),
     ],
