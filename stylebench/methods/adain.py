@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from stylebench.checks import check_choice, check_number
+from stylebench.checks import check_choice
 from stylebench.data.tasks import StyleBatch, drawn
 from stylebench.functional.channel_statistics import (
     MOMENT_REDUCTIONS,
