@@ -15,9 +15,8 @@ PACKAGE = ROOT / "stylebench"
 LONGEST_FILE = 400
 LAYERS = {   # a layer may import those with a smaller number, and its own
     "benchmark": 0, "checks": 0, "files": 0, "locks": 0, "machine": 0, "shipped": 0, "help": 1, "messages": 1,
-    "arguments": 2,
     "functional": 1, "nn": 2,
-    "run_folder": 1, "trusted": 1, "construct": 2, "renames": 2, "data": 3,
+    "run_folder": 1, "trusted": 1, "construct": 2, "renames": 2, "arguments": 3, "data": 3,
     "guides": 4, "loading": 4, "metrics": 4, "watching": 4,
     "export": 5, "stylize": 5, "methods": 5, "loggers": 6, "callbacks": 7, "prepare": 8,
     "report": 8, "resume": 8, "profile": 8, "build": 9, "evaluate": 10, "run": 10, "cli": 11, "__main__": 12,
