@@ -13,15 +13,30 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "stylebench"
 LONGEST_FILE = 400
-LAYERS = {   # a layer may import those with a smaller number, and its own
-    "benchmark": 0, "checks": 0, "files": 0, "locks": 0, "machine": 0, "shipped": 0, "help": 1, "messages": 1,
-    "functional": 1, "nn": 2,
-    "run_folder": 1, "trusted": 1, "construct": 2, "renames": 2, "arguments": 3, "data": 3,
-    "guides": 4, "loading": 4, "metrics": 4, "watching": 4,
-    "export": 5, "stylize": 5, "methods": 5, "loggers": 6, "callbacks": 7, "prepare": 8,
-    "report": 8, "resume": 8, "profile": 8, "build": 9, "evaluate": 10, "run": 10, "cli": 11, "__main__": 12,
-}  # fmt: skip
-HYDRA_FILES = {"run.py", "cli.py", "__main__.py"}
+ROOMS = [  # a row imports only from the rows above it
+    ["checks", "construct", "files", "locks", "machine", "renames", "run_folder", "shipped", "trusted"],
+    ["statistics", "benchmark"],
+    ["functional"],
+    ["nn"],
+    ["data"],
+    ["worlds"],
+    ["optimization"],
+    ["inference", "export", "loading"],
+    ["metrics"],
+    ["grading"],
+    ["adaptation"],
+    ["methods"],
+    ["training", "callbacks", "loggers", "report", "resume"],
+    ["build"],
+    ["commands", "evaluate", "guides", "prepare", "profile", "run", "stylize", "watching"],
+    ["cli", "arguments", "help", "messages"],
+    ["__main__"],
+]
+GROUND_FLOOR = ROOMS[0]
+NO_LIGHTNING = {*GROUND_FLOOR, "statistics", "functional", "nn", "worlds", "optimization", "inference"}
+KNOW_HYDRA = {"commands", "cli", "run", "__main__"}
+PRINT = {"commands", "cli"}
+HEAVY = ("torch", "pytorch_lightning", "torchvision", "torchmetrics")
 
 
 def sources() -> list[Path]:
@@ -37,22 +52,32 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def layer(dotted: str) -> str | None:
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def room_of(dotted: str) -> str | None:
     parts = dotted.split(".")
-    return parts[1] if parts[0] == "stylebench" and len(parts) > 1 and parts[1] in LAYERS else None
+    return parts[1] if parts[0] == "stylebench" and len(parts) > 1 and parts[1] in FLOORS else None
+
+
+FLOORS = {name: floor for floor, row in enumerate(ROOMS) for name in row}
 
 
 def test_imports_point_down() -> None:
-    wrong = []
-    for path in sources():
-        name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if name == "__init__":
-            continue
-        for imported in imports(path):
-            target = layer(imported)
-            if target is not None and target != name and LAYERS[target] >= LAYERS[name]:
-                wrong.append(f"{path.relative_to(ROOT)} imports {imported}")
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {imported}"
+        for path in sources()
+        if room(path) != "__init__"
+        for imported in imports(path)
+        if (target := room_of(imported)) is not None and FLOORS[target] > FLOORS[room(path)]
+    ]
     assert not wrong
+
+
+def test_every_module_has_a_room_and_every_room_one_place() -> None:
+    assert {room(path) for path in sources()} - {"__init__"} <= set(FLOORS)
+    assert len(FLOORS) == sum(map(len, ROOMS))
 
 
 def test_the_wheel_lists_every_package() -> None:
@@ -62,19 +87,19 @@ def test_the_wheel_lists_every_package() -> None:
 
 
 def test_statistics_need_no_torch() -> None:
-    hidden = ("torch", "pytorch_lightning", "torchvision", "torchmetrics")
     wrong = [
         f"{path.name} imports {name}"
-        for path in (PACKAGE / "benchmark").rglob("*.py")
+        for path in (PACKAGE / "statistics").rglob("*.py")
         for name in imports(path)
-        if name.split(".")[0] in hidden or (layer(name) or "benchmark") not in ("benchmark", "files")
+        if name.split(".")[0] in HEAVY or (room_of(name) or "statistics") not in ("statistics", *GROUND_FLOOR)
     ]
     assert not wrong
 
 
-def test_every_module_has_a_layer() -> None:
-    names = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in sources()} - {"__init__"}
-    assert names <= set(LAYERS)
+def test_the_ground_floor_is_imported_where_torch_is_missing() -> None:
+    hide = "; ".join(f"sys.modules[{name!r}] = None" for name in HEAVY)
+    modules = ", ".join(f"stylebench.{name}" for name in GROUND_FLOOR)
+    subprocess.run([sys.executable, "-c", f"import sys; {hide}; import {modules}"], check=True)
 
 
 def test_no_import_cycles() -> None:
@@ -100,36 +125,14 @@ def test_no_import_cycles() -> None:
 
 @pytest.mark.parametrize("library", ["hydra", "omegaconf"])
 def test_only_the_top_knows(library: str) -> None:
-    knowing = {path.name for path in sources() if any(name.split(".")[0] == library for name in imports(path))}
-    assert knowing <= HYDRA_FILES
+    knowing = {room(path) for path in sources() if any(name.split(".")[0] == library for name in imports(path))}
+    assert knowing <= KNOW_HYDRA
 
 
 def test_plain_modules_do_not_import_lightning() -> None:
-    plain = [
-        PACKAGE / f"{name}.py"
-        for name in ("files", "locks", "run_folder", "trusted", "construct", "renames", "loading", "export", "stylize")
-    ]
-    plain += [*(PACKAGE / "nn").rglob("*.py"), *(PACKAGE / "functional").glob("*.py")]
+    plain = [path for path in sources() if room(path) in NO_LIGHTNING]
+    plain += (PACKAGE / "commands" / "stylize").glob("*.py")
     assert not [path.name for path in plain if any(name.startswith("pytorch_lightning") for name in imports(path))]
-
-
-def told(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the texts of a module, without its docstrings."""
-    tree = ast.parse(path.read_text())
-    holders = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    bodies = [node.body[0] for node in ast.walk(tree) if isinstance(node, holders)]
-    docstrings = {id(first.value) for first in bodies if isinstance(first, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-            yield node.lineno, node.value
-
-
-def test_ground_floors_name_no_config_keys() -> None:
-    """A constructor names its own parameter; who builds it adds the place in the config."""
-    groups = "model|dataset|encoder|metrics|trainer|logger|budget|checkpoint|ema|adaptation"
-    key = re.compile(rf"\b({groups})[./=][a-z_]")
-    paths = [path for room in ("functional", "nn") for path in (PACKAGE / room).rglob("*.py")]
-    assert not [f"{path.relative_to(ROOT)}:{line}" for path in paths for line, text in told(path) if key.search(text)]
 
 
 def test_nothing_imports_the_other_lightning() -> None:
@@ -151,8 +154,8 @@ def test_print_is_for_the_command_line() -> None:
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
-                printing.add(path.name)
-    assert printing <= {"cli.py"}
+                printing.add(room(path))
+    assert printing <= PRINT
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
