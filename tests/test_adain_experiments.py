@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from experiments.adain2017 import shuffled, speed, verdicts
-from stylebench.benchmark.intervals import Interval
 from stylebench.functional.channel_statistics import ChannelStatistics
 from stylebench.nn.adain import AdaINTranslator
 from stylebench.nn.encoders import CompactEncoder
+from stylebench.statistics.intervals import Interval
 
 
 def pictures(count: int, size: int = 32, seed: int = 0) -> Tensor:

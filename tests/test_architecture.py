@@ -15,7 +15,7 @@ PACKAGE = ROOT / "stylebench"
 LONGEST_FILE = 400
 ROOMS = [  # a row imports only from the rows above it
     ["checks", "construct", "files", "locks", "machine", "renames", "run_folder", "shipped", "trusted"],
-    ["statistics", "benchmark"],
+    ["statistics"],
     ["functional"],
     ["nn"],
     ["data"],
@@ -28,6 +28,7 @@ ROOMS = [  # a row imports only from the rows above it
     ["methods"],
     ["training", "callbacks", "loggers", "report", "resume"],
     ["build"],
+    ["benchmark"],
     ["commands", "evaluate", "guides", "prepare", "profile", "run", "stylize", "watching"],
     ["cli", "arguments", "help", "messages"],
     ["__main__"],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments.metrics.convert_ratings import Plan, convert, main
-from stylebench.benchmark.ratings import choice_agreement, read_ratings, score_agreement
+from stylebench.statistics.ratings import choice_agreement, read_ratings, score_agreement
 
 MARKS = {"content": "photo", "style": "painting", "output": "result", "rater": "worker", "score": "mark"}
 CHOICES = {"content": "photo", "style": "painting", "first": "left", "second": "right", "winner": "choice"}

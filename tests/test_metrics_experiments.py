@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from experiments.metrics import discrimination, memory, photos
-from stylebench.benchmark.intervals import jackknife_interval
 from stylebench.data.images import write_png
 from stylebench.functional.frechet import frechet_distance_of_features
+from stylebench.statistics.intervals import jackknife_interval
 
 
 def test_a_central_square_leaves_equal_borders() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from stylebench.benchmark.intervals import Interval, crossed_interval
+from stylebench.statistics.intervals import Interval, crossed_interval
 
 Row = Mapping[str, Any]
 Floats = NDArray[np.float64]

@@ -18,8 +18,8 @@ from experiments.gatys2016.pairs import Pair
 from experiments.gatys2016.runs import Results, Row, by_pair, label, optimize, rounded, terms
 from experiments.gatys2016.verdicts import Table, counted
 from experiments.metrics.photos import read_squares, sample_files
-from stylebench.benchmark.intervals import t_interval
 from stylebench.data.images import IMAGE_SUFFIXES
+from stylebench.statistics.intervals import t_interval
 
 STUDY = "textures"
 CHANNELS = {"1": 24, "2": 48, "3": 96, "4": 144}  # of the blocks of `compact`

@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.gatys2016.pairs import GROUPS
 from experiments.gatys2016.runs import Row, by_pair
-from stylebench.benchmark.intervals import Interval, t_interval, wilson
+from stylebench.statistics.intervals import Interval, t_interval, wilson
 
 Settings = Mapping[str, Row]
 SCORES = {"psnr": "PSNR", "edges": "edges", "iou": "masks", "iou_blurred": "blurred masks"}

@@ -19,7 +19,7 @@ from experiments.gatys2016.measures import ssim, style_distance
 from experiments.gatys2016.pairs import Pair
 from experiments.gatys2016.runs import STYLE_WEIGHT, Results, Row, label, optimize, rounded, terms
 from experiments.gatys2016.verdicts import Table, counted
-from stylebench.benchmark.intervals import t_interval
+from stylebench.statistics.intervals import t_interval
 
 STUDY = "losses"
 SAMPLED = "mmd_gauss"  # compares random positions, so it takes Adam, and twice the evaluations

@@ -1,4 +1,4 @@
-"""Turn any table of human ratings into the `ratings.csv` that `stylebench.benchmark.ratings` reads.
+"""Turn any table of human ratings into the `ratings.csv` that `stylebench.statistics.ratings` reads.
 
 Marks, one a row, or comparisons, both outputs in one row:
 
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from stylebench.benchmark.ratings import read_ratings
+from stylebench.statistics.ratings import read_ratings
 
 _log = logging.getLogger(__name__)
 

@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from experiments.metrics.photos import read_squares, sample_files
-from stylebench.benchmark.intervals import jackknife_interval, t_interval
 from stylebench.functional.frechet import frechet_distance_of_features
 from stylebench.functional.kernel_distance import kernel_distance
 from stylebench.metrics.extractors import EncoderFeatures, Extractor, PixelPCA, RandomMultiScale
 from stylebench.metrics.features import FeatureSet
 from stylebench.metrics.sets import FrechetDistance
 from stylebench.nn.encoders import JudgeEncoder, SqueezeNetEncoder
+from stylebench.statistics.intervals import jackknife_interval, t_interval
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stylebench.benchmark.agreement import grade_agreement
 from stylebench.data.filterstyle.world import FilterStyle
 from stylebench.data.folders import Folders
 from stylebench.data.procstyle.world import ProcStyle
@@ -21,6 +20,7 @@ from stylebench.metrics.extractors import EncoderFeatures, Extractor, PixelPCA, 
 from stylebench.metrics.grading import Card, Design, Grading, Headline, PhotographStage, SceneStage, Taps
 from stylebench.metrics.grading import standard_subjects as standard
 from stylebench.nn.encoders import CompactEncoder, JudgeEncoder, SqueezeNetEncoder
+from stylebench.statistics.agreement import grade_agreement
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylebench.benchmark.intervals import Interval, crossed_interval, t_interval
 from stylebench.metrics.batch import EvaluationBatch, Views
 from stylebench.metrics.combined import ArtFD
 from stylebench.metrics.extractors.base import Extractor
@@ -18,6 +17,7 @@ from stylebench.metrics.pairs import PairMetric, is_main
 from stylebench.metrics.records import Value
 from stylebench.metrics.sets import SetMetric
 from stylebench.metrics.weights import MissingWeightsError
+from stylebench.statistics.intervals import Interval, crossed_interval, t_interval
 
 KEPT_UP_TO = 10_000  # images of which single features are kept even if no metric needs them: for small-set forms
 Metric = SetMetric | PairMetric | ArtFD

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylebench.benchmark.intervals import t_interval
 from stylebench.functional.frechet import (
     Moments,
     frechet_distance,
@@ -21,6 +20,7 @@ from stylebench.functional.frechet import (
 from stylebench.functional.kernel_distance import gaussian_mmd, gaussian_mmd_floor, kernel_distance
 from stylebench.functional.manifold import expected_coverage, manifold_scores
 from stylebench.metrics.features import FeatureSet
+from stylebench.statistics.intervals import t_interval
 
 _SPLITS = 5  # of the reference, that check the floor
 _ENOUGH_TO_HALVE = 16  # images below which halves and quarters say nothing

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylebench.benchmark.tradeoff import Anchors, worse_of
 from stylebench.data.plan import Piece, Plan
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.evaluator import Evaluator, Row, mean_over
 from stylebench.metrics.pairs import PairMetric, is_main
 from stylebench.metrics.records import Value
+from stylebench.statistics.tradeoff import Anchors, worse_of
 
 CONTENT, STYLE = "content", "style"
 ENDS = {CONTENT: ("another", "itself"), STYLE: ("unstyled", "same style")}  # anchors of each axis: far and near

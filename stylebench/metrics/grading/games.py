@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylebench.benchmark.tradeoff import Anchors, worse_of
 from stylebench.metrics.extractors.base import Extractor
 from stylebench.metrics.feature_pairs import MapMetric
 from stylebench.metrics.features import FeatureSet
@@ -20,6 +19,7 @@ from stylebench.metrics.grading.subjects import Headline, Subject
 from stylebench.metrics.grading.views import SharedViews, batch_of, set_value, value_of
 from stylebench.metrics.pairs import PSNR, PairMetric
 from stylebench.metrics.sets import SetMetric
+from stylebench.statistics.tradeoff import Anchors, worse_of
 
 _log = logging.getLogger(__name__)
 _JOINT = "joint:"

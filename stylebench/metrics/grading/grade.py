@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stylebench.benchmark.agreement import images_needed, order_agreement, resolution, selectivity, spread
-from stylebench.benchmark.intervals import t_interval
 from stylebench.metrics.grading.ladders import CIRCULAR, FLAT, LADDERS, MAIN, OTHER, OWN, TARGET, truth_for
+from stylebench.statistics.agreement import images_needed, order_agreement, resolution, selectivity, spread
+from stylebench.statistics.intervals import t_interval
 
 Values = NDArray[np.float64]
 LEVEL = "4"  # of 255: changes that are graded
@@ -58,7 +58,7 @@ class Card:
         ladders: by name: tau with its interval over styles, spread, styles, whether it is circular, or why it is left
             out.
         tau: mean over the ladders of its own axis that are not circular, with its interval over styles; None without.
-        selectivity: see `benchmark.agreement.selectivity`; None where there is no other axis.
+        selectivity: see `statistics.agreement.selectivity`; None where there is no other axis.
         spread: on L14.
         game: what it can be fooled with.
         resolution: first rung of its main ladder that it tells from the next, over styles; None if none.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from stylebench.benchmark.intervals import Floats, Interval, t_interval
+from stylebench.statistics.intervals import Floats, Interval, t_interval
 
 _EXACT = 16  # units up to which all sign flips are tried
 _FLIPS = 100_000

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stylebench.benchmark.agreement import kendall
-from stylebench.benchmark.intervals import Floats, Interval, fieller, t_interval
+from stylebench.statistics.agreement import kendall
+from stylebench.statistics.intervals import Floats, Interval, fieller, t_interval
 
 FEWEST_RATIOS = 3  # points that a trade-off curve needs
 

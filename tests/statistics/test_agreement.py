@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stylebench.benchmark.agreement import (
+from stylebench.statistics.agreement import (
     cliffs_delta,
     grade_agreement,
     holm,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stylebench.benchmark.intervals import (
+from stylebench.statistics.intervals import (
     crossed_interval,
     fieller,
     jackknife_interval,

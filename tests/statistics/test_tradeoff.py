@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stylebench.benchmark.tradeoff import Anchors, gap_closed, hypervolume, pareto_front, trade_off, worse_of
+from stylebench.statistics.tradeoff import Anchors, gap_closed, hypervolume, pareto_front, trade_off, worse_of
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.benchmark.ratings import (
+from stylebench.statistics.ratings import (
     choice_agreement,
     chooser_agreement,
     rater_agreement,

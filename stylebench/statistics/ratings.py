@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stylebench.benchmark.agreement import kendall
-from stylebench.benchmark.intervals import Interval, t_interval, wilson
+from stylebench.statistics.agreement import kendall
+from stylebench.statistics.intervals import Interval, t_interval, wilson
 
 COLUMNS = ("content", "style", "output", "rater")
 
