@@ -12,6 +12,9 @@ from stylebench.trusted import DEPTH_LIMIT
 
 # Earlier dotted path -> present one. A path that a file may hold is never taken out again.
 MOVED_CLASSES: dict[str, str] = {
+    "stylebench.data.arrange.AttributeLists": "stylebench.data.releases.arrange.AttributeLists",
+    "stylebench.data.arrange.Links": "stylebench.data.releases.arrange.Links",
+    "stylebench.data.release.Release": "stylebench.data.releases.release.Release",
     "stylebench.metrics.extractors.EncoderFeatures": "stylebench.metrics.extractors.encoder_features.EncoderFeatures",
     "stylebench.metrics.extractors.Inception": "stylebench.metrics.extractors.inception.Inception",
     "stylebench.metrics.extractors.RandomMultiScale": "stylebench.metrics.extractors.random_network.RandomMultiScale",

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.data import archives
-from stylebench.data.archives import ArchiveError, extract
+from stylebench.data.releases import archives
+from stylebench.data.releases.archives import ArchiveError, extract
 
 LIMITS = {"max_bytes": 10_000_000, "max_files": 100}
 PHOTO = b"\xff\xd8\xff" + bytes(range(256)) * 40

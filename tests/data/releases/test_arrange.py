@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stylebench.data.arrange import AttributeLists, Links
 from stylebench.data.folders import Folders
+from stylebench.data.releases.arrange import AttributeLists, Links
 
 
 def write(root: Path, *names: str) -> None:

@@ -1,0 +1,1 @@
+"""Named data sets: fetched, verified, unpacked and put in order."""
