@@ -14,7 +14,7 @@ from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
 from stylebench.data.plan import Plan
 from stylebench.data.serving import check_serves
-from stylebench.data.worlds import HIDDEN
+from stylebench.data.world import HIDDEN
 from stylebench.files import cache_dir
 from stylebench.loading import load_translator
 from stylebench.methods.base import Method

@@ -12,7 +12,7 @@ from stylebench.data.opened import Opened
 from stylebench.data.splits import unit_hash
 from stylebench.data.stores import Store
 from stylebench.data.tasks import TASKS, StyleTask, Task
-from stylebench.data.worlds import SOURCE, World
+from stylebench.data.world import SOURCE, World
 
 SHEET_COLUMNS = 8
 REPORT_CONTENTS = 2  # held-out contents that a report needs, at least

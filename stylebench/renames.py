@@ -14,6 +14,8 @@ from stylebench.trusted import DEPTH_LIMIT
 MOVED_CLASSES: dict[str, str] = {
     "stylebench.data.arrange.AttributeLists": "stylebench.data.releases.arrange.AttributeLists",
     "stylebench.data.arrange.Links": "stylebench.data.releases.arrange.Links",
+    "stylebench.data.filterstyle.world.FilterStyle": "stylebench.worlds.filterstyle.world.FilterStyle",
+    "stylebench.data.procstyle.world.ProcStyle": "stylebench.worlds.procstyle.world.ProcStyle",
     "stylebench.data.release.Release": "stylebench.data.releases.release.Release",
     "stylebench.metrics.extractors.EncoderFeatures": "stylebench.metrics.extractors.encoder_features.EncoderFeatures",
     "stylebench.metrics.extractors.Inception": "stylebench.metrics.extractors.inception.Inception",

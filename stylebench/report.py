@@ -17,13 +17,13 @@ from torch import Tensor
 from stylebench.data.contact_sheet import labelled_rows
 from stylebench.data.opened import Opened
 from stylebench.data.splits import unit_hash
-from stylebench.data.worlds import SOURCE, TRUTH_DRAWS
+from stylebench.data.world import SOURCE, TRUTH_DRAWS
 from stylebench.files import atomic_write
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.segments import region_iou
-from stylebench.metrics.strength import StrengthReader
 from stylebench.nn.translators import Translator
 from stylebench.run_folder import REPORT
+from stylebench.worlds.strength import StrengthReader
 
 _SCENES = 32
 _SHOWN = 6

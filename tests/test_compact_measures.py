@@ -13,8 +13,8 @@ from experiments.compact.measure import _earlier, check_data, named, nearest_nei
 from experiments.compact.network import blank
 from experiments.compact.optimize import paired
 from experiments.compact.styles import POOLS
-from stylebench.data import procstyle
 from stylebench.functional.dead_leaves import dead_leaves
+from stylebench.worlds import procstyle
 
 ENCODERS = list(POOLS)
 

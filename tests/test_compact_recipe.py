@@ -29,12 +29,12 @@ from experiments.compact.styles import (
 from experiments.compact.textures import FAMILIES, textures
 from experiments.compact.train import Run, export, train
 from experiments.compact.views import crops, degrade, recolor
-from stylebench.data import filterstyle, procstyle
-from stylebench.data.procstyle.styles import Style, style_digest
-from stylebench.data.worlds import HIDDEN_STYLES
+from stylebench.data.world import HIDDEN_STYLES
 from stylebench.files import read_pickle
 from stylebench.functional.dead_leaves import dead_leaves
 from stylebench.nn.encoders.normalization import BUILT_IN, measure_means
+from stylebench.worlds import filterstyle, procstyle
+from stylebench.worlds.procstyle.styles import Style, style_digest
 
 ENCODERS = list(POOLS)
 
@@ -125,7 +125,7 @@ def test_pictures_show_only_styles_that_may_be_seen(drawn: Pictures) -> None:
 
 
 def test_scenes_are_not_those_of_data_sets_or_of_probes() -> None:
-    from stylebench.data.procstyle.world import ProcStyle
+    from stylebench.worlds.procstyle.world import ProcStyle
 
     ids = ProcStyle(64, 8, 4, 4, False, None).contents(None).ids  # type: ignore[arg-type]
     assert not any(id_.startswith(("compact", "probe")) for id_ in ids)

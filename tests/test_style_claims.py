@@ -13,7 +13,7 @@ from experiments.gatys2015 import textures
 from experiments.gatys2016 import claims, measures, pairs, runs, verdicts
 from experiments.li2017_mmd import losses
 from stylebench.data.images import write_png
-from stylebench.data.procstyle.world import ProcStyle
+from stylebench.worlds.procstyle.world import ProcStyle
 
 
 def step(column: int) -> torch.Tensor:

@@ -34,7 +34,7 @@ from experiments.adain2017.verdicts import tables
 from experiments.gatys2016.measures import judge
 from experiments.metrics.photos import read_squares, sample_files
 from stylebench.functional.channel_statistics import ChannelStatistics, channel_statistics
-from stylebench.functional.filters.color import rgb_to_lab
+from stylebench.functional.color import rgb_to_lab
 from stylebench.functional.frechet import frechet_distance_of_features
 from stylebench.metrics.extractors.random_network import RandomMultiScale
 from stylebench.metrics.feature_pairs import PerceptualMaps

@@ -19,10 +19,10 @@ from experiments.compact.measure import central_square, images_in, named
 from experiments.compact.network import TAPS, Trainee, blank
 from experiments.compact.styles import parameter_distances
 from experiments.compact.train import normalize
-from stylebench.data import procstyle
 from stylebench.files import read_pickle
 from stylebench.functional.gram import gram_matrix
 from stylebench.nn.encoders.base import Encoder
+from stylebench.worlds import procstyle
 
 _RUNS = {"compact": "final", "compact_judge": "judge"}
 _PAINTINGS, _PX = 24, 256

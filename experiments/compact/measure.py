@@ -27,10 +27,10 @@ from torch import Tensor
 from experiments.compact.distances import content_distances, style_distances
 from experiments.compact.network import blank
 from experiments.compact.probes import object_probe, style_probe
-from stylebench.data import filterstyle
 from stylebench.files import write_json
 from stylebench.nn.encoders import SqueezeNetEncoder
 from stylebench.nn.encoders.base import Encoder
+from stylebench.worlds import filterstyle
 
 SEEDS = 5
 _T95 = 2.776  # Student's t for 4 degrees of freedom, two-sided 95 %

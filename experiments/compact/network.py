@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from experiments.compact.pictures import TRAITS
 from experiments.compact.textures import FAMILIES
-from stylebench.data.procstyle import SHAPES
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.encoders.compact import CompactEncoder
 from stylebench.nn.encoders.judge import JudgeEncoder
 from stylebench.nn.encoders.stages import FrozenConv
+from stylebench.worlds.procstyle import SHAPES
 
 _EMBEDDING = 64
 _LEAST_VARIANCE = 1e-4

@@ -9,7 +9,7 @@ from torch import Tensor
 from experiments.compact.network import Trainee
 from experiments.compact.pictures import SCENES, STYLES, Pictures
 from experiments.compact.views import crops, degrade, recolor
-from stylebench.data.procstyle import SHAPES
+from stylebench.worlds.procstyle import SHAPES
 
 _TEMPERATURE = 0.15
 _SCENES_SHOWN, _STYLES_SHOWN = 4, 2  # of a block, in a batch

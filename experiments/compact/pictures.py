@@ -17,10 +17,10 @@ from torch import Tensor
 
 from experiments.compact.styles import POOLS, chosen
 from experiments.compact.textures import FAMILIES, textures
-from stylebench.data import filterstyle, procstyle
-from stylebench.data.procstyle.styles import PATTERNS, Style, flatten
 from stylebench.files import json_digest, write_json
 from stylebench.functional.dead_leaves import dead_leaves
+from stylebench.worlds import filterstyle, procstyle
+from stylebench.worlds.procstyle.styles import PATTERNS, Style, flatten
 
 STYLES, SCENES = 4, 8  # of a block: every scene in every style
 SIDE = 128  # of leaves, textures and filtered pictures, pixels

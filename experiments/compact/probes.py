@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylebench.data import procstyle
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.nn.encoders.base import Encoder
+from stylebench.worlds import procstyle
 
 _SIDE, _BATCH = 64, 50
 _STYLE_SCENES = (120, 100)  # for fitting and for testing, each in all eight named styles

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stylebench.data import filterstyle, procstyle
-from stylebench.data.procstyle.styles import PATTERNS, Style, flatten
-from stylebench.data.worlds import HIDDEN_STYLES
+from stylebench.data.world import HIDDEN_STYLES
+from stylebench.worlds import filterstyle, procstyle
+from stylebench.worlds.procstyle.styles import PATTERNS, Style, flatten
 
 POOLS = {"compact": "compact", "compact_judge": "judge"}  # encoder -> its pool in both worlds
 LEAST_DISTANCE = {"procstyle": 0.6, "filterstyle": 0.3}  # root mean square, in spreads of the prior

@@ -22,7 +22,7 @@ from stylebench.build import build
 from stylebench.callbacks.flop_counter import FlopCounter
 from stylebench.data.streams import pick
 from stylebench.data.tasks import UnpairedTask
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.loading import read_model
 from stylebench.nn.encoders.base import Encoder

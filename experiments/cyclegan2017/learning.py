@@ -23,7 +23,7 @@ from stylebench.cli import compose
 from stylebench.data.contact_sheet import labelled_rows
 from stylebench.data.images import write_png
 from stylebench.data.plan import Piece, asked_for
-from stylebench.data.worlds import TRUTH_DRAWS
+from stylebench.data.world import TRUTH_DRAWS
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.pixels import from_signed, luma, quantize, to_signed
 from stylebench.loading import load, read_model

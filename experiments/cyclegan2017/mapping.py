@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from stylebench.data.procstyle import MATERIALS
-from stylebench.data.procstyle.world import ProcStyle
 from stylebench.loading import load, read_model
 from stylebench.statistics.intervals import wilson
+from stylebench.worlds.procstyle import MATERIALS
+from stylebench.worlds.procstyle.world import ProcStyle
 
 SCENES = 64
 _LEAST_PX = 12  # of a material in a scene

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from experiments.metrics.grade import open_world
 from experiments.metrics.photos import read_squares, sample_files
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 
 WORLDS = ("procstyle", "filterstyle")
 REAL = "real"

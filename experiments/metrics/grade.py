@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stylebench.data.filterstyle.world import FilterStyle
 from stylebench.data.folders import Folders
-from stylebench.data.procstyle.world import ProcStyle
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 from stylebench.metrics.extractors import EncoderFeatures, Extractor, PixelPCA, RandomMultiScale
 from stylebench.metrics.grading import Card, Design, Grading, Headline, PhotographStage, SceneStage, Taps
 from stylebench.metrics.grading import standard_subjects as standard
 from stylebench.nn.encoders import CompactEncoder, JudgeEncoder, SqueezeNetEncoder
 from stylebench.statistics.agreement import grade_agreement
+from stylebench.worlds.filterstyle.world import FilterStyle
+from stylebench.worlds.procstyle.world import ProcStyle
 
 _log = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from stylebench.data.contact_sheet import labelled_rows
-from stylebench.data.filterstyle import FILTERS
-from stylebench.data.filterstyle.world import FilterStyle
 from stylebench.data.folders import Folders
-from stylebench.data.procstyle import NAMED_STYLES
-from stylebench.data.procstyle.world import ProcStyle
-from stylebench.data.worlds import SOURCE, World
+from stylebench.data.world import SOURCE, World
+from stylebench.worlds.filterstyle import FILTERS
+from stylebench.worlds.filterstyle.world import FilterStyle
+from stylebench.worlds.procstyle import NAMED_STYLES
+from stylebench.worlds.procstyle.world import ProcStyle
 
 PRIOR = 8  # styles of the prior on the sheet of ProcStyle
 QUALITY = 88

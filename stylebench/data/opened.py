@@ -8,7 +8,7 @@ from stylebench.data.domain import Domain
 from stylebench.data.plan import Plan
 from stylebench.data.stores import Store
 from stylebench.data.tasks import Task
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from stylebench.data.domain import Domain
 from stylebench.data.splits import Indices
 from stylebench.data.stores import Part
 from stylebench.data.streams import central, cut, cut_each
-from stylebench.data.worlds import PRIOR, World
+from stylebench.data.world import PRIOR, World
 from stylebench.functional.pixels import quantize
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from stylebench.functional.filters.color import luma
+from stylebench.functional.color import luma
 
 _JITTER = 1e-5  # of a covariance of unit variances: what makes one without full rank invertible
 _LEAST_STD = 1e-4  # below a 39th of a level of 255 a channel has no contrast, only rounding

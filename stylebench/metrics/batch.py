@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 from stylebench.metrics.extractors.base import Extractor
 
 ROLES = ("image", "content", "style", "target", "alternatives")  # the fields that hold pictures

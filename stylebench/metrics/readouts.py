@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from stylebench.checks import check_whole
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 from stylebench.functional.segments import region_iou
 from stylebench.metrics.batch import Views
 from stylebench.metrics.pairs import PairMetric
-from stylebench.metrics.strength import StrengthReader
+from stylebench.worlds.strength import StrengthReader
 
 _FEWEST = 4  # contents that calibrate a reader, where many styles share the renders
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from stylebench.cli import compose, main
-from stylebench.data.procstyle.world import ProcStyle
 from stylebench.evaluate import evaluate
 from stylebench.run import profile, report, train
+from stylebench.worlds.procstyle.world import ProcStyle
 
 WORLD = [
     "dataset=procstyle", "dataset.store.size_px=32", "dataset.store.train_images=6", "dataset.store.val_images=2",

@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylebench.data.filterstyle import FILTERS, NAMED_STYLES, apply_style
-from stylebench.data.procstyle.world import ProcStyle
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.dead_leaves import dead_leaves
 from stylebench.functional.health import (
@@ -21,6 +19,8 @@ from stylebench.functional.health import (
     wrong_preprocessing,
 )
 from stylebench.nn.encoders import CompactEncoder
+from stylebench.worlds.filterstyle import FILTERS, NAMED_STYLES, apply_style
+from stylebench.worlds.procstyle.world import ProcStyle
 
 STYLES = ("flat", "ink_hatch", "watercolor", "neon_outline", "chalk", "prior-1", "prior-4", "prior-15")
 

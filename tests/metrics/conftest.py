@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stylebench.data.filterstyle.world import FilterStyle
 from stylebench.data.folders import Folders
-from stylebench.data.procstyle.world import ProcStyle
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 from stylebench.functional.dead_leaves import dead_leaves
-from stylebench.metrics.strength import StrengthReader
-from tests.metrics.strengths import MakeReader, eight
+from stylebench.worlds.filterstyle.world import FilterStyle
+from stylebench.worlds.procstyle.world import ProcStyle
+from stylebench.worlds.strength import StrengthReader
+from tests.worlds.strength.strengths import MakeReader, eight
 
 
 @pytest.fixture(scope="session")

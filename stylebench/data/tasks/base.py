@@ -16,7 +16,7 @@ from stylebench.data.plan import Pictures, Plan
 from stylebench.data.splits import SPLITS, Indices
 from stylebench.data.stores import Part, Store
 from stylebench.data.streams import central, cut, jitter, mixed, pick
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 
 ON_SMALL = ("stop", "upscale", "skip")
 UNSET = (None, "", "???")

@@ -14,7 +14,7 @@ from stylebench.data.splits import Indices
 from stylebench.data.stores import Part, Store
 from stylebench.data.streams import Jitter, central, cut_each, jitter, mixed, pick, shuffled
 from stylebench.data.tasks.base import SETTINGS, Positions, RawBatch, Task, named
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 
 _FEWEST_DOMAINS = 2
 _PICTURES = ("image", "reference", "other_reference")

@@ -17,7 +17,7 @@ from stylebench.data.splits import Indices
 from stylebench.data.stores import Store
 from stylebench.data.streams import Jitter, central, cut, jitter, mixed, pick
 from stylebench.data.tasks.base import UNSET, Positions, RawBatch, Task, named
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 
 _LISTED = 10  # images without a partner that an error message names
 

@@ -11,7 +11,7 @@ from stylebench.data.domain import Domain
 from stylebench.data.plan import Answers, Plan
 from stylebench.data.stores import Store
 from stylebench.data.tasks.base import Positions, RawBatch, Task
-from stylebench.data.worlds import World
+from stylebench.data.world import World
 
 
 class UnpairedBatch(NamedTuple):

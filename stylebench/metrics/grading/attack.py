@@ -9,11 +9,11 @@ from PIL import Image
 from torch import Tensor
 
 from stylebench.functional.color_match import match_color_statistics
-from stylebench.functional.filters.smoothing import gaussian_blur
 from stylebench.functional.pixels import quantize
 from stylebench.metrics.extractors.base import Extractor
 from stylebench.metrics.feature_pairs import MapMetric
 from stylebench.metrics.pairs import PSNR
+from stylebench.worlds.filters.smoothing import gaussian_blur
 
 STEPS = 30
 _STEP = 1 / 8  # of the box

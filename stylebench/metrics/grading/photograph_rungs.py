@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylebench.data.filterstyle import apply_style, parse_style
-from stylebench.data.worlds import SOURCE
+from stylebench.data.world import SOURCE
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.pixels import quantize
 from stylebench.metrics.grading.rungs import Stage, directions, generator_of
+from stylebench.worlds.filterstyle import apply_style, parse_style
 
 _KNOTS = 5  # of the random displacement, along a side
 _CELLS = 4  # a foreign patch is a cell of a grid of so many a side

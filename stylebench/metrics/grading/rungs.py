@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylebench.data.worlds import SOURCE, World
-from stylebench.functional.filters.smoothing import gaussian_blur
+from stylebench.data.world import SOURCE, World
 from stylebench.functional.pixels import quantize
 from stylebench.metrics.grading.attack import compressed, noisy
 from stylebench.metrics.grading.ladders import ANCHORS, CIRCULAR, Ladder
+from stylebench.worlds.filters.smoothing import gaussian_blur
 
 _UNIT_PX = 64  # lengths are given for pictures of this size
 _DRAWS = 8  # nuisance draws that a seed may use

@@ -6,12 +6,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from stylebench.data.procstyle import COMPONENTS, PHOTO, Scenes, Style, Texture, draw_scenes, interpolate, parse_style
-from stylebench.data.procstyle import SHAPES as SHAPE_NAMES
-from stylebench.data.procstyle import render as render_scenes
 from stylebench.functional.pixels import quantize
-from stylebench.functional.readouts import region_means
 from stylebench.metrics.grading.rungs import Stage, directions, generator_of
+from stylebench.worlds.procstyle import COMPONENTS, PHOTO, Scenes, Style, Texture, draw_scenes, interpolate, parse_style
+from stylebench.worlds.procstyle import SHAPES as SHAPE_NAMES
+from stylebench.worlds.procstyle import render as render_scenes
+from stylebench.worlds.readouts import region_means
 
 _BATCH = 16
 _ROOM = 3  # objects that can be added to a scene with as many

@@ -7,9 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stylebench.data.filterstyle.world import FilterStyle
 from stylebench.data.folders import Folders
-from stylebench.data.procstyle.world import ProcStyle
 from stylebench.metrics.extractors import RandomMultiScale
 from stylebench.metrics.feature_pairs import GramDistance
 from stylebench.metrics.grading import (
@@ -25,6 +23,8 @@ from stylebench.metrics.grading import (
 )
 from stylebench.metrics.pairs import PSNR
 from stylebench.metrics.sets import FrechetDistance, Manifold
+from stylebench.worlds.filterstyle.world import FilterStyle
+from stylebench.worlds.procstyle.world import ProcStyle
 
 _PX = 32
 _STYLES = ("prior-1", "prior-2")

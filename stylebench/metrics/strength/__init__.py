@@ -1,5 +1,0 @@
-"""Strength of style by component, read off images whose content is known."""
-
-from stylebench.metrics.strength.reader import Readings, StrengthReader
-
-__all__ = ["Readings", "StrengthReader"]

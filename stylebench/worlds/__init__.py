@@ -1,0 +1,1 @@
+"""Rendered worlds whose exact answers are known."""
