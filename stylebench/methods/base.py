@@ -12,9 +12,9 @@ from torch import Tensor
 from stylebench.data.tasks import StyleTask, Task
 from stylebench.functional.schedules import Schedule
 from stylebench.methods.checks import refuse_judges, with_float_betas
+from stylebench.methods.image_pool import ImagePool
 from stylebench.methods.players import Players
 from stylebench.methods.terms import OptimizerBuilder
-from stylebench.nn.image_pool import ImagePool
 from stylebench.nn.translators import Translator, translate_as_asked
 
 

@@ -23,8 +23,8 @@ from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_size_multiple, check_weights
+from stylebench.methods.image_pool import ImagePool
 from stylebench.methods.terms import OptimizerBuilder
-from stylebench.nn.image_pool import ImagePool
 from stylebench.nn.patch_discriminator import PatchDiscriminator
 from stylebench.nn.translation import UnpairedTranslator
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from stylebench.data.tasks import StyleBatch, drawn
 from stylebench.methods.base import Method
+from stylebench.methods.optimized_pairs import OptimizedPairs
 from stylebench.nn.gatys import TextureTranslator
-from stylebench.nn.optimized_pairs import OptimizedPairs
 
 
 class TextureSynthesis(Method):

@@ -17,7 +17,7 @@ from stylebench.cli import compose
 from stylebench.data.tasks import UnpairedBatch
 from stylebench.functional.schedules import EpochDecay
 from stylebench.methods.cyclegan import CycleGAN
-from stylebench.nn.image_pool import ImagePool
+from stylebench.methods.image_pool import ImagePool
 from stylebench.run import train
 from tests.methods.players import Calls, assert_gradients, fit
 from tests.test_run import assert_same_end, newest, rows, stop_at

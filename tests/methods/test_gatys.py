@@ -14,9 +14,9 @@ from PIL import Image
 import stylebench
 from stylebench.cli import compose
 from stylebench.evaluate import evaluate
+from stylebench.methods.optimized_pairs import OptimizedPairs
 from stylebench.nn.gatys import GatysTranslator
 from stylebench.nn.image_optimization import Progress
-from stylebench.nn.optimized_pairs import OptimizedPairs
 from stylebench.run import train
 from stylebench.run_folder import RunFolder
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stylebench.files import read_pickle
-from stylebench.nn.image_pool import ImagePool
+from stylebench.methods.image_pool import ImagePool
 
 
 def numbered(first: int, count: int = 1) -> Tensor:
