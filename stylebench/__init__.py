@@ -9,12 +9,12 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 if TYPE_CHECKING:
-    from stylebench.loading import load
+    from stylebench.inference.loading import load
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from stylebench.loading import load
+        from stylebench.inference.loading import load
 
         return load
     raise AttributeError(f"module 'stylebench' has no attribute {name!r}")

@@ -16,14 +16,14 @@ from stylebench.data.plan import Plan
 from stylebench.data.serving import check_serves
 from stylebench.data.world import HIDDEN
 from stylebench.files import cache_dir
-from stylebench.loading import load_translator
+from stylebench.inference.loading import load_translator
+from stylebench.inference.translators.base import OptimizingTranslator, Translator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator, Metric
 from stylebench.metrics.extractors import Extractor
 from stylebench.metrics.weights import MissingWeightsError
-from stylebench.nn.translators import OptimizingTranslator, Translator
 
 log = logging.getLogger(__name__)
 Config = dict[str, Any]

@@ -36,7 +36,7 @@ from stylebench.shipped import first_comment, keys, options
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from stylebench.nn.inference import Picture
+    from stylebench.inference.base import Picture
 
 Config = dict[str, Any]
 CONF = "pkg://stylebench.conf"
@@ -184,10 +184,10 @@ def export(arguments: list[str]) -> None:
     """Write a trained model for use elsewhere."""
     config = compose("export", arguments)
     _check_switch(config, "overwrite")
-    from stylebench.export import export as write_export
+    from stylebench.inference.export import export as write_export
 
     folder = write_export(config["run"], config["output"], weights=config["weights"], overwrite=config["overwrite"])
-    from stylebench.loading import load
+    from stylebench.inference.loading import load
 
     print(f"exported to {folder}; use it with: {_how_to_use(folder, load(folder).inputs)}")
 

@@ -21,7 +21,8 @@ from stylebench.checks import UsageError
 from stylebench.data.images import write_png
 from stylebench.data.plan import asked_for
 from stylebench.files import write_json
-from stylebench.loading import load_translator, read_model
+from stylebench.inference.loading import load_translator, read_model
+from stylebench.inference.translators.base import OptimizingTranslator, Translator, translate_as_asked
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
@@ -29,7 +30,6 @@ from stylebench.metrics.folders import ImageFolder
 from stylebench.metrics.measuring import asking, measure_method, reference_sets, tell_missing
 from stylebench.metrics.records import to_record
 from stylebench.metrics.utilities import utilities
-from stylebench.nn.translators import OptimizingTranslator, Translator, translate_as_asked
 from stylebench.run_folder import MANIFEST, NOT_APPLICABLE, RunFolder, dashboard, mean_dashboard
 from stylebench.stylize import choose_device
 from stylebench.trusted import check_targets

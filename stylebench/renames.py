@@ -20,10 +20,23 @@ MOVED_CLASSES: dict[str, str] = {
     "stylebench.metrics.extractors.EncoderFeatures": "stylebench.metrics.extractors.encoder_features.EncoderFeatures",
     "stylebench.metrics.extractors.Inception": "stylebench.metrics.extractors.inception.Inception",
     "stylebench.metrics.extractors.RandomMultiScale": "stylebench.metrics.extractors.random_network.RandomMultiScale",
+    "stylebench.nn.adain.AdaINTranslator": "stylebench.inference.translators.adain.AdaINTranslator",
     "stylebench.nn.encoders.CompactEncoder": "stylebench.nn.encoders.compact.CompactEncoder",
     "stylebench.nn.encoders.JudgeEncoder": "stylebench.nn.encoders.judge.JudgeEncoder",
     "stylebench.nn.encoders.SqueezeNetEncoder": "stylebench.nn.encoders.squeezenet.SqueezeNetEncoder",
     "stylebench.nn.encoders.VGGEncoder": "stylebench.nn.encoders.vgg.VGGEncoder",
+    "stylebench.nn.gatys.GatysTranslator": "stylebench.inference.translators.gatys.GatysTranslator",
+    "stylebench.nn.gatys.TextureTranslator": "stylebench.inference.translators.gatys.TextureTranslator",
+    "stylebench.nn.super_resolution.SuperResolutionNet": (
+        "stylebench.inference.translators.super_resolution.SuperResolutionNet"
+    ),
+    "stylebench.nn.super_resolution.SuperResolutionTranslator": (
+        "stylebench.inference.translators.super_resolution.SuperResolutionTranslator"
+    ),
+    "stylebench.nn.translation.MultiDomainTranslator": "stylebench.inference.translators.domains.MultiDomainTranslator",
+    "stylebench.nn.translation.PairedTranslator": "stylebench.inference.translators.domains.PairedTranslator",
+    "stylebench.nn.translation.UnpairedTranslator": "stylebench.inference.translators.domains.UnpairedTranslator",
+    "stylebench.nn.translators.ImageToImage": "stylebench.inference.translators.base.ImageToImage",
 }
 
 _OPTIMIZED = (

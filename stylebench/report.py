@@ -21,7 +21,7 @@ from stylebench.data.world import SOURCE, TRUTH_DRAWS
 from stylebench.files import atomic_write
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.segments import region_iou
-from stylebench.nn.translators import Translator
+from stylebench.inference.translators.base import Translator
 from stylebench.run_folder import REPORT
 from stylebench.worlds.strength import StrengthReader
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from stylebench.checks import check_choice
 from stylebench.files import DamagedFileError, json_digest
-from stylebench.loading import read_checkpoint
+from stylebench.inference.loading import read_checkpoint
 from stylebench.run_folder import CHECKPOINT_KEY, CHECKPOINTS, EARLIER, RUN_FILES, RunFolder
 
 log = logging.getLogger(__name__)

@@ -44,11 +44,11 @@ from stylebench.data.opened import Opened
 from stylebench.data.plan import asked_for
 from stylebench.data.tasks import device_batch_size
 from stylebench.files import atomic_write, is_json, write_json
-from stylebench.loading import load, load_translator
+from stylebench.inference.base import Picture
+from stylebench.inference.loading import load, load_translator
 from stylebench.loggers.csv_log import CSVLog
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
-from stylebench.nn.inference import Picture
 from stylebench.prepare import check_report
 from stylebench.profile import Figures, Rounds, summarize
 from stylebench.resume import Start, check_inputs, find_start, fingerprint, flatten

@@ -20,7 +20,7 @@ from stylebench.checks import check_choice, check_optional_whole, check_whole
 from stylebench.data.images import IMAGE_SUFFIXES, decode_image
 from stylebench.files import atomic_write
 from stylebench.guides import GuidePictures, shrunk
-from stylebench.nn.translators import Translator, Watch
+from stylebench.inference.translators.base import Translator, Watch
 from stylebench.watching import watching
 
 log = logging.getLogger(__name__)

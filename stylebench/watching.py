@@ -16,7 +16,7 @@ from stylebench.checks import check_optional_whole
 from stylebench.data.images import write_png
 from stylebench.files import atomic_write
 from stylebench.functional.pixels import quantize
-from stylebench.nn.translators import OptimizingTranslator, Translator, Watch
+from stylebench.inference.translators.base import OptimizingTranslator, Translator, Watch
 
 if TYPE_CHECKING:  # it would bring the encoders, and with them torchvision, where a trained model needs none
     from stylebench.nn.image_optimization import Progress

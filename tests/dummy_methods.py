@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.data.tasks import AdaptationTask, MultiDomainTask, PairedTask, StyleTask, Task, UnpairedTask
+from stylebench.inference.base import Choice
+from stylebench.inference.translators.base import ImageToImage
 from stylebench.methods.base import Method
-from stylebench.nn.inference import Choice
-from stylebench.nn.translators import ImageToImage
 
 
 class Dummy(Method):

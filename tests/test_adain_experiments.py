@@ -9,7 +9,7 @@ from torch import Tensor
 
 from experiments.adain2017 import shuffled, speed, verdicts
 from stylebench.functional.channel_statistics import ChannelStatistics
-from stylebench.nn.adain import AdaINTranslator
+from stylebench.inference.translators.adain import AdaINTranslator
 from stylebench.nn.encoders import CompactEncoder
 from stylebench.statistics.intervals import Interval
 

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from stylebench.guides import read_guides, shrunk
-from stylebench.nn.style_translators import StyleTranslator
-from stylebench.nn.translators import Guides, ImageToImage
+from stylebench.inference.translators.base import Guides, ImageToImage
+from stylebench.inference.translators.style import StyleTranslator
 
 LIMIT = 1_000_000
 

@@ -10,9 +10,9 @@ from stylebench.build import build
 from stylebench.callbacks.checkpoints import AtomicCheckpointIO
 from stylebench.files import read_pickle
 from stylebench.functional.schedules import InverseDecay
-from stylebench.loading import load, read_checkpoint
+from stylebench.inference.loading import load, read_checkpoint
+from stylebench.inference.translators.base import ImageToImage
 from stylebench.nn.johnson import JohnsonModern
-from stylebench.nn.translators import ImageToImage
 from stylebench.renames import KEYS, MOVED_CLASSES, present_key, updated, updated_config, updated_override
 from stylebench.resume import find_start, fingerprint
 from stylebench.trusted import DEPTH_LIMIT, TrustError, resolve, training_classes
@@ -23,7 +23,7 @@ RECORDED = [
     if not line.startswith("#")
 ]
 NODE = {
-    "_target_": "stylebench.nn.translators.ImageToImage",
+    "_target_": "stylebench.inference.translators.base.ImageToImage",
     "generator": {"_target_": "earlier.rooms.Johnson", "width": 2, "norm": "instance", "head": "tanh"},
 }
 
@@ -100,7 +100,7 @@ def test_networks_of_the_first_format_are_found_for_use_and_for_training(tmp_pat
 
 
 def test_an_export_that_names_an_earlier_module_loads(tmp_path: Path, moved: str) -> None:
-    from stylebench.export import export
+    from stylebench.inference.export import export
 
     folder = export(save(tmp_path / "a.ckpt", {"model": {"translator": NODE}}), tmp_path / "out")
     facts = json.loads((folder / "model.json").read_text())

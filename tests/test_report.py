@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stylebench.build import open_data
 from stylebench.cli import compose, main
-from stylebench.nn.translators import ImageToImage
+from stylebench.inference.translators.base import ImageToImage
 from stylebench.report import write_report
 from stylebench.run import train
 

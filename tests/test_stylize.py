@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from stylebench.data.images import ImageError
+from stylebench.inference.translators.base import ImageToImage
 from stylebench.nn.johnson import JohnsonModern
-from stylebench.nn.translators import ImageToImage
 from stylebench.stylize import (
     check_writable,
     choose_device,

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from stylebench.inference.translators.base import Guides, ImageToImage, OptimizingTranslator
 from stylebench.nn.image_optimization import Progress
-from stylebench.nn.translators import Guides, ImageToImage, OptimizingTranslator
 from stylebench.watching import watching
 
 

@@ -36,9 +36,9 @@ from experiments.metrics.photos import read_squares, sample_files
 from stylebench.functional.channel_statistics import ChannelStatistics, channel_statistics
 from stylebench.functional.color import rgb_to_lab
 from stylebench.functional.frechet import frechet_distance_of_features
+from stylebench.inference.translators.adain import AdaINTranslator, Statistics
 from stylebench.metrics.extractors.random_network import RandomMultiScale
 from stylebench.metrics.feature_pairs import PerceptualMaps
-from stylebench.nn.adain import AdaINTranslator, Statistics
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from stylebench.data.tasks import StyleBatch
 from stylebench.functional.dead_leaves import dead_leaves
 from stylebench.functional.schedules import InverseDecay
+from stylebench.inference.translators.adain import AdaINTranslator
 from stylebench.methods.adain import AdaIN
-from stylebench.nn.adain import AdaINTranslator
 from stylebench.nn.decoders import Decoder
 from stylebench.nn.encoders import VGGEncoder
 from stylebench.nn.encoders.stages import Conv, Pool

@@ -24,7 +24,7 @@ from stylebench.data.streams import pick
 from stylebench.data.tasks import UnpairedTask
 from stylebench.data.world import World
 from stylebench.functional.pixels import from_signed, to_signed
-from stylebench.loading import read_model
+from stylebench.inference.loading import read_model
 from stylebench.nn.encoders.base import Encoder
 
 LAYERS = ("relu1_1", "relu2_1")

@@ -26,11 +26,11 @@ from stylebench.data.plan import Piece, asked_for
 from stylebench.data.world import TRUTH_DRAWS
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.pixels import from_signed, luma, quantize, to_signed
-from stylebench.loading import load, read_model
+from stylebench.inference.loading import load, read_model
+from stylebench.inference.translators.base import Translator
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.measuring import measure_method
 from stylebench.metrics.records import to_record
-from stylebench.nn.translators import Translator
 from stylebench.run_folder import dashboard
 
 METRICS = ("strength", "fd", "kd", "content", "masks", "psnr", "sharpness")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from stylebench.loading import load, read_model
+from stylebench.inference.loading import load, read_model
 from stylebench.statistics.intervals import wilson
 from stylebench.worlds.procstyle import MATERIALS
 from stylebench.worlds.procstyle.world import ProcStyle

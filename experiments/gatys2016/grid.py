@@ -22,7 +22,7 @@ from stylebench.cli import compose
 from stylebench.data.images import decode_image
 from stylebench.functional.geometry import center_square
 from stylebench.guides import shrunk
-from stylebench.nn.style_translators import resized
+from stylebench.inference.translators.style import resized
 
 logger = logging.getLogger(__name__)
 LIMIT = 200_000_000

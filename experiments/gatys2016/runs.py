@@ -12,7 +12,7 @@ from torch import Tensor
 from experiments.gatys2016.pairs import Pair
 from stylebench.build import build_translator
 from stylebench.cli import compose
-from stylebench.nn.gatys import GatysTranslator, TextureTranslator
+from stylebench.inference.translators.gatys import GatysTranslator, TextureTranslator
 from stylebench.nn.image_optimization import Progress
 from stylebench.nn.matching import Targets, Weights
 

@@ -25,8 +25,8 @@ from torch import Tensor
 from stylebench.functional.content import content_loss
 from stylebench.functional.dead_leaves import dead_leaves
 from stylebench.functional.gram import gram_loss, gram_matrix
+from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.nn.encoders import CompactEncoder, Encoder, SqueezeNetEncoder
-from stylebench.nn.gatys import GatysTranslator
 from stylebench.nn.matching import Targets, Weights
 from stylebench.nn.style_losses import GramStyle
 

@@ -21,7 +21,7 @@ from stylebench.data.augmentation import whole_image
 from stylebench.functional.content import content_loss
 from stylebench.functional.geometry import center_square
 from stylebench.functional.gram import gram_loss, gram_matrix
-from stylebench.loading import load
+from stylebench.inference.loading import load
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """AdaIN: one network for any style.
 
 Paper: Huang, Belongie, "Arbitrary Style Transfer in Real-Time with Adaptive Instance Normalization", ICCV 2017:
-section 6 (the network is in `nn/adain.py`; here is its training).
+section 6 (the network is in `inference/translators/adain.py`; here is its training).
 
 Deviations: squared errors (the paper writes norms, both well-known codes square them); the style term is a mean or a
 sum over channels (`style_reduction`), which weighs the layers differently; the encoder is whatever `encoder` names.
@@ -26,10 +26,10 @@ from stylebench.functional.channel_statistics import (
 )
 from stylebench.functional.content import content_loss
 from stylebench.functional.schedules import Schedule
+from stylebench.inference.translators.adain import AdaINTranslator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_weights
 from stylebench.methods.terms import OptimizerBuilder, Terms
-from stylebench.nn.adain import AdaINTranslator
 
 
 class AdaIN(Method):

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from stylebench.data.tasks import StyleTask, Task
 from stylebench.functional.schedules import Schedule
+from stylebench.inference.translators.base import Translator, translate_as_asked
 from stylebench.methods.checks import refuse_judges, with_float_betas
 from stylebench.methods.image_pool import ImagePool
 from stylebench.methods.players import Players
 from stylebench.methods.terms import OptimizerBuilder
-from stylebench.nn.translators import Translator, translate_as_asked
 
 
 class Method(Players):

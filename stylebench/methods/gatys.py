@@ -1,8 +1,9 @@
 """Neural style transfer by optimizing the pixels of each picture; nothing is learned.
 
 Paper: Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016. The algorithm and
-its deviations: `nn/gatys.py`. As a method it optimizes the pairs of the validation split into an ordinary run folder; a
-batch of training does nothing, so one is enough (`conf/model/gatys.yaml`). Several devices share the pairs.
+its deviations: `inference/translators/gatys.py`. As a method it optimizes the pairs of the validation split into an
+ordinary run folder; a batch of training does nothing, so one is enough (`conf/model/gatys.yaml`). Several devices share
+the pairs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.data.tasks import StyleBatch, drawn
+from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.methods.base import Method
 from stylebench.methods.optimized_pairs import OptimizedPairs
-from stylebench.nn.gatys import GatysTranslator
 
 
 class Gatys(Method):

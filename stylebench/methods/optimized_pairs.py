@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stylebench.functional.pixels import quantize
-from stylebench.nn.gatys import GatysTranslator, TextureTranslator
+from stylebench.inference.translators.gatys import GatysTranslator, TextureTranslator
 from stylebench.nn.image_optimization import Progress
 
 

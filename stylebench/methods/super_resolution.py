@@ -2,7 +2,7 @@
 
 Paper: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016
 (section 3.2: the losses, 4.2: training; the network and the histogram matching after it are in
-`nn/super_resolution.py`, blur and shrinking in `functional/bicubic.py`).
+`inference/translators/super_resolution.py`, blur and shrinking in `functional/bicubic.py`).
 
 `weight_feature=1 weight_pixel=0` is the paper's l_feat, `weight_feature=0 weight_pixel=1` its control l_pixel, the same
 network on the same data. The paper's range (PSNR and SSIM of luma, recalled): l_feat lies 0.7 to 1.6 dB below l_pixel
@@ -24,11 +24,11 @@ from stylebench.functional.bicubic import enlarge
 from stylebench.functional.content import content_loss
 from stylebench.functional.flat import detach_flat
 from stylebench.functional.schedules import Schedule
+from stylebench.inference.translators.super_resolution import SuperResolutionTranslator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_weights
 from stylebench.methods.terms import OptimizerBuilder, Terms
 from stylebench.nn.encoders.base import Encoder
-from stylebench.nn.super_resolution import SuperResolutionTranslator
 
 
 class SuperResolution(Method):

@@ -1,8 +1,9 @@
 """Texture synthesis by optimizing pixels from noise; nothing is learned.
 
 Paper: Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional Neural Networks", NIPS 2015. The algorithm and its
-deviations: `nn/gatys.py`. As a method it synthesizes the styles of the validation split at the size of the crops, into
-an ordinary run folder; a batch of training does nothing, so one is enough (`conf/model/texture_synthesis.yaml`).
+deviations: `inference/translators/gatys.py`. As a method it synthesizes the styles of the validation split at the size
+of the crops, into an ordinary run folder; a batch of training does nothing, so one is enough
+(`conf/model/texture_synthesis.yaml`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.data.tasks import StyleBatch, drawn
+from stylebench.inference.translators.gatys import TextureTranslator
 from stylebench.methods.base import Method
 from stylebench.methods.optimized_pairs import OptimizedPairs
-from stylebench.nn.gatys import TextureTranslator
 
 
 class TextureSynthesis(Method):

@@ -5,9 +5,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from stylebench.nn.adain import AdaINTranslator
+from stylebench.inference.translators.adain import AdaINTranslator
+from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.nn.encoders import CompactEncoder
-from stylebench.nn.gatys import GatysTranslator
 from stylebench.nn.matching import FeatureMatching, Targets, Weights
 from stylebench.nn.style_losses import (
     BatchStatistics,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from stylebench.functional.gradient_penalty import interpolate_penalty
 from stylebench.functional.schedules import Constant
+from stylebench.inference.translators.domains import MultiDomainTranslator, PairedTranslator, UnpairedTranslator
 from stylebench.methods.cyclegan import CycleGAN
 from stylebench.methods.pix2pix import Pix2Pix
 from stylebench.methods.stargan import StarGAN
@@ -15,7 +16,6 @@ from stylebench.nn.labels import DomainLabels
 from stylebench.nn.patch_discriminator import PatchDiscriminator
 from stylebench.nn.resnet_generator import UPSAMPLING, ResNetGenerator
 from stylebench.nn.stargan import StarGANDiscriminator, StarGANGenerator
-from stylebench.nn.translation import MultiDomainTranslator, PairedTranslator, UnpairedTranslator
 from stylebench.nn.unet import UNetGenerator
 from tests.gpu.base import Outcome, Setting, gap
 from tests.gpu.equality import compared, noise

@@ -15,9 +15,9 @@ from stylebench.build import build_data, build_method, open_data
 from stylebench.cli import compose
 from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import StyleBatch
-from stylebench.export import export
 from stylebench.files import read_pickle
 from stylebench.functional.channel_statistics import adaptive_instance_norm, channel_statistics
+from stylebench.inference.export import export
 from stylebench.methods.adain import AdaIN
 from stylebench.nn.encoders import Encoder
 from stylebench.run import train

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from stylebench.data.tasks import PairedBatch, StyleBatch
+from stylebench.inference.translators.base import ImageToImage
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
 from stylebench.methods.terms import NonFiniteLossError
 from stylebench.nn.encoders import CompactEncoder, JudgeEncoder
-from stylebench.nn.translators import ImageToImage
 
 
 class Least(Method):

@@ -14,8 +14,8 @@ from PIL import Image
 import stylebench
 from stylebench.cli import compose
 from stylebench.evaluate import evaluate
+from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.methods.optimized_pairs import OptimizedPairs
-from stylebench.nn.gatys import GatysTranslator
 from stylebench.nn.image_optimization import Progress
 from stylebench.run import train
 from stylebench.run_folder import RunFolder
@@ -61,7 +61,7 @@ def test_run_can_be_used_and_exported(finished: tuple[str, Path], tmp_path: Path
     picture, style = torch.rand(3, 20, 24), torch.rand(3, 30, 20)
     made = translator.translate(picture, style=style)
     assert made.shape == (3, 20, 24)
-    from stylebench.export import export
+    from stylebench.inference.export import export
 
     export(folder, tmp_path / "exported")
     assert torch.equal(stylebench.load(tmp_path / "exported").translate(picture, style=style), made)

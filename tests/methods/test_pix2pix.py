@@ -17,11 +17,11 @@ from stylebench.build import build, method_node, open_data
 from stylebench.cli import compose
 from stylebench.data.degradation import Degradation
 from stylebench.data.tasks import PairedBatch, Task
-from stylebench.export import export
 from stylebench.functional.schedules import Constant, EpochDecay
+from stylebench.inference.export import export
+from stylebench.inference.translators.domains import PairedTranslator
 from stylebench.methods.pix2pix import Pix2Pix
 from stylebench.nn.resnet_generator import ResNetGenerator
-from stylebench.nn.translation import PairedTranslator
 from stylebench.nn.unet import UNetGenerator
 from stylebench.resume import fingerprint
 from stylebench.run import train

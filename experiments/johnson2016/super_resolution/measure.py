@@ -21,7 +21,7 @@ from stylebench.data.degradation import Degradation
 from stylebench.functional.bicubic import crop_to_multiple, enlarge
 from stylebench.functional.geometry import center_square
 from stylebench.functional.pixels import quantize
-from stylebench.loading import load
+from stylebench.inference.loading import load
 from stylebench.metrics.batch import EvaluationBatch, Views
 from stylebench.metrics.extractors import EncoderFeatures
 from stylebench.metrics.feature_pairs import PerceptualMaps

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from stylebench.functional.content import content_loss
 from stylebench.functional.gram import gram_loss, gram_matrix
+from stylebench.inference.translators.gatys import GatysTranslator, TextureTranslator
 from stylebench.nn.encoders import CompactEncoder, Encoder
-from stylebench.nn.gatys import GatysTranslator, TextureTranslator
 from stylebench.nn.image_optimization import Progress
 from stylebench.nn.style_losses import (
     BatchStatistics,

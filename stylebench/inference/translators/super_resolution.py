@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from stylebench.checks import check_choice, check_whole
 from stylebench.functional.bicubic import enlarge
 from stylebench.functional.histogram_matching import match_histograms
+from stylebench.inference.base import Choice
+from stylebench.inference.translators.base import Guides, Translator
 from stylebench.nn.bands import BAND_ROWS, KEEP_BYTES, PerPixel, RunsInBands, run_in_bands
-from stylebench.nn.inference import Choice
 from stylebench.nn.layers import OutputConv, ReflectConv, Residual, UpsampleConv, make_norm
-from stylebench.nn.translators import Guides, Translator
 
 HEADS = ("linear", "tanh", "paper")
 SKIPS = ("bicubic", "none")

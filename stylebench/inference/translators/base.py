@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from stylebench.inference.base import Control, Inference, check_images, evaluating
 from stylebench.nn.bands import RunsInBands
-from stylebench.nn.inference import Control, Inference, check_images, evaluating
 
 Watch = Callable[[Any], None]
 

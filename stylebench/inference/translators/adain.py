@@ -17,13 +17,13 @@ from torch.nn import functional as F
 
 from stylebench.checks import check_choice
 from stylebench.functional.channel_statistics import ChannelStatistics, adaptive_instance_norm, channel_statistics
+from stylebench.inference.base import Control, check_images
+from stylebench.inference.translators.base import Encoded, Guides
+from stylebench.inference.translators.style import COLOR, STYLE_SCALE, StyleTranslator, scaled
 from stylebench.nn.decoders import Decoder
 from stylebench.nn.encoders.base import Encoder
-from stylebench.nn.inference import Control, check_images
 from stylebench.nn.layers import pad_to_multiple
-from stylebench.nn.style_translators import COLOR, STYLE_SCALE, StyleTranslator, scaled
 from stylebench.nn.tiles import encode_in_tiles
-from stylebench.nn.translators import Encoded, Guides
 
 ALPHA = Control("alpha", 0.0, 1.0, 1.0, "strength: mix of the content's features (0) and the stylized ones (1)")
 _TILE_PX = 512

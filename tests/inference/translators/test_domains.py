@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stylebench.inference.translators.domains import MultiDomainTranslator, UnpairedTranslator
 from stylebench.nn.labels import DomainLabels
 from stylebench.nn.resnet_generator import ResNetGenerator
-from stylebench.nn.translation import MultiDomainTranslator, UnpairedTranslator
 
 
 class Scale(nn.Module):

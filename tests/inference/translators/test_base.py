@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylebench.nn.inference import CONTENT, Control, Picture
+from stylebench.inference.base import CONTENT, Control, Picture
+from stylebench.inference.translators.base import Guides, ImageToImage, Translator
 from stylebench.nn.johnson import JohnsonModern
-from stylebench.nn.translators import Guides, ImageToImage, Translator
 
 
 class Negative(nn.Module):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylebench.nn.inference import Inference, Picture, evaluating
+from stylebench.inference.base import Inference, Picture, evaluating
 
 SOURCE = "source"  # the statistics of the domain that a classifier was trained on
 

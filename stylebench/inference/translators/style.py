@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylebench.functional.color_transfer import coral, luminance_only
-from stylebench.nn.inference import CONTENT, Choice, Control, Picture
-from stylebench.nn.translators import Encoded, Guides, Translator
+from stylebench.inference.base import CONTENT, Choice, Control, Picture
+from stylebench.inference.translators.base import Encoded, Guides, Translator
 
 COLOR = Choice(
     "color",

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylebench.functional.channel_statistics import ChannelStatistics, adaptive_instance_norm, channel_statistics
-from stylebench.nn.adain import EXCHANGES, AdaINTranslator
+from stylebench.inference.translators.adain import EXCHANGES, AdaINTranslator
+from stylebench.inference.translators.base import Guides
 from stylebench.nn.encoders import CompactEncoder, Encoder, SqueezeNetEncoder
-from stylebench.nn.translators import Guides
 
 STRIDE = 4  # of relu3_1, where these tests exchange statistics
 
@@ -280,7 +280,7 @@ def test_big_pictures_are_computed_in_parts_with_the_statistics_of_the_whole(
     masks[0, 30:] = 1
     whole = [model.translate(content, style=style), model.translate(content, style=style, masks=masks)]
     monkeypatch.setattr(AdaINTranslator, "band_threshold_px", 5000)
-    monkeypatch.setattr("stylebench.nn.adain._TILE_PX", 32)
+    monkeypatch.setattr("stylebench.inference.translators.adain._TILE_PX", 32)
     bands = [model.translate(content, style=style), model.translate(content, style=style, masks=masks)]
     for one, other in zip(bands, whole, strict=True):
         close(one, other, 1e-8)
@@ -291,7 +291,7 @@ def test_parts_agree_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     content, style = images(1, 141, 90).float(), images(1, 132, 100, seed=1).float()
     whole = model.translate(content, style=style)
     monkeypatch.setattr(AdaINTranslator, "band_threshold_px", 5000)
-    monkeypatch.setattr("stylebench.nn.adain._TILE_PX", 32)
+    monkeypatch.setattr("stylebench.inference.translators.adain._TILE_PX", 32)
     close(model.translate(content, style=style), whole, 1e-4)
 
 
@@ -312,7 +312,7 @@ def test_parts_are_within_one_grey_level_at_1500_by_1001(norm: str, monkeypatch:
 
 
 def test_parts_are_used_from_the_threshold_on(counted: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stylebench.nn.adain._TILE_PX", 32)
+    monkeypatch.setattr("stylebench.inference.translators.adain._TILE_PX", 32)
     monkeypatch.setattr(AdaINTranslator, "band_threshold_px", 144 * 92)
     model, style = translator().float(), images(seed=1)
     model.translate(torch.rand(1, 3, 144, 92), style=style)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stylebench.inference.translators.domains import PairedTranslator
 from stylebench.nn.resnet_generator import ResNetGenerator
-from stylebench.nn.translation import PairedTranslator
 from stylebench.nn.unet import UNetGenerator
 
 ROUNDING = 1e-5  # of convolutions in another order

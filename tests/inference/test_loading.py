@@ -14,13 +14,13 @@ from torch import Tensor
 
 import stylebench
 from stylebench.files import DamagedFileError
-from stylebench.loading import load, read_checkpoint
+from stylebench.inference.loading import load, read_checkpoint
+from stylebench.inference.translators.base import ImageToImage
 from stylebench.nn.johnson import JohnsonModern
-from stylebench.nn.translators import ImageToImage
 from stylebench.trusted import TrustError
 
 NODE = {
-    "_target_": "stylebench.nn.translators.ImageToImage",
+    "_target_": "stylebench.inference.translators.base.ImageToImage",
     "generator": {"_target_": "stylebench.nn.johnson.JohnsonModern", "width": 2, "norm": "instance", "head": "tanh"},
 }
 
@@ -246,7 +246,8 @@ class Block:
             raise ImportError("blocked: " + name)
 sys.meta_path.insert(0, Block())
 import stylebench, torch
-from stylebench import stylize, export
+from stylebench import stylize
+from stylebench.inference import export
 for path in sys.argv[2:]:
     stylebench.load(path).translate(torch.zeros(3, 8, 8))
 export.export(sys.argv[2], sys.argv[1])

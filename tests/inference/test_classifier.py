@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylebench.nn.classifiers import Classifier
-from stylebench.nn.inference import Control
+from stylebench.inference.base import Control
+from stylebench.inference.classifier import Classifier
 
 
 class Colors(Classifier):
@@ -77,7 +77,7 @@ def test_wrong_number_of_logits_is_named() -> None:
 
 
 def test_a_classifier_is_loaded_and_makes_no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stylebench import loading
+    from stylebench.inference import loading
 
     name = f"{Colors.__module__}.{Colors.__qualname__}"
     model = loading.TrainedModel(tmp_path, {"_target_": name}, Colors().state_dict(), "raw")

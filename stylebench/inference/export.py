@@ -5,7 +5,7 @@ from typing import Any
 
 from stylebench import __version__
 from stylebench.files import atomic_write, file_digest, write_json
-from stylebench.loading import EXPORT_FACTS, EXPORT_FORMAT, EXPORT_TENSORS, MODEL, read_model
+from stylebench.inference.loading import EXPORT_FACTS, EXPORT_FORMAT, EXPORT_TENSORS, MODEL, read_model
 
 
 def export(source: str | Path, target_folder: str | Path, weights: str = "auto", overwrite: bool = False) -> Path:

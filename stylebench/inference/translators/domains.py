@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from stylebench.checks import check_choice
 from stylebench.functional.pixels import from_signed, to_signed
+from stylebench.inference.base import Choice, Control
+from stylebench.inference.translators.base import Guides, Translator
 from stylebench.nn.bands import RunsInBands
-from stylebench.nn.inference import Choice, Control
 from stylebench.nn.labels import DomainLabels
-from stylebench.nn.translators import Guides, Translator
 from stylebench.nn.unet import SeededDropout, as_trained
 
 DIRECTIONS = ("a_to_b", "b_to_a")

@@ -17,8 +17,8 @@ from torch import Tensor
 from stylebench.checks import check_choice
 from stylebench.construct import construct
 from stylebench.files import DamagedFileError, file_digest, read_pickle
-from stylebench.nn.inference import Inference
-from stylebench.nn.translators import Translator
+from stylebench.inference.base import Inference
+from stylebench.inference.translators.base import Translator
 from stylebench.renames import updated_checkpoint, updated_export
 from stylebench.run_folder import (
     CHECKPOINT_FORMAT,

@@ -20,6 +20,9 @@ from torch import Tensor
 from stylebench.checks import check_choice
 from stylebench.functional.histogram_matching import match_histograms
 from stylebench.functional.precision import float32_island
+from stylebench.inference.base import CONTENT, Choice, Control, Picture
+from stylebench.inference.translators.base import Guides, OptimizingTranslator
+from stylebench.inference.translators.style import COLOR, STYLE, STYLE_SCALE, StyleTranslator, resized
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.image_optimization import (
     INITS,
@@ -29,11 +32,8 @@ from stylebench.nn.image_optimization import (
     ladder,
     searches_lines,
 )
-from stylebench.nn.inference import CONTENT, Choice, Control, Picture
 from stylebench.nn.matching import FeatureMatching, Targets, Weights, noise
 from stylebench.nn.style_losses import StyleLoss
-from stylebench.nn.style_translators import COLOR, STYLE, STYLE_SCALE, StyleTranslator, resized
-from stylebench.nn.translators import Guides, OptimizingTranslator
 
 STYLE_FITS = ("area", "stretch", "own")
 _MOST = 1e12

@@ -9,15 +9,15 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from stylebench.export import export
 from stylebench.files import DamagedFileError, file_digest
-from stylebench.loading import load
+from stylebench.inference.export import export
+from stylebench.inference.loading import load
+from stylebench.inference.translators.base import ImageToImage
 from stylebench.nn.johnson import JohnsonModern
-from stylebench.nn.translators import ImageToImage
 from stylebench.trusted import TrustError
 
 NODE = {
-    "_target_": "stylebench.nn.translators.ImageToImage",
+    "_target_": "stylebench.inference.translators.base.ImageToImage",
     "generator": {"_target_": "stylebench.nn.johnson.JohnsonModern", "width": 2, "norm": "batch", "head": "lua"},
 }
 
@@ -93,7 +93,7 @@ def test_interrupted_export_is_refused(checkpoint: Path, tmp_path: Path, monkeyp
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("stylebench.export.write_json", fail)
+    monkeypatch.setattr("stylebench.inference.export.write_json", fail)
     with pytest.raises(OSError, match="No space left"):
         export(checkpoint, folder, weights="raw", overwrite=True)
     with pytest.raises(FileNotFoundError, match=r"neither a run folder.*export"):

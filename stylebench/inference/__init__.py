@@ -1,0 +1,1 @@
+"""What is used after training: translators and classifiers, loading and export."""

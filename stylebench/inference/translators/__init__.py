@@ -1,0 +1,1 @@
+"""Images to images: each method's way to use what it learned."""
