@@ -27,6 +27,13 @@ MOVED_CLASSES: dict[str, str] = {
     "stylebench.nn.encoders.VGGEncoder": "stylebench.nn.encoders.vgg.VGGEncoder",
     "stylebench.nn.gatys.GatysTranslator": "stylebench.inference.translators.gatys.GatysTranslator",
     "stylebench.nn.gatys.TextureTranslator": "stylebench.inference.translators.gatys.TextureTranslator",
+    "stylebench.nn.style_losses.BatchStatistics": "stylebench.optimization.style_losses.BatchStatistics",
+    "stylebench.nn.style_losses.Blend": "stylebench.optimization.style_losses.Blend",
+    "stylebench.nn.style_losses.GaussianMMD": "stylebench.optimization.style_losses.GaussianMMD",
+    "stylebench.nn.style_losses.GaussianWasserstein": "stylebench.optimization.style_losses.GaussianWasserstein",
+    "stylebench.nn.style_losses.GramStyle": "stylebench.optimization.style_losses.GramStyle",
+    "stylebench.nn.style_losses.LinearMMD": "stylebench.optimization.style_losses.LinearMMD",
+    "stylebench.nn.style_losses.PolynomialMMD": "stylebench.optimization.style_losses.PolynomialMMD",
     "stylebench.nn.super_resolution.SuperResolutionNet": (
         "stylebench.inference.translators.super_resolution.SuperResolutionNet"
     ),

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from stylebench.inference.translators.base import Guides, ImageToImage, OptimizingTranslator
-from stylebench.nn.image_optimization import Progress
+from stylebench.optimization.loop import Progress
 from stylebench.watching import watching
 
 

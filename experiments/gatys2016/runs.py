@@ -13,8 +13,8 @@ from experiments.gatys2016.pairs import Pair
 from stylebench.build import build_translator
 from stylebench.cli import compose
 from stylebench.inference.translators.gatys import GatysTranslator, TextureTranslator
-from stylebench.nn.image_optimization import Progress
-from stylebench.nn.matching import Targets, Weights
+from stylebench.optimization.loop import Progress
+from stylebench.optimization.matching import Targets, Weights
 
 STYLE_WEIGHT = 10.0  # of the studies, in units of the style term's gradient; content weight 1
 LAST = 26  # evaluations among which L-BFGS keeps the best picture (`image_optimization`)

@@ -27,8 +27,8 @@ from stylebench.functional.dead_leaves import dead_leaves
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.nn.encoders import CompactEncoder, Encoder, SqueezeNetEncoder
-from stylebench.nn.matching import Targets, Weights
-from stylebench.nn.style_losses import GramStyle
+from stylebench.optimization.matching import Targets, Weights
+from stylebench.optimization.style_losses import GramStyle
 
 logger = logging.getLogger(__name__)
 MINIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {

@@ -37,7 +37,8 @@ def mmd_polynomial(features: Tensor, style: Tensor, offset: float = 0.0, degree:
     """Compute the biased squared MMD under the kernel (x.y + offset)^degree, from all pairs of positions.
 
     With offset 0 and degree 2 it is the squared Frobenius norm of the difference of the Gram matrices, 4 C^2 times the
-    loss of Gatys et al. It takes M^2 memory: for whole maps, `nn.style_losses.PolynomialMMD` has the closed form.
+    loss of Gatys et al. It takes M^2 memory: for whole maps, `optimization.style_losses.PolynomialMMD` has the closed
+    form.
 
     Args:
         features: (B, C, M) features at M positions, any real range.

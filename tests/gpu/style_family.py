@@ -8,8 +8,8 @@ from torch import Tensor
 from stylebench.inference.translators.adain import AdaINTranslator
 from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.nn.encoders import CompactEncoder
-from stylebench.nn.matching import FeatureMatching, Targets, Weights
-from stylebench.nn.style_losses import (
+from stylebench.optimization.matching import FeatureMatching, Targets, Weights
+from stylebench.optimization.style_losses import (
     BatchStatistics,
     GaussianMMD,
     GaussianWasserstein,

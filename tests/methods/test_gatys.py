@@ -16,7 +16,7 @@ from stylebench.cli import compose
 from stylebench.evaluate import evaluate
 from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.methods.optimized_pairs import OptimizedPairs
-from stylebench.nn.image_optimization import Progress
+from stylebench.optimization.loop import Progress
 from stylebench.run import train
 from stylebench.run_folder import RunFolder
 

@@ -24,7 +24,7 @@ from stylebench.inference.base import CONTENT, Choice, Control, Picture
 from stylebench.inference.translators.base import Guides, OptimizingTranslator
 from stylebench.inference.translators.style import COLOR, STYLE, STYLE_SCALE, StyleTranslator, resized
 from stylebench.nn.encoders.base import Encoder
-from stylebench.nn.image_optimization import (
+from stylebench.optimization.loop import (
     INITS,
     Minimizer,
     PixelOptimizer,
@@ -32,8 +32,8 @@ from stylebench.nn.image_optimization import (
     ladder,
     searches_lines,
 )
-from stylebench.nn.matching import FeatureMatching, Targets, Weights, noise
-from stylebench.nn.style_losses import StyleLoss
+from stylebench.optimization.matching import FeatureMatching, Targets, Weights, noise
+from stylebench.optimization.style_losses import StyleLoss
 
 STYLE_FITS = ("area", "stretch", "own")
 _MOST = 1e12

@@ -11,8 +11,8 @@ from stylebench.functional.content import content_loss
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.inference.translators.gatys import GatysTranslator, TextureTranslator
 from stylebench.nn.encoders import CompactEncoder, Encoder
-from stylebench.nn.image_optimization import Progress
-from stylebench.nn.style_losses import (
+from stylebench.optimization.loop import Progress
+from stylebench.optimization.style_losses import (
     BatchStatistics,
     GaussianMMD,
     GaussianWasserstein,

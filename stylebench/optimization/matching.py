@@ -16,8 +16,8 @@ from stylebench.checks import check_choice, check_number
 from stylebench.functional.content import content_loss
 from stylebench.functional.total_variation import total_variation
 from stylebench.nn.encoders.base import Encoder
-from stylebench.nn.style_losses import StyleLoss, Summary, Window
 from stylebench.nn.tiles import Tile, cut_tiles, encode_in_tiles
+from stylebench.optimization.style_losses import StyleLoss, Summary, Window
 
 CONTENT_NORMS = ("mean", "gatys")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylebench.nn.image_optimization import PixelOptimizer, Progress, Settings, ladder
-from stylebench.nn.matching import Evaluation, noise
+from stylebench.optimization.loop import PixelOptimizer, Progress, Settings, ladder
+from stylebench.optimization.matching import Evaluation, noise
 
 LBFGS = partial(
     torch.optim.LBFGS, lr=1.0, history_size=10, line_search_fn="strong_wolfe", max_iter=10000, max_eval=100000,

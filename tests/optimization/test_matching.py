@@ -10,8 +10,8 @@ from stylebench.functional.content import content_loss
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.functional.total_variation import total_variation
 from stylebench.nn.encoders import CompactEncoder, Encoder, SqueezeNetEncoder
-from stylebench.nn.matching import Evaluation, FeatureMatching, Targets, Weights, noise
-from stylebench.nn.style_losses import GramStyle, StyleLoss
+from stylebench.optimization.matching import Evaluation, FeatureMatching, Targets, Weights, noise
+from stylebench.optimization.style_losses import GramStyle, StyleLoss
 
 CONTENT, STYLE = ["relu2_1", "relu3_1"], ["relu1_1", "relu2_2", "relu3_2"]
 

@@ -20,7 +20,7 @@ from stylebench.functional.gaussian_wasserstein import GaussianTarget, gaussian_
 from stylebench.functional.gram import GRAM_NORMS, check_gram_energy, gram_loss
 from stylebench.functional.kernel_mmd import mmd_gaussian
 from stylebench.functional.precision import at_least_float32, float32_island
-from stylebench.nn.summaries import StyleLoss, Summary, Window, count_positions, sum_features, sum_products
+from stylebench.optimization.summaries import StyleLoss, Summary, Window, count_positions, sum_features, sum_products
 
 __all__ = [
     "BatchStatistics", "Blend", "GaussianMMD", "GaussianWasserstein", "GramStyle", "GramTarget", "LinearMMD",

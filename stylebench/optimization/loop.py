@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylebench.checks import check_choice, check_optional_whole
-from stylebench.nn.matching import Evaluation
+from stylebench.optimization.matching import Evaluation
 
 BOUNDS = ("auto", "none", "clamp", "sigmoid")
 INITS = ("content", "style", "noise")

@@ -12,7 +12,7 @@ from stylebench.functional.frechet import frechet_distance, moments
 from stylebench.functional.gram import GRAM_NORMS, gram_loss, gram_matrix
 from stylebench.functional.kernel_distance import gaussian_mmd
 from stylebench.functional.kernel_mmd import pair_variance
-from stylebench.nn.style_losses import (
+from stylebench.optimization.style_losses import (
     BatchStatistics,
     Blend,
     GaussianMMD,

@@ -1,0 +1,1 @@
+"""Images as parameters: objective, loop and style losses."""
