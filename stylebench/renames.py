@@ -27,6 +27,12 @@ MOVED_CLASSES: dict[str, str] = {
     "stylebench.nn.encoders.VGGEncoder": "stylebench.nn.encoders.vgg.VGGEncoder",
     "stylebench.nn.gatys.GatysTranslator": "stylebench.inference.translators.gatys.GatysTranslator",
     "stylebench.nn.gatys.TextureTranslator": "stylebench.inference.translators.gatys.TextureTranslator",
+    "stylebench.nn.johnson.JohnsonModern": "stylebench.nn.generators.johnson.JohnsonModern",
+    "stylebench.nn.johnson.JohnsonPaper": "stylebench.nn.generators.johnson.JohnsonPaper",
+    "stylebench.nn.patch_discriminator.PatchDiscriminator": "stylebench.nn.discriminators.patch.PatchDiscriminator",
+    "stylebench.nn.resnet_generator.ResNetGenerator": "stylebench.nn.generators.resnet.ResNetGenerator",
+    "stylebench.nn.stargan.StarGANDiscriminator": "stylebench.nn.generators.stargan.StarGANDiscriminator",
+    "stylebench.nn.stargan.StarGANGenerator": "stylebench.nn.generators.stargan.StarGANGenerator",
     "stylebench.nn.style_losses.BatchStatistics": "stylebench.optimization.style_losses.BatchStatistics",
     "stylebench.nn.style_losses.Blend": "stylebench.optimization.style_losses.Blend",
     "stylebench.nn.style_losses.GaussianMMD": "stylebench.optimization.style_losses.GaussianMMD",
@@ -44,6 +50,7 @@ MOVED_CLASSES: dict[str, str] = {
     "stylebench.nn.translation.PairedTranslator": "stylebench.inference.translators.domains.PairedTranslator",
     "stylebench.nn.translation.UnpairedTranslator": "stylebench.inference.translators.domains.UnpairedTranslator",
     "stylebench.nn.translators.ImageToImage": "stylebench.inference.translators.base.ImageToImage",
+    "stylebench.nn.unet.UNetGenerator": "stylebench.nn.generators.unet.UNetGenerator",
 }
 
 _OPTIMIZED = (

@@ -13,10 +13,10 @@ from torch import nn
 from stylebench.checks import UsageError
 from stylebench.construct import construct, locate
 from stylebench.functional.schedules import EpochDecay
-from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.trusted import training_classes
 
-NETWORK = {"_target_": "stylebench.nn.johnson.JohnsonModern", "width": 2}
+NETWORK = {"_target_": "stylebench.nn.generators.johnson.JohnsonModern", "width": 2}
 TRANSLATOR = {"_target_": "stylebench.inference.translators.base.ImageToImage", "generator": NETWORK}
 SCHEDULE = {"_target_": "stylebench.functional.schedules.EpochDecay", "batches": 8, "constant_epochs": 1}
 

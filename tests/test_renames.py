@@ -12,7 +12,7 @@ from stylebench.files import read_pickle
 from stylebench.functional.schedules import InverseDecay
 from stylebench.inference.loading import load, read_checkpoint
 from stylebench.inference.translators.base import ImageToImage
-from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.renames import KEYS, MOVED_CLASSES, present_key, updated, updated_config, updated_override
 from stylebench.resume import find_start, fingerprint
 from stylebench.trusted import DEPTH_LIMIT, TrustError, resolve, training_classes

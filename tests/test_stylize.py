@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stylebench.data.images import ImageError
 from stylebench.inference.translators.base import ImageToImage
-from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.stylize import (
     check_writable,
     choose_device,

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from stylebench.construct import construct
 from stylebench.inference.translators.base import ImageToImage
-from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.shipped import shipped_targets
 from stylebench.trusted import (
     DEPTH_LIMIT,
@@ -115,11 +115,11 @@ def touching(sentinel: Path) -> dict[str, dict[str, Any]]:
         "hydra.utils.instantiate": {"config": {"_target_": "os.system", "command": command}},
         "pathlib.Path.touch": {"self": text},
         "stylebench.files.write_json": {"path": text, "value": 1},
-        "stylebench.nn.johnson.torch.save": {"obj": 1, "f": text},
-        "stylebench.nn.johnson.F.pad": {},
-        "stylebench.nn.johnson.JohnsonModern.__init__": {},
-        "stylebench.nn.johnson._initialize_as_torch7": {},
-        "stylebench.nn.johnson.nn": {},
+        "stylebench.nn.generators.johnson.torch.save": {"obj": 1, "f": text},
+        "stylebench.nn.generators.johnson.F.pad": {},
+        "stylebench.nn.generators.johnson.JohnsonModern.__init__": {},
+        "stylebench.nn.generators.johnson._initialize_as_torch7": {},
+        "stylebench.nn.generators.johnson.nn": {},
         "torch.nn.Sequential": {},
         "torch.optim": {},
         "torch": {},
@@ -199,7 +199,7 @@ def test_self_containing_config_is_refused() -> None:
 def test_build_makes_nested_objects_arguments_and_partials() -> None:
     node = {
         "_target_": "stylebench.inference.translators.base.ImageToImage",
-        "generator": {"_target_": "stylebench.nn.johnson.JohnsonModern", "_args_": [2], "head": "paper"},
+        "generator": {"_target_": "stylebench.nn.generators.johnson.JohnsonModern", "_args_": [2], "head": "paper"},
     }
     model = construct(node, listed=inference_classes())
     assert isinstance(model, ImageToImage)
@@ -216,7 +216,7 @@ def test_build_makes_nested_objects_arguments_and_partials() -> None:
 def test_build_checks_everything_before_it_builds_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[int] = []
     monkeypatch.setattr(JohnsonModern, "__init__", lambda self, **given: built.append(1))
-    first = {"_target_": "stylebench.nn.johnson.JohnsonModern"}
+    first = {"_target_": "stylebench.nn.generators.johnson.JohnsonModern"}
     with pytest.raises(TrustError):
         build([first, {"_target_": "torch.load"}])
     assert not built
@@ -240,6 +240,6 @@ def test_checking_one_name_imports_no_other_listed_module() -> None:
         "else:\n    raise SystemExit('accepted')\n"
         "assert 'json.tool' not in sys.modules and 'torch' not in sys.modules\n"
         "check_targets({'_target_': 'torch.optim.Adam'})\n"
-        "assert 'pytorch_lightning' not in sys.modules and 'stylebench.nn.johnson' not in sys.modules\n"
+        "assert 'pytorch_lightning' not in sys.modules and 'stylebench.nn.generators.johnson' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

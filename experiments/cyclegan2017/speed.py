@@ -30,8 +30,8 @@ from stylebench.functional.dead_leaves import dead_leaves
 from stylebench.functional.schedules import Constant
 from stylebench.inference.translators.domains import UnpairedTranslator
 from stylebench.methods.cyclegan import CycleGAN
-from stylebench.nn.patch_discriminator import PatchDiscriminator
-from stylebench.nn.resnet_generator import BlurPool, BlurUpsample, ResNetGenerator
+from stylebench.nn.discriminators.patch import PatchDiscriminator
+from stylebench.nn.generators.resnet import BlurPool, BlurUpsample, ResNetGenerator
 
 Images = tuple[Tensor, Tensor]
 

@@ -25,7 +25,7 @@ from stylebench.functional.content import content_loss
 from stylebench.functional.dead_leaves import dead_leaves
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.nn.encoders import VGGEncoder
-from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.generators.johnson import JohnsonModern
 
 STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 CONTENT = "relu2_2"

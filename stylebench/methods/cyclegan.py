@@ -26,7 +26,7 @@ from stylebench.methods.base import Method
 from stylebench.methods.checks import check_size_multiple, check_weights
 from stylebench.methods.image_pool import ImagePool
 from stylebench.methods.terms import OptimizerBuilder
-from stylebench.nn.patch_discriminator import PatchDiscriminator
+from stylebench.nn.discriminators.patch import PatchDiscriminator
 
 CYCLES = ("both", "forward", "backward", "none")
 

@@ -31,8 +31,8 @@ from stylebench.inference.translators.domains import PairedTranslator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_size_multiple, check_weights
 from stylebench.methods.terms import OptimizerBuilder
-from stylebench.nn.patch_discriminator import PatchDiscriminator
-from stylebench.nn.unet import UNetGenerator, seeded_dropout
+from stylebench.nn.discriminators.patch import PatchDiscriminator
+from stylebench.nn.generators.unet import UNetGenerator, seeded_dropout
 
 IMAGE_CHANNELS = 3
 

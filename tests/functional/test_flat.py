@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from stylebench.functional.flat import detach_flat
-from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.generators.johnson import JohnsonModern
 
 
 def gradients(network: JohnsonModern, images: Tensor, guarded: bool) -> list[Tensor]:

@@ -18,7 +18,7 @@ from stylebench.functional.total_variation import TV_CONVENTIONS, total_variatio
 from stylebench.methods.base import Method
 from stylebench.nn.encoders import CompactEncoder, JudgeEncoder, SqueezeNetEncoder, VGGEncoder
 from stylebench.nn.encoders.base import Encoder
-from stylebench.nn.johnson import JohnsonModern, JohnsonPaper
+from stylebench.nn.generators.johnson import JohnsonModern, JohnsonPaper
 from stylebench.nn.layers import InstanceNorm, UpsampleConv
 from tests.gpu.base import Outcome, Setting, exact_float32, gap, within
 

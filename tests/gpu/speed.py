@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylebench.cli import compose
-from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.nn.layers import InstanceNorm, ReflectConv, UpsampleConv
 from stylebench.run import profile
 from tests.gpu.base import ROOT, Outcome, Setting, finish, gap

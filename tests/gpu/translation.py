@@ -12,11 +12,11 @@ from stylebench.inference.translators.domains import MultiDomainTranslator, Pair
 from stylebench.methods.cyclegan import CycleGAN
 from stylebench.methods.pix2pix import Pix2Pix
 from stylebench.methods.stargan import StarGAN
+from stylebench.nn.discriminators.patch import PatchDiscriminator
+from stylebench.nn.generators.resnet import UPSAMPLING, ResNetGenerator
+from stylebench.nn.generators.stargan import StarGANDiscriminator, StarGANGenerator
+from stylebench.nn.generators.unet import UNetGenerator
 from stylebench.nn.labels import DomainLabels
-from stylebench.nn.patch_discriminator import PatchDiscriminator
-from stylebench.nn.resnet_generator import UPSAMPLING, ResNetGenerator
-from stylebench.nn.stargan import StarGANDiscriminator, StarGANGenerator
-from stylebench.nn.unet import UNetGenerator
 from tests.gpu.base import Outcome, Setting, gap
 from tests.gpu.equality import compared, noise
 

@@ -13,12 +13,17 @@ from stylebench.files import DamagedFileError, file_digest
 from stylebench.inference.export import export
 from stylebench.inference.loading import load
 from stylebench.inference.translators.base import ImageToImage
-from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.trusted import TrustError
 
 NODE = {
     "_target_": "stylebench.inference.translators.base.ImageToImage",
-    "generator": {"_target_": "stylebench.nn.johnson.JohnsonModern", "width": 2, "norm": "batch", "head": "lua"},
+    "generator": {
+        "_target_": "stylebench.nn.generators.johnson.JohnsonModern",
+        "width": 2,
+        "norm": "batch",
+        "head": "lua",
+    },
 }
 
 

@@ -16,12 +16,17 @@ import stylebench
 from stylebench.files import DamagedFileError
 from stylebench.inference.loading import load, read_checkpoint
 from stylebench.inference.translators.base import ImageToImage
-from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.trusted import TrustError
 
 NODE = {
     "_target_": "stylebench.inference.translators.base.ImageToImage",
-    "generator": {"_target_": "stylebench.nn.johnson.JohnsonModern", "width": 2, "norm": "instance", "head": "tanh"},
+    "generator": {
+        "_target_": "stylebench.nn.generators.johnson.JohnsonModern",
+        "width": 2,
+        "norm": "instance",
+        "head": "tanh",
+    },
 }
 
 

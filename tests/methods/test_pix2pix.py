@@ -21,8 +21,8 @@ from stylebench.functional.schedules import Constant, EpochDecay
 from stylebench.inference.export import export
 from stylebench.inference.translators.domains import PairedTranslator
 from stylebench.methods.pix2pix import Pix2Pix
-from stylebench.nn.resnet_generator import ResNetGenerator
-from stylebench.nn.unet import UNetGenerator
+from stylebench.nn.generators.resnet import ResNetGenerator
+from stylebench.nn.generators.unet import UNetGenerator
 from stylebench.resume import fingerprint
 from stylebench.run import train
 from tests.methods.players import Calls, assert_gradients, fit

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stylebench.inference.translators.base import ImageToImage
 from stylebench.nn import bands
 from stylebench.nn.bands import PerPixel, RunsInBands, run_in_bands
-from stylebench.nn.johnson import HEADS, JohnsonModern, JohnsonPaper
+from stylebench.nn.generators.johnson import HEADS, JohnsonModern, JohnsonPaper
 from stylebench.nn.layers import NORMS, InstanceNorm, OutputConv, ReflectConv, Residual, UpsampleConv, make_norm
 
 NETWORKS = [JohnsonModern, JohnsonPaper]

@@ -12,8 +12,8 @@ from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.inference.base import Choice, Control
 from stylebench.inference.translators.base import Guides, Translator
 from stylebench.nn.bands import RunsInBands
+from stylebench.nn.generators.unet import SeededDropout, as_trained
 from stylebench.nn.labels import DomainLabels
-from stylebench.nn.unet import SeededDropout, as_trained
 
 DIRECTIONS = ("a_to_b", "b_to_a")
 EVAL_MODES = ("train_stats_dropout", "train_stats", "eval")

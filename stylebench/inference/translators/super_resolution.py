@@ -34,7 +34,7 @@ class SuperResolutionNet(nn.Module):
     """Enlarge images: a convolution, four residual blocks at the small size, one doubling after another, a convolution.
 
     At width 64 with affine norm 401,859 parameters for a factor of 4, 438,915 for 8. The heads, by what enters the
-    first convolution and how its last output z becomes RGB in [0, 1], as in `nn/johnson.py`:
+    first convolution and how its last output z becomes RGB in [0, 1], as in `nn/generators/johnson.py`:
 
     | head | enters | leaves |
     |---|---|---|

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stylebench.inference.base import CONTENT, Control, Picture
 from stylebench.inference.translators.base import Guides, ImageToImage, Translator
-from stylebench.nn.johnson import JohnsonModern
+from stylebench.nn.generators.johnson import JohnsonModern
 
 
 class Negative(nn.Module):

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.inference.translators.domains import MultiDomainTranslator, UnpairedTranslator
+from stylebench.nn.generators.resnet import ResNetGenerator
 from stylebench.nn.labels import DomainLabels
-from stylebench.nn.resnet_generator import ResNetGenerator
 
 
 class Scale(nn.Module):

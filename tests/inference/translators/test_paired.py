@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.inference.translators.domains import PairedTranslator
-from stylebench.nn.resnet_generator import ResNetGenerator
-from stylebench.nn.unet import UNetGenerator
+from stylebench.nn.generators.resnet import ResNetGenerator
+from stylebench.nn.generators.unet import UNetGenerator
 
 ROUNDING = 1e-5  # of convolutions in another order
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylebench.nn.johnson import BLOCKS, HEADS, JohnsonModern, JohnsonPaper
+from stylebench.nn.generators.johnson import BLOCKS, HEADS, JohnsonModern, JohnsonPaper
 from stylebench.nn.layers import InstanceNorm
 
 NETWORKS = [JohnsonModern, JohnsonPaper]

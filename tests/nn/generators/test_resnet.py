@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylebench.nn.resnet_generator import UPSAMPLING, BlurPool, BlurUpsample, ResNetGenerator
+from stylebench.nn.generators.resnet import UPSAMPLING, BlurPool, BlurUpsample, ResNetGenerator
 
 
 def images(*size: int, batch: int = 2) -> Tensor:

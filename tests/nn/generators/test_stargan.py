@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stylebench.nn.generators.stargan import StarGANDiscriminator, StarGANGenerator
 from stylebench.nn.layers import InstanceNorm
-from stylebench.nn.stargan import StarGANDiscriminator, StarGANGenerator
 
 
 def images(*size: int, batch: int = 2) -> Tensor:

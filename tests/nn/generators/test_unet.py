@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylebench.nn import unet
+from stylebench.nn.generators import unet
+from stylebench.nn.generators.unet import SeededDropout, SwitchedBatchNorm, UNetGenerator, as_trained, seeded_dropout
 from stylebench.nn.layers import InstanceNorm
-from stylebench.nn.unet import SeededDropout, SwitchedBatchNorm, UNetGenerator, as_trained, seeded_dropout
 
 # Convolutions of another batch size add up in another order; a network of a few layers keeps four digits.
 ROUNDING = 1e-5

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from stylebench.nn.discriminators.patch import RECEPTIVE_FIELDS, PatchDiscriminator
 from stylebench.nn.layers import InstanceNorm
-from stylebench.nn.patch_discriminator import RECEPTIVE_FIELDS, PatchDiscriminator
 
 PAIRS = {16: 139_585, 34: 666_433, 70: 2_768_705, 142: 6_964_033, 286: 11_159_361}
 LOGITS = {1: 256, 16: 126, 34: 62, 70: 30, 142: 14, 286: 6}  # a side, of 256 px
