@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.metrics.grade import compare, main, read, write
-from stylebench.metrics.grading import Card, GameFacts, make_card
+from stylebench.grading import Card, GameFacts, make_card
 
 
 def cards(slips: list[int]) -> list[Card]:

@@ -14,9 +14,9 @@ from typing import Any
 
 from stylebench.data.folders import Folders
 from stylebench.data.world import World
+from stylebench.grading import Card, Design, Grading, Headline, PhotographStage, SceneStage, Taps
+from stylebench.grading import standard_subjects as standard
 from stylebench.metrics.extractors import EncoderFeatures, Extractor, PixelPCA, RandomMultiScale
-from stylebench.metrics.grading import Card, Design, Grading, Headline, PhotographStage, SceneStage, Taps
-from stylebench.metrics.grading import standard_subjects as standard
 from stylebench.nn.encoders import CompactEncoder, JudgeEncoder, SqueezeNetEncoder
 from stylebench.statistics.agreement import grade_agreement
 from stylebench.worlds.filterstyle.world import FilterStyle

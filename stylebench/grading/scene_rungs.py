@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stylebench.functional.pixels import quantize
-from stylebench.metrics.grading.rungs import Stage, directions, generator_of
+from stylebench.grading.rungs import Stage, directions, generator_of
 from stylebench.worlds.procstyle import COMPONENTS, PHOTO, Scenes, Style, Texture, draw_scenes, interpolate, parse_style
 from stylebench.worlds.procstyle import SHAPES as SHAPE_NAMES
 from stylebench.worlds.procstyle import render as render_scenes

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from stylebench.metrics.grading import GameFacts, grade, make_card
-from stylebench.metrics.grading.grade import Values, gain, partner_of
-from stylebench.metrics.grading.ladders import CONTENT, DISTRIBUTION, LADDERS, OWN, STYLE, TARGET, truth_for
+from stylebench.grading import GameFacts, grade, make_card
+from stylebench.grading.grade import Values, gain, partner_of
+from stylebench.grading.ladders import CONTENT, DISTRIBUTION, LADDERS, OWN, STYLE, TARGET, truth_for
 
 
 def climbed(*rungs: float, styles: int = 8, samples: int = 3) -> list[Values]:

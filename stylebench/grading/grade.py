@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stylebench.metrics.grading.ladders import CIRCULAR, FLAT, LADDERS, MAIN, OTHER, OWN, TARGET, truth_for
+from stylebench.grading.ladders import CIRCULAR, FLAT, LADDERS, MAIN, OTHER, OWN, TARGET, truth_for
 from stylebench.statistics.agreement import images_needed, order_agreement, resolution, selectivity, spread
 from stylebench.statistics.intervals import t_interval
 

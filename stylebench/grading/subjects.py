@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from stylebench.grading.ladders import CONTENT, DISTRIBUTION, STYLE, TARGET
 from stylebench.metrics.extractors.base import Extractor
 from stylebench.metrics.feature_pairs import (
     CFSD,
@@ -13,7 +14,6 @@ from stylebench.metrics.feature_pairs import (
     MomentDistance,
     PerceptualMaps,
 )
-from stylebench.metrics.grading.ladders import CONTENT, DISTRIBUTION, STYLE, TARGET
 from stylebench.metrics.pairs import PSNR, RGBUV, SSIM, EdgeSSIM, PairMetric
 from stylebench.metrics.readouts import Strength
 from stylebench.metrics.sets import FrechetDistance, KernelDistance, Manifold, SetMetric

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from stylebench.data.world import SOURCE, World
 from stylebench.functional.pixels import quantize
-from stylebench.metrics.grading.attack import compressed, noisy
-from stylebench.metrics.grading.ladders import ANCHORS, CIRCULAR, Ladder
+from stylebench.grading.attack import compressed, noisy
+from stylebench.grading.ladders import ANCHORS, CIRCULAR, Ladder
 from stylebench.worlds.filters.smoothing import gaussian_blur
 
 _UNIT_PX = 64  # lengths are given for pictures of this size

@@ -8,9 +8,7 @@ import torch
 from PIL import Image
 
 from stylebench.data.folders import Folders
-from stylebench.metrics.extractors import RandomMultiScale
-from stylebench.metrics.feature_pairs import GramDistance
-from stylebench.metrics.grading import (
+from stylebench.grading import (
     ANCHORS,
     LADDERS,
     Design,
@@ -21,6 +19,8 @@ from stylebench.metrics.grading import (
     Stage,
     Subject,
 )
+from stylebench.metrics.extractors import RandomMultiScale
+from stylebench.metrics.feature_pairs import GramDistance
 from stylebench.metrics.pairs import PSNR
 from stylebench.metrics.sets import FrechetDistance, Manifold
 from stylebench.worlds.filterstyle.world import FilterStyle

@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylebench.grading.attack import EDITS, Distance, attack, edit, joint, map_distance, psnr_distance
+from stylebench.grading.design import Design
+from stylebench.grading.grade import LEVEL, GameFacts, Values, gain, partner_of
+from stylebench.grading.ladders import CONTENT, STYLE
+from stylebench.grading.rungs import Stage
+from stylebench.grading.subjects import Headline, Subject
+from stylebench.grading.views import SharedViews, batch_of, set_value, value_of
 from stylebench.metrics.extractors.base import Extractor
 from stylebench.metrics.feature_pairs import MapMetric
 from stylebench.metrics.features import FeatureSet
-from stylebench.metrics.grading.attack import EDITS, Distance, attack, edit, joint, map_distance, psnr_distance
-from stylebench.metrics.grading.design import Design
-from stylebench.metrics.grading.grade import LEVEL, GameFacts, Values, gain, partner_of
-from stylebench.metrics.grading.ladders import CONTENT, STYLE
-from stylebench.metrics.grading.rungs import Stage
-from stylebench.metrics.grading.subjects import Headline, Subject
-from stylebench.metrics.grading.views import SharedViews, batch_of, set_value, value_of
 from stylebench.metrics.pairs import PSNR, PairMetric
 from stylebench.metrics.sets import SetMetric
 from stylebench.statistics.tradeoff import Anchors, worse_of

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from stylebench.grading import EDITS, attack, edit
+from stylebench.grading.attack import compressed, joint, map_distance, noisy, psnr_distance
 from stylebench.metrics.extractors import RandomMultiScale
 from stylebench.metrics.feature_pairs import GramDistance
-from stylebench.metrics.grading import EDITS, attack, edit
-from stylebench.metrics.grading.attack import compressed, joint, map_distance, noisy, psnr_distance
 from stylebench.metrics.pairs import PSNR
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylebench.grading.grade import Values
+from stylebench.grading.rungs import Stage
+from stylebench.grading.subjects import Subject
 from stylebench.metrics.batch import EvaluationBatch, Views
 from stylebench.metrics.extractors.base import Extractor
 from stylebench.metrics.features import FeatureSet
-from stylebench.metrics.grading.grade import Values
-from stylebench.metrics.grading.rungs import Stage
-from stylebench.metrics.grading.subjects import Subject
 from stylebench.metrics.pairs import PairMetric
 from stylebench.metrics.sets import SetMetric
 

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylebench.grading.design import Design
+from stylebench.grading.games import Games
+from stylebench.grading.grade import Card, GameFacts, Values, make_card
+from stylebench.grading.ladders import ANCHORS, CHECKPOINTS, CONTENT, LADDERS, Ladder
+from stylebench.grading.rungs import Stage
+from stylebench.grading.subjects import Headline, Subject
+from stylebench.grading.views import SharedViews, batch_of, set_value, value_of
 from stylebench.metrics.batch import Views
 from stylebench.metrics.extractors.base import Extractor
 from stylebench.metrics.features import FeatureSet
-from stylebench.metrics.grading.design import Design
-from stylebench.metrics.grading.games import Games
-from stylebench.metrics.grading.grade import Card, GameFacts, Values, make_card
-from stylebench.metrics.grading.ladders import ANCHORS, CHECKPOINTS, CONTENT, LADDERS, Ladder
-from stylebench.metrics.grading.rungs import Stage
-from stylebench.metrics.grading.subjects import Headline, Subject
-from stylebench.metrics.grading.views import SharedViews, batch_of, set_value, value_of
 from stylebench.metrics.pairs import PairMetric
 from stylebench.metrics.sets import SetMetric
 from stylebench.statistics.tradeoff import Anchors, worse_of

@@ -10,7 +10,7 @@ from torch import Tensor
 from stylebench.data.world import SOURCE
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.pixels import quantize
-from stylebench.metrics.grading.rungs import Stage, directions, generator_of
+from stylebench.grading.rungs import Stage, directions, generator_of
 from stylebench.worlds.filterstyle import apply_style, parse_style
 
 _KNOTS = 5  # of the random displacement, along a side
