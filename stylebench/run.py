@@ -29,14 +29,6 @@ from stylebench.build import (
     open_data,
     reference_cache,
 )
-from stylebench.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
-from stylebench.callbacks.ema import EMA
-from stylebench.callbacks.evaluation import Evaluation
-from stylebench.callbacks.health import Health
-from stylebench.callbacks.metric_log import MetricLog
-from stylebench.callbacks.progress import Progress
-from stylebench.callbacks.run_record import RunRecord
-from stylebench.callbacks.sample_grid import SampleGrid
 from stylebench.checks import check_switch, check_whole
 from stylebench.construct import locate
 from stylebench.data.datamodule import DomainData
@@ -46,13 +38,21 @@ from stylebench.data.tasks import device_batch_size
 from stylebench.files import atomic_write, is_json, write_json
 from stylebench.inference.base import Picture
 from stylebench.inference.loading import load, load_translator
-from stylebench.loggers.csv_log import CSVLog
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
 from stylebench.prepare import check_report
 from stylebench.profile import Figures, Rounds, summarize
-from stylebench.resume import Start, check_inputs, find_start, fingerprint, flatten
 from stylebench.run_folder import CHECKPOINTS, CONFIG, FAILED, FINISHED, RECORD, SAMPLES, STOPPED
+from stylebench.training.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
+from stylebench.training.callbacks.ema import EMA
+from stylebench.training.callbacks.evaluation import Evaluation
+from stylebench.training.callbacks.health import Health
+from stylebench.training.callbacks.metric_log import MetricLog
+from stylebench.training.callbacks.progress import Progress
+from stylebench.training.callbacks.run_record import RunRecord
+from stylebench.training.callbacks.sample_grid import SampleGrid
+from stylebench.training.csv_log import CSVLog
+from stylebench.training.resume import Start, check_inputs, find_start, fingerprint, flatten
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ def report(config: Config, result: Result, command: str) -> Path:
         result: of the run, which was asked for a report.
         command: the command line that made it.
     """
-    from stylebench.report import write_report
+    from stylebench.training.panel import write_report
 
     log.info("comparing with the exact answers")
     assert result.opened is not None

@@ -11,10 +11,10 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from stylebench.callbacks.metric_log import MetricLog
 from stylebench.cli import compose
 from stylebench.methods.base import Method
 from stylebench.run import train
+from stylebench.training.callbacks.metric_log import MetricLog
 
 
 @contextlib.contextmanager

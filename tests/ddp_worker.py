@@ -8,10 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from stylebench.callbacks.metric_log import MetricLog
 from stylebench.cli import compose
 from stylebench.methods.fast_transfer import FastTransfer
 from stylebench.run import train
+from stylebench.training.callbacks.metric_log import MetricLog
 
 BAD_RANK = "STYLEBENCH_TEST_BAD_RANK"
 

@@ -26,7 +26,7 @@ ROOMS = [  # a row imports only from the rows above it
     ["grading"],
     ["adaptation"],
     ["methods"],
-    ["training", "callbacks", "loggers", "report", "resume"],
+    ["training"],
     ["build"],
     ["benchmark"],
     ["commands", "evaluate", "guides", "prepare", "profile", "run", "stylize", "watching"],

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.callbacks import run_record
 from stylebench.machine import SPIN_COUNT, WAIT_VARIABLES, core_count, thread_settings
+from stylebench.training.callbacks import run_record
 
 ROOT = Path(__file__).resolve().parents[1]
 # What a command and the processes that it starts find in the environment, and whether torch was there before.

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from stylebench.build import build
-from stylebench.callbacks.checkpoints import AtomicCheckpointIO
 from stylebench.files import read_pickle
 from stylebench.functional.schedules import InverseDecay
 from stylebench.inference.loading import load, read_checkpoint
 from stylebench.inference.translators.base import ImageToImage
 from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.renames import KEYS, MOVED_CLASSES, present_key, updated, updated_config, updated_override
-from stylebench.resume import find_start, fingerprint
+from stylebench.training.callbacks.checkpoints import AtomicCheckpointIO
+from stylebench.training.resume import find_start, fingerprint
 from stylebench.trusted import DEPTH_LIMIT, TrustError, resolve, training_classes
 
 RECORDED = [

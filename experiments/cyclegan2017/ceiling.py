@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylebench.build import build
-from stylebench.callbacks.flop_counter import FlopCounter
 from stylebench.data.streams import pick
 from stylebench.data.tasks import UnpairedTask
 from stylebench.data.world import World
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.inference.loading import read_model
 from stylebench.nn.encoders.base import Encoder
+from stylebench.training.callbacks.flop_counter import FlopCounter
 
 LAYERS = ("relu1_1", "relu2_1")
 WEIGHT_GRAM = 1.0

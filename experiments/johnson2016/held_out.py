@@ -16,12 +16,12 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from stylebench.build import build
-from stylebench.callbacks.sample_grid import sample_grid, save_png
 from stylebench.data.augmentation import whole_image
 from stylebench.functional.content import content_loss
 from stylebench.functional.geometry import center_square
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.inference.loading import load
+from stylebench.training.callbacks.sample_grid import sample_grid, save_png
 
 
 def main() -> None:

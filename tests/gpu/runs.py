@@ -15,10 +15,10 @@ import pytorch_lightning as pl
 import torch
 
 import stylebench
-from stylebench.callbacks.metric_log import MetricLog
 from stylebench.cli import compose
 from stylebench.files import read_pickle
 from stylebench.run import train
+from stylebench.training.callbacks.metric_log import MetricLog
 from tests.gpu.base import ROOT, Figures, Outcome, Setting, SkipCheck, end, finish, gap, start
 
 # With random encoder weights and the usual rate of 1e-3, a float32 run of another memory layout, or of first weights

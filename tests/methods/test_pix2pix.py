@@ -23,8 +23,8 @@ from stylebench.inference.translators.domains import PairedTranslator
 from stylebench.methods.pix2pix import Pix2Pix
 from stylebench.nn.generators.resnet import ResNetGenerator
 from stylebench.nn.generators.unet import UNetGenerator
-from stylebench.resume import fingerprint
 from stylebench.run import train
+from stylebench.training.resume import fingerprint
 from tests.methods.players import Calls, assert_gradients, fit
 from tests.test_run import assert_same_end, newest, rows, stop_at
 

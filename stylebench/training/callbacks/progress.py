@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytorch_lightning as pl
 from tqdm import tqdm
 
-from stylebench.callbacks.metric_log import MetricLog
 from stylebench.methods.base import Method
+from stylebench.training.callbacks.metric_log import MetricLog
 
 
 class Progress(pl.Callback):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.loggers.csv_log import CSVLog
 from stylebench.run_folder import BATCHES
+from stylebench.training.csv_log import CSVLog
 
 
 def read(folder: Path) -> list[dict[str, str]]:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylebench.callbacks.ema import EMA
 from stylebench.methods.base import Method
+from stylebench.training.callbacks.ema import EMA
 
 
 class Followed(Method):

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylebench.callbacks.sample_grid import SampleGrid, sample_grid, save_png
 from stylebench.data.tasks import StyleBatch
+from stylebench.training.callbacks.sample_grid import SampleGrid, sample_grid, save_png
 
 FRAME = 2  # pixels of white around every image
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from stylebench.callbacks.flop_counter import FlopCounter
+from stylebench.training.callbacks.flop_counter import FlopCounter
 
 
 def test_products_are_counted_by_their_sizes() -> None:

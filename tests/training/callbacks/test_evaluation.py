@@ -11,7 +11,6 @@ import torch.multiprocessing
 from torch import Tensor
 
 from stylebench.build import build, measured_plans, open_data
-from stylebench.callbacks.health import Health
 from stylebench.cli import compose
 from stylebench.data.opened import Opened
 from stylebench.data.plan import Piece, Plan
@@ -30,6 +29,7 @@ from stylebench.metrics.records import to_record
 from stylebench.metrics.sets import FrechetDistance, KernelDistance, Manifold
 from stylebench.run import train
 from stylebench.run_folder import IMAGE_COLUMNS, RunFolder
+from stylebench.training.callbacks.health import Health
 
 Make = Callable[..., dict[str, Any]]
 WORLD = [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from stylebench.resume import differences, find_start, fingerprint
+from stylebench.training.resume import differences, find_start, fingerprint
 
 CONFIG = {
     "seed": 0, "run": "a", "resume": "auto", "budget": {"batches": 10, "evaluate_every": 5},

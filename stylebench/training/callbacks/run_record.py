@@ -14,7 +14,6 @@ import pytorch_lightning as pl
 import torch
 
 import stylebench
-from stylebench.callbacks.flop_counter import FlopCounter
 from stylebench.files import write_json
 from stylebench.machine import thread_settings
 from stylebench.methods.base import Method
@@ -28,6 +27,7 @@ from stylebench.run_folder import (
     RunFolder,
     now,
 )
+from stylebench.training.callbacks.flop_counter import FlopCounter
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
@@ -203,7 +203,7 @@ def machine() -> dict[str, Any]:
 
 def source_commit() -> str | None:
     """Return the commit of the checkout that this package runs from (with `+` if it has changes), None elsewhere."""
-    folder = Path(__file__).resolve().parents[2]
+    folder = Path(__file__).resolve().parents[3]
     if not (folder / ".git").exists():
         return None
     try:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylebench.callbacks.metric_log import MetricLog
 from stylebench.methods.base import Method
 from stylebench.methods.terms import NonFiniteLossError
+from stylebench.training.callbacks.metric_log import MetricLog
 
 
 class Sink:

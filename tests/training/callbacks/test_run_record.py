@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from stylebench.callbacks import run_record
-from stylebench.callbacks.run_record import RunRecord, source_commit
 from stylebench.run_folder import RunFolder
+from stylebench.training.callbacks import run_record
+from stylebench.training.callbacks.run_record import RunRecord, source_commit
 
 
 def test_each_job_of_a_process_measures_its_own_peak_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_a_metric_that_is_no_number_cannot_spoil_the_file(tmp_path: Path) -> Non
 
 
 def test_the_commit_is_that_of_the_checkout_and_none_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "stylebench" / "callbacks"
+    package = tmp_path / "stylebench" / "training" / "callbacks"
     package.mkdir(parents=True)
     monkeypatch.setattr(run_record, "__file__", str(package / "run_record.py"))
     assert source_commit() is None

@@ -7,8 +7,6 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 
-from stylebench.callbacks.ema import EMA
-from stylebench.callbacks.run_record import RunRecord
 from stylebench.data.plan import Plan
 from stylebench.methods.base import Method
 from stylebench.metrics.cache import ReferenceCache
@@ -16,6 +14,8 @@ from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.measuring import asking, measure_method, tell_missing
 from stylebench.metrics.records import Value, to_record
 from stylebench.run_folder import BATCHES, dashboard, mean_dashboard
+from stylebench.training.callbacks.ema import EMA
+from stylebench.training.callbacks.run_record import RunRecord
 
 log = logging.getLogger(__name__)
 

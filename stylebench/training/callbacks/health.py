@@ -8,20 +8,20 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from stylebench.callbacks.run_record import RunRecord
 from stylebench.data.plan import Plan
-from stylebench.functional.health import CHECKS, measure_health, wrong_preprocessing
 from stylebench.functional.pixels import quantize
 from stylebench.methods.base import Method
 from stylebench.metrics.measuring import asking
 from stylebench.nn.encoders.base import Encoder
 from stylebench.run_folder import BATCHES
+from stylebench.training.callbacks.run_record import RunRecord
+from stylebench.training.health_checks import CHECKS, measure_health, wrong_preprocessing
 
 log = logging.getLogger(__name__)
 
 
 class Health(pl.Callback):
-    """Compute the figures of `functional.health` at every evaluation; warn once of each that is beyond its bound.
+    """Compute the figures of `training.health_checks` at every evaluation; warn once of each that is beyond its bound.
 
     Values go to loggers as `val/health/<name>` and, with the batch at which a figure first failed, into the record.
 

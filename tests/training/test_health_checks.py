@@ -8,7 +8,8 @@ from torch import Tensor
 
 from stylebench.functional.color_match import match_color_statistics
 from stylebench.functional.dead_leaves import dead_leaves
-from stylebench.functional.health import (
+from stylebench.nn.encoders import CompactEncoder
+from stylebench.training.health_checks import (
     CHECKS,
     color_inversion,
     grey_output,
@@ -18,7 +19,6 @@ from stylebench.functional.health import (
     style_copied,
     wrong_preprocessing,
 )
-from stylebench.nn.encoders import CompactEncoder
 from stylebench.worlds.filterstyle import FILTERS, NAMED_STYLES, apply_style
 from stylebench.worlds.procstyle.world import ProcStyle
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from stylebench.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from stylebench.files import DamagedFileError
 from stylebench.methods.base import Method
 from stylebench.methods.terms import NonFiniteLossError
 from stylebench.run_folder import checkpoint_files
+from stylebench.training.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 
 HEADER = {"version": "0", "config": {"seed": 1}, "record": {}}
 

@@ -1,1 +1,0 @@
-"""Where logged numbers go."""

@@ -1,0 +1,1 @@
+"""What accompanies a training: callbacks, resume, the CSV log."""
