@@ -98,7 +98,7 @@ def train(arguments: list[str]) -> None:
     failed: list[Exception] = []
 
     def task(cfg: "DictConfig") -> float | None:
-        from stylebench import run
+        from stylebench.commands import train as run
 
         sys.argv = everything  # DDP starts its other processes with this command line
         run.quieten()
@@ -144,8 +144,8 @@ def stylize(arguments: list[str]) -> None:
     config = compose("stylize", controls_apart(arguments))
     _check_switch(config, "overwrite")
     from stylebench.build import build_translator
-    from stylebench.guides import read_guides
-    from stylebench.stylize import choose_device, default_output, stylize_path, synthesize
+    from stylebench.commands.stylize.guides import read_guides
+    from stylebench.commands.stylize.pictures import choose_device, default_output, stylize_path, synthesize
 
     translator = build_translator(config, choose_device(config["device"]))
     if config["input"] is None and translator.takes("content"):
@@ -196,8 +196,8 @@ def profile(arguments: list[str]) -> None:
     """Measure a training step, and what the frame costs."""
     check_experiments(arguments)
     config = compose("profile", arguments)
-    from stylebench import run
-    from stylebench.profile import report, to_json
+    from stylebench.commands import train as run
+    from stylebench.commands.profile import report, to_json
 
     run.quieten()
     figures = run.profile(config)
@@ -212,8 +212,8 @@ def prepare(arguments: list[str]) -> None:
     if networks:
         return _prepare_network(networks[-1])
     config = compose("prepare", arguments, allow_missing=True)
-    from stylebench import prepare
     from stylebench.build import build
+    from stylebench.commands import prepare
 
     settings = config["dataset"]
     if settings["release"] is not None:
@@ -251,9 +251,9 @@ def evaluate(arguments: list[str]) -> None:
     """Measure a finished run, or folders of images, and print the values."""
     config = compose("evaluate", controls_apart(arguments, "evaluate"))
     _check_switch(config, "save_images")
-    from stylebench import run
-    from stylebench.evaluate import evaluate as measure
-    from stylebench.evaluate import tables
+    from stylebench.commands import train as run
+    from stylebench.commands.evaluate import evaluate as measure
+    from stylebench.commands.evaluate import tables
 
     run.quieten()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -12,8 +12,8 @@ import pytorch_lightning as pl
 import torch
 
 from stylebench.cli import compose
+from stylebench.commands.train import train
 from stylebench.methods.base import Method
-from stylebench.run import train
 from stylebench.training.callbacks.metric_log import MetricLog
 
 

@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 import torch
 
 from stylebench.cli import compose
+from stylebench.commands.train import train
 from stylebench.methods.fast_transfer import FastTransfer
-from stylebench.run import train
 from stylebench.training.callbacks.metric_log import MetricLog
 
 BAD_RANK = "STYLEBENCH_TEST_BAD_RANK"

@@ -23,8 +23,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
 
+from stylebench.commands.train import quieten
 from stylebench.files import write_json
-from stylebench.run import quieten
 from stylebench.training.callbacks.run_record import machine, source_commit, versions
 from tests.gpu import equality, runs, speed, style_family, translation
 from tests.gpu.base import Check, Result, Setting, run_check

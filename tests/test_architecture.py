@@ -29,13 +29,13 @@ ROOMS = [  # a row imports only from the rows above it
     ["training"],
     ["build"],
     ["benchmark"],
-    ["commands", "evaluate", "guides", "prepare", "profile", "run", "stylize", "watching"],
+    ["commands"],
     ["cli", "arguments", "help", "messages"],
     ["__main__"],
 ]
 GROUND_FLOOR = ROOMS[0]
 NO_LIGHTNING = {*GROUND_FLOOR, "statistics", "functional", "nn", "worlds", "optimization", "inference"}
-KNOW_HYDRA = {"commands", "cli", "run", "__main__"}
+KNOW_HYDRA = {"commands", "cli", "__main__"}
 PRINT = {"commands", "cli"}
 HEAVY = ("torch", "pytorch_lightning", "torchvision", "torchmetrics")
 

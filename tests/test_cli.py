@@ -78,7 +78,7 @@ def message(shown: Shown) -> str:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_config: Callable[..., dict[str, Any]]) -> Path:
     """A run of two batches, with the overrides that it was started with."""
-    from stylebench.run import train
+    from stylebench.commands.train import train
 
     overrides = [*TINY, "budget.batches=2", "budget.evaluate_every=2"]
     folder = tmp_path_factory.mktemp("finished")

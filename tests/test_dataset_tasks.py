@@ -10,10 +10,10 @@ from PIL import Image
 
 from stylebench.build import build
 from stylebench.cli import compose
+from stylebench.commands.prepare import open_domains
+from stylebench.commands.train import train
 from stylebench.data.serving import check_serves
 from stylebench.data.tasks import TASKS
-from stylebench.prepare import open_domains
-from stylebench.run import train
 from stylebench.shipped import dataset_tasks
 from tests.dummy_methods import TARGETS
 
@@ -154,7 +154,7 @@ def test_prepare_refuses_what_no_training_could_use(settings: list[str], message
 def test_prepare_accepts_what_trains(dataset: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = compose("prepare", overrides(dataset, tmp_path))["dataset"]
     assert open_domains(build(settings["store"]), settings)
-    assert not [record for record in caplog.records if record.name == "stylebench.prepare"]
+    assert not [record for record in caplog.records if record.name == "stylebench.commands.prepare"]
 
 
 def test_prepare_accepts_a_small_style_picture_and_a_set_for_testing_alone(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_prepare_of_a_world_only_tells_which_task_its_contents_cannot_serve(
     for folder in ("cat", "dog"):
         (tmp_path / "photos" / folder).rmdir()
     assert open_domains(build(settings["store"]), settings)
-    told = [record for record in caplog.records if record.name == "stylebench.prepare"]
+    told = [record for record in caplog.records if record.name == "stylebench.commands.prepare"]
     assert [record.args[0] for record in told] == ["adaptation"]
     assert "needs a class for every source image" in caplog.text
 

@@ -17,9 +17,9 @@ import torch
 from stylebench.files import read_pickle
 from stylebench.methods.base import Method
 from stylebench.run_folder import checkpoint_files
+from tests.commands.test_train import assert_equal, rows
 from tests.conftest import TINY
 from tests.ddp_worker import BAD_RANK
-from tests.test_run import assert_equal, rows
 
 # Crops at random places beside the flips of TINY: every random choice about data is in play.
 LONG = ["budget.batches=60", "budget.evaluate_every=20", "checkpoint.every_n_batches=5", "dataset.resize_px=40"]

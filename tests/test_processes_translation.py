@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from stylebench.cli import compose
+from stylebench.commands.train import train
 from stylebench.files import read_pickle
-from stylebench.run import train
+from tests.commands.test_train import assert_equal, rows
 from tests.ddp_translation import watching
 from tests.methods.test_cyclegan import TINY as CYCLEGAN
 from tests.methods.test_pix2pix import TINY as PIX2PIX
 from tests.methods.test_stargan import TINY as STARGAN
-from tests.test_run import assert_equal, rows
 
 SHORT = ["budget.batches=4", "budget.evaluate_every=2", "checkpoint.every_n_batches=2"]
 # Sums over a batch of two halves and over a whole one differ in their order: float32 rounding of 6e-8 an operation,

@@ -12,8 +12,8 @@ from PIL import Image
 
 import stylebench
 from stylebench.cli import compose, main
+from stylebench.commands.train import train
 from stylebench.files import read_pickle
-from stylebench.run import train
 from stylebench.run_folder import checkpoint_files
 from tests.conftest import FAST_TRANSFER, TINY
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from stylebench.build import build_translator
 from stylebench.cli import compose
+from stylebench.commands.stylize.guides import shrunk
 from stylebench.data.images import decode_image
 from stylebench.functional.geometry import center_square
-from stylebench.guides import shrunk
 from stylebench.inference.translators.style import resized
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from stylebench.cli import compose, main
-from stylebench.evaluate import evaluate
-from stylebench.run import profile, report, train
+from stylebench.commands.evaluate import evaluate
+from stylebench.commands.train import profile, report, train
 from stylebench.worlds.procstyle.world import ProcStyle
 
 WORLD = [

@@ -13,15 +13,15 @@ from torch import Tensor
 from stylebench.build import build_data, build_method, measured_plans, open_data
 from stylebench.checks import UsageError
 from stylebench.cli import compose
+from stylebench.commands.evaluate import evaluate, tables
+from stylebench.commands.train import train
 from stylebench.data.images import write_png
 from stylebench.data.plan import Piece, Plan, asked_for
-from stylebench.evaluate import evaluate, tables
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.measuring import asking, measure_method
 from stylebench.renames import updated_config
-from stylebench.run import train
 from stylebench.run_folder import RunFolder
 
 WORLD = [

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from experiments.johnson2016.super_resolution.bicubic import baseline, read_picture
+from stylebench.commands.stylize.pictures import find_pictures
 from stylebench.functional.bicubic import blur, crop_to_multiple, cubic, degrade, enlarge, resize, shrink
-from stylebench.stylize import find_pictures
 
 
 def noise(*shape: int) -> Tensor:

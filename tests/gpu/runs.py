@@ -16,8 +16,8 @@ import torch
 
 import stylebench
 from stylebench.cli import compose
+from stylebench.commands.train import train
 from stylebench.files import read_pickle
-from stylebench.run import train
 from stylebench.training.callbacks.metric_log import MetricLog
 from tests.gpu.base import ROOT, Figures, Outcome, Setting, SkipCheck, end, finish, gap, start
 

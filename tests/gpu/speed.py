@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylebench.cli import compose
+from stylebench.commands.train import profile
 from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.nn.layers import InstanceNorm, ReflectConv, UpsampleConv
-from stylebench.run import profile
 from tests.gpu.base import ROOT, Outcome, Setting, finish, gap
 from tests.gpu.equality import LAYOUTS
 

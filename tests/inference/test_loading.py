@@ -251,7 +251,7 @@ class Block:
             raise ImportError("blocked: " + name)
 sys.meta_path.insert(0, Block())
 import stylebench, torch
-from stylebench import stylize
+from stylebench.commands.stylize import pictures as stylize
 from stylebench.inference import export
 for path in sys.argv[2:]:
     stylebench.load(path).translate(torch.zeros(3, 8, 8))

@@ -13,6 +13,7 @@ from torch import Tensor
 import stylebench
 from stylebench.build import build_data, build_method, open_data
 from stylebench.cli import compose
+from stylebench.commands.train import train
 from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import StyleBatch
 from stylebench.files import read_pickle
@@ -20,7 +21,6 @@ from stylebench.functional.channel_statistics import adaptive_instance_norm, cha
 from stylebench.inference.export import export
 from stylebench.methods.adain import AdaIN
 from stylebench.nn.encoders import Encoder
-from stylebench.run import train
 
 Built = tuple[AdaIN, DomainData, StyleBatch]
 TINY = [

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from stylebench.build import build, build_data, build_method, method_class, method_node, open_data
 from stylebench.cli import compose
+from stylebench.commands.train import train
 from stylebench.data.tasks import UnpairedBatch
 from stylebench.functional.schedules import EpochDecay
 from stylebench.methods.cyclegan import CycleGAN
 from stylebench.methods.image_pool import ImagePool
-from stylebench.run import train
+from tests.commands.test_train import assert_same_end, newest, rows, stop_at
 from tests.methods.players import Calls, assert_gradients, fit
-from tests.test_run import assert_same_end, newest, rows, stop_at
 
 TINY = [
     "model=cyclegan",

@@ -13,11 +13,11 @@ from PIL import Image
 
 import stylebench
 from stylebench.cli import compose
-from stylebench.evaluate import evaluate
+from stylebench.commands.evaluate import evaluate
+from stylebench.commands.train import train
 from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.methods.optimized_pairs import OptimizedPairs
 from stylebench.optimization.loop import Progress
-from stylebench.run import train
 from stylebench.run_folder import RunFolder
 
 TINY = [

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 import stylebench
 from stylebench.build import build, method_node, open_data
 from stylebench.cli import compose
+from stylebench.commands.train import train
 from stylebench.data.degradation import Degradation
 from stylebench.data.tasks import PairedBatch, Task
 from stylebench.functional.schedules import Constant, EpochDecay
@@ -23,10 +24,9 @@ from stylebench.inference.translators.domains import PairedTranslator
 from stylebench.methods.pix2pix import Pix2Pix
 from stylebench.nn.generators.resnet import ResNetGenerator
 from stylebench.nn.generators.unet import UNetGenerator
-from stylebench.run import train
 from stylebench.training.resume import fingerprint
+from tests.commands.test_train import assert_same_end, newest, rows, stop_at
 from tests.methods.players import Calls, assert_gradients, fit
-from tests.test_run import assert_same_end, newest, rows, stop_at
 
 UNET = "inference.generator"
 QUIET = {f"{UNET}.dropout": "none"}

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from stylebench.build import build, build_data, build_method, method_node, open_data
 from stylebench.cli import compose
+from stylebench.commands.train import train
 from stylebench.data.tasks import MultiDomainBatch
 from stylebench.functional.hash_noise import hash_uniform
 from stylebench.functional.schedules import LinearDecay
 from stylebench.methods.stargan import StarGAN
-from stylebench.run import train
+from tests.commands.test_train import assert_same_end, newest, rows, stop_at
 from tests.methods.players import Calls, assert_gradients, fit
-from tests.test_run import assert_same_end, newest, rows, stop_at
 
 DOMAINS = ["photo", "ink_hatch", "oil_noise"]
 TINY = [

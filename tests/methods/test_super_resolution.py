@@ -12,13 +12,13 @@ from torch import Tensor
 import stylebench
 from stylebench.build import build_data, build_method, open_data
 from stylebench.cli import compose
+from stylebench.commands.train import train
 from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import PairedBatch
 from stylebench.files import read_pickle
 from stylebench.functional.bicubic import enlarge
 from stylebench.inference.export import export
 from stylebench.methods.super_resolution import SuperResolution
-from stylebench.run import train
 
 Built = tuple[SuperResolution, DomainData, PairedBatch]
 TINY = [

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from stylebench.build import open_data
 from stylebench.cli import compose, main
+from stylebench.commands.train import train
 from stylebench.inference.translators.base import ImageToImage
-from stylebench.run import train
 from stylebench.training.panel import write_report
 
 WORLD = ["dataset=procstyle", "dataset.store.size_px=48", "dataset.store.train_images=6", "dataset.store.val_images=2",

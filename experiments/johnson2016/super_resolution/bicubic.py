@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from stylebench.commands.stylize.pictures import find_pictures
 from stylebench.data.images import decode_image
 from stylebench.functional.bicubic import blur, crop_to_multiple, enlarge, shrink
 from stylebench.functional.pixels import psnr, quantize, video_luma, without_border
 from stylebench.metrics.pairs import ssim_of
-from stylebench.stylize import find_pictures
 
 MAX_PIXELS = 100_000_000
 VARIANTS = (   # channels, low resolution rounded to 8 bits, sigma of the blur, border of the factor's size

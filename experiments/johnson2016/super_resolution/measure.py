@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from experiments.johnson2016.super_resolution.bicubic import luma_scores, read_picture
+from stylebench.commands.stylize.pictures import find_pictures
 from stylebench.data.degradation import Degradation
 from stylebench.functional.bicubic import crop_to_multiple, enlarge
 from stylebench.functional.geometry import center_square
@@ -25,7 +26,6 @@ from stylebench.metrics.batch import EvaluationBatch, Views
 from stylebench.metrics.extractors import EncoderFeatures
 from stylebench.metrics.feature_pairs import PerceptualMaps
 from stylebench.nn.encoders import JudgeEncoder
-from stylebench.stylize import find_pictures
 from stylebench.training.callbacks.sample_grid import sample_grid, save_png
 
 JUDGE_LAYERS = ("mix1", "mix2", "mix3")  # as the report's perceptual distance

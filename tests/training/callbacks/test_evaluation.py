@@ -12,10 +12,11 @@ from torch import Tensor
 
 from stylebench.build import build, measured_plans, open_data
 from stylebench.cli import compose
+from stylebench.commands.evaluate import evaluate
+from stylebench.commands.train import train
 from stylebench.data.opened import Opened
 from stylebench.data.plan import Piece, Plan
 from stylebench.data.tasks import StyleTask
-from stylebench.evaluate import evaluate
 from stylebench.files import read_pickle
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
@@ -27,7 +28,6 @@ from stylebench.metrics.measuring import measure_method
 from stylebench.metrics.pairs import PSNR
 from stylebench.metrics.records import to_record
 from stylebench.metrics.sets import FrechetDistance, KernelDistance, Manifold
-from stylebench.run import train
 from stylebench.run_folder import IMAGE_COLUMNS, RunFolder
 from stylebench.training.callbacks.health import Health
 

@@ -11,10 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stylebench.data.images import ImageError
-from stylebench.inference.translators.base import ImageToImage
-from stylebench.nn.generators.johnson import JohnsonModern
-from stylebench.stylize import (
+from stylebench.commands.stylize.pictures import (
     check_writable,
     choose_device,
     default_output,
@@ -24,6 +21,9 @@ from stylebench.stylize import (
     to_tensor,
     write_picture,
 )  # fmt: skip
+from stylebench.data.images import ImageError
+from stylebench.inference.translators.base import ImageToImage
+from stylebench.nn.generators.johnson import JohnsonModern
 
 
 class Negative(nn.Module):
@@ -264,7 +264,7 @@ def test_full_disk_stops_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("stylebench.stylize.write_picture", full)
+    monkeypatch.setattr("stylebench.commands.stylize.pictures.write_picture", full)
     with pytest.raises(OSError, match="No space left"):
         stylize_path(negative(), tmp_path / "in", tmp_path / "out")
 
@@ -275,7 +275,7 @@ def test_picture_that_may_not_be_read_is_reported(tmp_path: Path, monkeypatch: p
     def refuse(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("stylebench.stylize.decode_image", refuse)
+    monkeypatch.setattr("stylebench.commands.stylize.pictures.decode_image", refuse)
     assert "Permission denied" in stylize_path(negative(), tmp_path / "in", tmp_path / "out").failed[0][1]
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from stylebench.checks import UsageError
 from stylebench.cli import compose
+from stylebench.commands.evaluate import Evaluated, evaluate, table
 from stylebench.data.images import ImageError
-from stylebench.evaluate import Evaluated, evaluate, table
 from stylebench.metrics.weights import MissingWeightsError
 
 RANDOM = np.random.default_rng(0)

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from stylebench.build import build_data, build_method, open_data
 from stylebench.cli import compose
+from stylebench.commands.profile import PARTS, BareStep, Figures, Stopwatch, report, summarize, to_json
+from stylebench.commands.train import profile
 from stylebench.methods.base import Method
-from stylebench.profile import PARTS, BareStep, Figures, Stopwatch, report, summarize, to_json
-from stylebench.run import profile
 from tests.conftest import TINY
 from tests.methods.test_players import Styles, TwoPlayers, fit_players
 

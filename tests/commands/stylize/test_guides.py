@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stylebench.guides import read_guides, shrunk
+from stylebench.commands.stylize.guides import read_guides, shrunk
 from stylebench.inference.translators.base import Guides, ImageToImage
 from stylebench.inference.translators.style import StyleTranslator
 

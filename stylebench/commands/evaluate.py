@@ -18,6 +18,7 @@ from stylebench.build import (
     reference_cache,
 )
 from stylebench.checks import UsageError
+from stylebench.commands.stylize.pictures import choose_device
 from stylebench.data.images import write_png
 from stylebench.data.plan import asked_for
 from stylebench.files import write_json
@@ -31,7 +32,6 @@ from stylebench.metrics.measuring import asking, measure_method, reference_sets,
 from stylebench.metrics.records import to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.run_folder import MANIFEST, NOT_APPLICABLE, RunFolder, dashboard, mean_dashboard
-from stylebench.stylize import choose_device
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)

@@ -17,11 +17,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from stylebench.checks import check_choice, check_optional_whole, check_whole
+from stylebench.commands.stylize.guides import GuidePictures, shrunk
+from stylebench.commands.stylize.watching import watching
 from stylebench.data.images import IMAGE_SUFFIXES, decode_image
 from stylebench.files import atomic_write
-from stylebench.guides import GuidePictures, shrunk
 from stylebench.inference.translators.base import Translator, Watch
-from stylebench.watching import watching
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import torch
 import yaml
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from stylebench.commands.train import train
 from stylebench.files import read_pickle
 from stylebench.methods.fast_transfer import FastTransfer
 from stylebench.methods.terms import NonFiniteLossError
-from stylebench.run import train
 from stylebench.run_folder import RunFolder
 from stylebench.training.callbacks.metric_log import MetricLog
 

@@ -30,6 +30,8 @@ from stylebench.build import (
     reference_cache,
 )
 from stylebench.checks import check_switch, check_whole
+from stylebench.commands.prepare import check_report
+from stylebench.commands.profile import Figures, Rounds, summarize
 from stylebench.construct import locate
 from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
@@ -40,8 +42,6 @@ from stylebench.inference.base import Picture
 from stylebench.inference.loading import load, load_translator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
-from stylebench.prepare import check_report
-from stylebench.profile import Figures, Rounds, summarize
 from stylebench.run_folder import CHECKPOINTS, CONFIG, FAILED, FINISHED, RECORD, SAMPLES, STOPPED
 from stylebench.training.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from stylebench.training.callbacks.ema import EMA

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from stylebench.commands.stylize.watching import watching
 from stylebench.inference.translators.base import Guides, ImageToImage, OptimizingTranslator
 from stylebench.optimization.loop import Progress
-from stylebench.watching import watching
 
 
 class Optimizes(OptimizingTranslator):

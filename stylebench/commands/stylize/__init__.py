@@ -1,0 +1,1 @@
+"""The command `stylize`: pictures, guides, and watching."""
