@@ -1,6 +1,6 @@
 """Entry point of `python -m stylebench`."""
 
-from stylebench.cli import main
+from stylebench.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -30,7 +30,7 @@ ROOMS = [  # a row imports only from the rows above it
     ["build"],
     ["benchmark"],
     ["commands"],
-    ["cli", "arguments", "help", "messages"],
+    ["cli"],
     ["__main__"],
 ]
 GROUND_FLOOR = ROOMS[0]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What a command and the processes that it starts find in the environment, and whether torch was there before.
 PROBE = """
 import json, multiprocessing, os, subprocess, sys
-import stylebench.cli
+import stylebench.cli.main
 from stylebench.machine import thread_settings
 
 def show(arguments):
@@ -24,9 +24,9 @@ def show(arguments):
         workers = [pool.apply(os.getenv, ("GOMP_SPINCOUNT",)) for pool in (forked, spawned)]
     print(json.dumps({"set": thread_settings(), "inherited": [started, *workers], "torch": "torch" in sys.modules}))
 
-stylebench.cli.HANDLERS["list"] = show
+stylebench.cli.main.HANDLERS["list"] = show
 sys.argv = ["stylebench", *sys.argv[1:]]
-stylebench.cli.main()
+stylebench.cli.main.main()
 """
 
 
@@ -51,7 +51,7 @@ def test_what_the_user_set_stays(name: str) -> None:
 def test_the_library_changes_no_environment() -> None:
     code = (
         "import os; before = dict(os.environ)\n"
-        "import stylebench, stylebench.cli, stylebench.machine; stylebench.load\n"
+        "import stylebench, stylebench.cli.main, stylebench.machine; stylebench.load\n"
         "assert dict(os.environ) == before"
     )
     python(code)

@@ -69,7 +69,7 @@ sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in f"{getattr(f, 
 sys.path[:] = [target, *(p for p in sys.path if p not in ("", root) and "__editable__" not in p)]
 import stylebench
 assert stylebench.__file__.startswith(target), stylebench.__file__
-from stylebench.cli import main
+from stylebench.cli.main import main
 for line in sys.argv[3:]:
     sys.argv = ["stylebench", *line.split()]
     main()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.cli import compose, main
+from stylebench.cli.main import compose, main
 from stylebench.commands.evaluate import evaluate
 from stylebench.commands.train import profile, report, train
 from stylebench.worlds.procstyle.world import ProcStyle

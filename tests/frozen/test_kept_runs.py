@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import stylebench
-from stylebench.cli import main
+from stylebench.cli.main import main
 from tests.frozen import cases, findings, renamed
 from tests.frozen.make_fixtures import LARGEST_BYTES, MADE_WITH, RUNS, rounding, weights_of
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from stylebench.build import open_data
-from stylebench.cli import compose, main
+from stylebench.cli.main import compose, main
 from stylebench.commands.train import train
 from stylebench.inference.translators.base import ImageToImage
 from stylebench.training.panel import write_report

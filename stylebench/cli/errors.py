@@ -9,7 +9,7 @@ from typing import Any
 
 from stylebench.checks import UsageError, closest
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def is_usage(error: BaseException) -> bool:

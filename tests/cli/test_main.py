@@ -19,10 +19,10 @@ import yaml
 from PIL import Image
 
 import stylebench
-from stylebench.arguments import key_of, recorded_overrides
-from stylebench.cli import main
+from stylebench.cli.arguments import key_of, recorded_overrides
+from stylebench.cli.help import COMMANDS, KINDS
+from stylebench.cli.main import main
 from stylebench.files import read_pickle
-from stylebench.help import COMMANDS, KINDS
 from stylebench.shipped import conf_folder, keys
 from tests.conftest import TINY
 
@@ -130,7 +130,7 @@ def test_train_help_lists_groups_with_options_and_defaults(run: Run) -> None:
 
 
 def test_help_prose_shows_every_example_with_known_commands_and_keys() -> None:
-    from stylebench.help import EXAMPLES
+    from stylebench.cli.help import EXAMPLES
 
     assert set(EXAMPLES) == set(COMMANDS)
     for command, lines in EXAMPLES.items():
@@ -143,8 +143,8 @@ def test_version(run: Run) -> None:
 
 QUICK = """
 import sys
-from stylebench.arguments import key_of, recorded_overrides
-from stylebench.cli import main
+from stylebench.cli.arguments import key_of, recorded_overrides
+from stylebench.cli.main import main
 sys.argv = ["stylebench", *sys.argv[1:]]
 main()
 heavy = {"torch", "hydra", "omegaconf", "pytorch_lightning", "numpy", "PIL"} & set(sys.modules)
@@ -279,7 +279,7 @@ def test_a_fault_of_the_program_is_not_hidden(run: Run, monkeypatch: pytest.Monk
     def broken(arguments: list[str]) -> None:
         raise KeyError("internal")
 
-    monkeypatch.setitem(stylebench.cli.HANDLERS, "list", broken)
+    monkeypatch.setitem(stylebench.cli.main.HANDLERS, "list", broken)
     with pytest.raises(KeyError, match="internal"):
         run("list", "models")
 

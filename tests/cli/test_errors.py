@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from stylebench.checks import UsageError, closest
+from stylebench.cli.errors import explain, is_expected, is_usage
 from stylebench.commands.stylize.pictures import choose_device
-from stylebench.messages import explain, is_expected, is_usage
 
 
 def caught(work: Callable[[], Any]) -> BaseException:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.arguments import before_overrides, check_keys, started_elsewhere
 from stylebench.checks import UsageError
+from stylebench.cli.arguments import before_overrides, check_keys, started_elsewhere
 
 
 @pytest.mark.parametrize(

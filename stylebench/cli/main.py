@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylebench.arguments import (
+from stylebench.checks import UsageError, closest
+from stylebench.cli.arguments import (
     before_overrides,
     check_experiments,
     check_flags,
@@ -26,10 +27,9 @@ from stylebench.arguments import (
     recorded_overrides,
     started_elsewhere,
 )
-from stylebench.checks import UsageError, closest
-from stylebench.help import COMMANDS, KINDS, command_help, general_help
+from stylebench.cli.errors import explain, is_expected, is_usage
+from stylebench.cli.help import COMMANDS, KINDS, command_help, general_help
 from stylebench.machine import limit_spinning
-from stylebench.messages import explain, is_expected, is_usage
 from stylebench.run_folder import LOG
 from stylebench.shipped import first_comment, keys, options
 
