@@ -41,7 +41,7 @@ MOVED_CLASSES: dict[str, str] = {
     "stylebench.nn.style_losses.LinearMMD": "stylebench.optimization.style_losses.LinearMMD",
     "stylebench.nn.style_losses.PolynomialMMD": "stylebench.optimization.style_losses.PolynomialMMD",
     "stylebench.nn.super_resolution.SuperResolutionNet": (
-        "stylebench.inference.translators.super_resolution.SuperResolutionNet"
+        "stylebench.nn.generators.super_resolution.SuperResolutionNet"
     ),
     "stylebench.nn.super_resolution.SuperResolutionTranslator": (
         "stylebench.inference.translators.super_resolution.SuperResolutionTranslator"

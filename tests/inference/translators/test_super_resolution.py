@@ -6,13 +6,8 @@ from torch import Tensor, nn
 
 from stylebench.functional.bicubic import enlarge
 from stylebench.functional.histogram_matching import match_histograms
-from stylebench.inference.translators.super_resolution import (
-    HEADS,
-    SKIPS,
-    UPSAMPLES,
-    SuperResolutionNet,
-    SuperResolutionTranslator,
-)
+from stylebench.inference.translators.super_resolution import SuperResolutionTranslator
+from stylebench.nn.generators.super_resolution import HEADS, SKIPS, UPSAMPLES, SuperResolutionNet
 
 
 def images(height: int, width: int, count: int = 1) -> Tensor:
