@@ -31,7 +31,7 @@ MOVED_CLASSES: dict[str, str] = {
     "stylebench.nn.johnson.JohnsonPaper": "stylebench.nn.generators.johnson.JohnsonPaper",
     "stylebench.nn.patch_discriminator.PatchDiscriminator": "stylebench.nn.discriminators.patch.PatchDiscriminator",
     "stylebench.nn.resnet_generator.ResNetGenerator": "stylebench.nn.generators.resnet.ResNetGenerator",
-    "stylebench.nn.stargan.StarGANDiscriminator": "stylebench.nn.generators.stargan.StarGANDiscriminator",
+    "stylebench.nn.stargan.StarGANDiscriminator": "stylebench.nn.discriminators.stargan.StarGANDiscriminator",
     "stylebench.nn.stargan.StarGANGenerator": "stylebench.nn.generators.stargan.StarGANGenerator",
     "stylebench.nn.style_losses.BatchStatistics": "stylebench.optimization.style_losses.BatchStatistics",
     "stylebench.nn.style_losses.Blend": "stylebench.optimization.style_losses.Blend",

@@ -25,7 +25,8 @@ from stylebench.inference.translators.domains import MultiDomainTranslator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_size_multiple, check_weights
 from stylebench.methods.terms import OptimizerBuilder
-from stylebench.nn.generators.stargan import STRIDE, StarGANDiscriminator
+from stylebench.nn.discriminators.stargan import StarGANDiscriminator
+from stylebench.nn.generators.stargan import STRIDE
 
 OBJECTIVE = "wgan"
 

@@ -13,8 +13,9 @@ from stylebench.methods.cyclegan import CycleGAN
 from stylebench.methods.pix2pix import Pix2Pix
 from stylebench.methods.stargan import StarGAN
 from stylebench.nn.discriminators.patch import PatchDiscriminator
+from stylebench.nn.discriminators.stargan import StarGANDiscriminator
 from stylebench.nn.generators.resnet import UPSAMPLING, ResNetGenerator
-from stylebench.nn.generators.stargan import StarGANDiscriminator, StarGANGenerator
+from stylebench.nn.generators.stargan import StarGANGenerator
 from stylebench.nn.generators.unet import UNetGenerator
 from stylebench.nn.labels import DomainLabels
 from tests.gpu.base import Outcome, Setting, gap

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylebench.nn.generators.stargan import StarGANDiscriminator, StarGANGenerator
+from stylebench.nn.discriminators.stargan import StarGANDiscriminator
+from stylebench.nn.generators.stargan import StarGANGenerator
 from stylebench.nn.layers import InstanceNorm
 
 
