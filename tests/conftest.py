@@ -66,7 +66,7 @@ def tiny_config() -> Callable[..., dict[str, Any]]:
     """Return a function that composes the config of a run of seconds, with overrides."""
 
     def make(*overrides: str) -> dict[str, Any]:
-        from stylebench.cli.main import compose
+        from stylebench.cli.config import compose
 
         other = any(override.startswith("model=") and override != "model=fast_transfer" for override in overrides)
         tiny = [override for override in TINY if not (other and override in FAST_TRANSFER)]

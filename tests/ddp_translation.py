@@ -11,7 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.train import train
 from stylebench.methods.base import Method
 from stylebench.training.callbacks.metric_log import MetricLog

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.train import train
 from stylebench.methods.fast_transfer import FastTransfer
 from stylebench.training.callbacks.metric_log import MetricLog

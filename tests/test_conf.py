@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from stylebench.cli.config import compose
 from stylebench.cli.help import KINDS
-from stylebench.cli.main import compose
 from stylebench.shipped import options as shipped_options
 from stylebench.trusted import check_targets
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from stylebench.build import build
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.prepare import open_domains
 from stylebench.commands.train import train
 from stylebench.data.serving import check_serves

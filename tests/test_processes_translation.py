@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.train import train
 from stylebench.files import read_pickle
 from tests.commands.test_train import assert_equal, rows

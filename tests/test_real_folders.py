@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from tests.dummy_methods import TARGETS
 from tests.test_dataset_tasks import SIZES, run_on
 

@@ -11,7 +11,8 @@ import yaml
 from PIL import Image
 
 import stylebench
-from stylebench.cli.main import compose, main
+from stylebench.cli.config import compose
+from stylebench.cli.main import main
 from stylebench.commands.train import train
 from stylebench.files import read_pickle
 from stylebench.run_folder import checkpoint_files

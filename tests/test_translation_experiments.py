@@ -9,7 +9,7 @@ import torch
 from experiments.cyclegan2017.ceiling import gram_loss, region_grams
 from experiments.cyclegan2017.mapping import assignment
 from stylebench.build import build
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 
 
 def test_region_grams_of_constant_maps_are_known() -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.build import build, build_evaluator, measured_plans, open_data, reference_cache
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.data.contact_sheet import labelled_rows
 from stylebench.data.images import write_png
 from stylebench.data.plan import Piece, asked_for

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from stylebench.build import build_translator
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.stylize.guides import shrunk
 from stylebench.data.images import decode_image
 from stylebench.functional.geometry import center_square

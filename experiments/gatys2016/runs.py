@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments.gatys2016.pairs import Pair
 from stylebench.build import build_translator
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.inference.translators.gatys import GatysTranslator, TextureTranslator
 from stylebench.optimization.loop import Progress
 from stylebench.optimization.matching import Targets, Weights

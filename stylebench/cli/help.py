@@ -55,6 +55,7 @@ KINDS = {
     "minimizers": "model/minimizer", "schedules": "model/schedule", "datasets": "dataset", "encoders": "encoder",
     "trainers": "trainer", "loggers": "logger", "metrics": "metrics", "experiments": "experiment", "debug": "debug",
 }  # fmt: skip
+LISTED_KINDS = [*KINDS, "controls"]
 
 
 def general_help() -> str:

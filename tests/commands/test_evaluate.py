@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from stylebench.checks import UsageError
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.evaluate import Evaluated, evaluate, table
 from stylebench.data.images import ImageError
 from stylebench.metrics.weights import MissingWeightsError

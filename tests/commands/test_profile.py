@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from stylebench.build import build_data, build_method, open_data
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.profile import PARTS, BareStep, Figures, Stopwatch, report, summarize, to_json
 from stylebench.commands.train import profile
 from stylebench.methods.base import Method

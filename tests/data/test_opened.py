@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stylebench.cli.main import compose, main
+from stylebench.cli.config import compose
+from stylebench.cli.main import main
 from stylebench.commands.evaluate import evaluate
 from stylebench.commands.train import profile, report, train
 from stylebench.worlds.procstyle.world import ProcStyle

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylebench.build import build_data, build_method, measured_plans, open_data
 from stylebench.checks import UsageError
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.evaluate import evaluate, tables
 from stylebench.commands.train import train
 from stylebench.data.images import write_png

@@ -10,7 +10,7 @@ from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from stylebench.build import build_data, build_method, open_data
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.data.augmentation import RawImages, finish_images
 from stylebench.data.tasks import StyleBatch
 from stylebench.functional.gram import GRAM_NORMS, gram_loss, gram_matrix

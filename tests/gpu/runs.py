@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 
 import stylebench
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.train import train
 from stylebench.files import read_pickle
 from stylebench.training.callbacks.metric_log import MetricLog

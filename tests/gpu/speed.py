@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.train import profile
 from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.nn.layers import InstanceNorm, ReflectConv, UpsampleConv

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylebench.build import build, build_data, build_method, method_class, method_node, open_data
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.train import train
 from stylebench.data.tasks import UnpairedBatch
 from stylebench.functional.schedules import EpochDecay

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stylebench.build import build_data, build_method, open_data
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import StyleBatch
 from stylebench.functional.gram import GRAM_NORMS, gram_loss, gram_matrix

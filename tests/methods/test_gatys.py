@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import stylebench
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.evaluate import evaluate
 from stylebench.commands.train import train
 from stylebench.inference.translators.gatys import GatysTranslator

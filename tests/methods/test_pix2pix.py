@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import stylebench
 from stylebench.build import build, method_node, open_data
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.train import train
 from stylebench.data.degradation import Degradation
 from stylebench.data.tasks import PairedBatch, Task

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylebench.build import build, build_data, build_method, method_node, open_data
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.train import train
 from stylebench.data.tasks import MultiDomainBatch
 from stylebench.functional.hash_noise import hash_uniform

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import stylebench
 from stylebench.build import build_data, build_method, open_data
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.train import train
 from stylebench.data.datamodule import DomainData
 from stylebench.data.tasks import PairedBatch

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stylebench.build import build_evaluator
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.metrics.records import RESERVED, to_record
 
 ROOT = Path(__file__).resolve().parents[2]

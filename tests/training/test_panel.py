@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from stylebench.build import open_data
-from stylebench.cli.main import compose, main
+from stylebench.cli.config import compose
+from stylebench.cli.main import main
 from stylebench.commands.train import train
 from stylebench.inference.translators.base import ImageToImage
 from stylebench.training.panel import write_report

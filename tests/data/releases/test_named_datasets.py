@@ -15,7 +15,7 @@ import pytest
 from torchvision.datasets import MNIST, SVHN, USPS, CelebA
 
 from stylebench.build import build
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.data.releases.release import Release, ReleaseFile
 from stylebench.data.tasks import TASKS
 from stylebench.shipped import options

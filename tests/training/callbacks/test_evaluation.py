@@ -11,7 +11,7 @@ import torch.multiprocessing
 from torch import Tensor
 
 from stylebench.build import build, measured_plans, open_data
-from stylebench.cli.main import compose
+from stylebench.cli.config import compose
 from stylebench.commands.evaluate import evaluate
 from stylebench.commands.train import train
 from stylebench.data.opened import Opened

@@ -1,0 +1,121 @@
+"""The command `train` through Hydra: a run, or one job of a sweep after the other."""
+
+import contextlib
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylebench.cli.arguments import (
+    before_overrides,
+    check_experiments,
+    check_shared_folder,
+    recorded_overrides,
+    started_elsewhere,
+)
+from stylebench.cli.config import CONF, VERSION_BASE
+from stylebench.cli.errors import explain
+from stylebench.run_folder import LOG
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from stylebench.inference.base import Picture
+
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def train(arguments: list[str]) -> None:
+    """Hand the overrides to Hydra, which makes the run folder and, with -m, one job after the other."""
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    check_experiments(arguments)
+    check_shared_folder(arguments)
+    recorded = recorded_overrides(arguments)
+    program, everything = sys.argv[0], [*sys.argv[:2], *recorded, *arguments]
+    asked_for_traceback = os.environ.get(FULL_ERROR)
+    failed: list[Exception] = []
+
+    def task(cfg: "DictConfig") -> float | None:
+        from stylebench.commands import train as run
+
+        sys.argv = everything  # DDP starts its other processes with this command line
+        run.quieten()
+        if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+            logging.getLogger().setLevel(logging.WARNING)
+        job = HydraConfig.get()
+        folder = Path(job.runtime.output_dir)
+        try:
+            with _environment(FULL_ERROR, asked_for_traceback):
+                config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+                if recorded:
+                    run.check_recorded(config)
+                result = run.train(config, folder, list(job.overrides.task))
+        except Exception as error:
+            if job.mode == RunMode.RUN:  # Hydra would print its own message before ours
+                failed.append(error)
+                _remove_unused(folder)
+                return None
+            logging.getLogger(__name__).error("%s", explain(error))  # the sweep's other jobs go on
+            raise
+        if run.first_process():
+            _say_where(result)
+        if config["panel"] and run.first_process():
+            page = run.report(config, result, shlex.join(["stylebench", "train", *arguments]))
+            print(f"report      {os.path.relpath(page)}")
+        return result.metrics.get(config["optimized_metric"])
+
+    sys.argv = [program, *before_overrides(recorded, arguments)]
+    with _environment(FULL_ERROR, "1"):  # Hydra then lets exceptions through, and `main` words them
+        hydra.main(config_path=CONF, config_name="train", version_base=VERSION_BASE)(task)()
+    if failed:
+        directory = started_elsewhere(arguments) if recorded else None
+        if directory and isinstance(failed[0], FileNotFoundError):
+            raise FileNotFoundError(
+                f"{failed[0]} (the run was started in {directory}; its relative paths are read from where you are now)"
+            ) from failed[0]
+        raise failed[0]
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    """Set an environment variable, or unset it by None, for the time of a `with` block."""
+    before = os.environ.get(name)
+    _set_variable(name, value)
+    try:
+        yield
+    finally:
+        _set_variable(name, before)
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a run folder that holds nothing but an empty log: the run never began."""
+    files = list(folder.iterdir()) if folder.is_dir() else []
+    if [file.name for file in files] == [LOG] and not files[0].stat().st_size:
+        files[0].unlink()
+        folder.rmdir()
+
+
+def _say_where(result: Any) -> None:
+    shown = os.path.relpath(result.folder)
+    print(f"\nrun folder  {shown}\npictures    {shown}/samples/\nuse it      {how_to_use(shown, result.inputs)}")
+
+
+def how_to_use(run: str | Path, inputs: "Sequence[Picture]") -> str:
+    """Return a command line that uses a model: the content is `input`, other pictures have their names."""
+    words = ["input" if picture.name == "content" else picture.name for picture in inputs if picture.required]
+    return " ".join(["stylebench stylize", f"run={run}", *(f"{word}=<picture>" for word in words)])
