@@ -128,10 +128,10 @@ def profile(arguments: list[str]) -> None:
     check_experiments(arguments)
     config = compose("profile", arguments)
     from stylebench.commands import train as run
-    from stylebench.commands.profile import report, to_json
+    from stylebench.commands.profile import profile, report, to_json
 
     run.quieten()
-    figures = run.profile(config)
+    figures = profile(config)
     print(report(figures))
     if config["output"]:
         to_json(figures, Path(config["output"]))

@@ -6,9 +6,10 @@ reported, and the ratio is taken round by round.
 """
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -17,12 +18,18 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from stylebench.build import Config, build_data, build_method, open_data
+from stylebench.commands.train import check_settings, finish_wandb, make_callbacks, make_trainer
 from stylebench.data.datamodule import DomainData
 from stylebench.files import write_json
 from stylebench.machine import core_count
 from stylebench.methods.base import Method
+from stylebench.training.callbacks.evaluation import Evaluation
+from stylebench.training.callbacks.run_record import RunRecord
+from stylebench.training.csv_log import CSVLog
 
 PARTS = ("data", "augmentation", "forward", "backward", "optimizer")
+RENDER_SECONDS = 5.0  # how long a profile measures a rendered world
 
 
 @dataclass
@@ -285,3 +292,42 @@ def _to(raw: Any, device: torch.device) -> Any:
 def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def profile(config: Config) -> Figures:
+    """Measure a training step of the config, with the callbacks and loggers that a run would have.
+
+    Args:
+        config: the resolved profiling config: a training config with `batches` and `rounds`.
+
+    Returns:
+        The medians over the rounds.
+    """
+    every = config["batches"]
+    if min(every, config["rounds"]) < 1:
+        raise ValueError(f"batches and rounds must be at least 1, got {every} and {config['rounds']}")
+    epoch = config["budget"]["evaluate_every"]
+    budget = {**config["budget"], "evaluate_every": every, "batches": 10 * every * (config["rounds"] + 1)}
+    config = {**config, "budget": budget, "checkpoint": {**config["checkpoint"], "every_n_batches": budget["batches"]}}
+    check_settings(config)
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    opened = open_data(config)
+    data = build_data(config, opened)
+    method = build_method(config, data)
+    with tempfile.TemporaryDirectory() as folder:
+        record = RunRecord(Path(folder), {}, batch_size=data.task.batch_size, count_flops=not config["compile"])
+        rounds = Rounds(data, config["trainer"]["precision"])
+        callbacks = [*make_callbacks(config, Path(folder), opened, method, record, {}), rounds]
+        trainer = make_trainer(
+            config, Path(folder), CSVLog(folder), callbacks, max_epochs=config["rounds"] + 1, limit_val_batches=0
+        )
+        trainer.fit(method, data)
+        for logger in trainer.loggers:
+            logger.finalize("success")
+        finish_wandb(failed=False)
+        evaluation = next((part for part in callbacks if isinstance(part, Evaluation)), None)
+        seconds = None if evaluation is None else evaluation.timed(method)
+    switches = {name: config[name] for name in ("compile", "channels_last")}
+    rendered = None if opened.world is None else opened.world.benchmark(RENDER_SECONDS)
+    figures = summarize(rounds, method, record.record, switches)
+    return replace(figures, rendered_per_second=rendered, evaluation_seconds=seconds, epoch_batches=epoch)

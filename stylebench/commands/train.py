@@ -5,10 +5,9 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from stylebench.build import (
 )
 from stylebench.checks import check_switch, check_whole
 from stylebench.commands.prepare import check_report
-from stylebench.commands.profile import Figures, Rounds, summarize
 from stylebench.construct import locate
 from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
@@ -64,7 +62,6 @@ WHOLE_NUMBERS = {   # key -> smallest value
 }  # fmt: skip
 HEALTH_IMAGES = 16  # on which silent failures are looked for
 HEALTH_FROM = 200  # batches before which a network may still make gray pictures
-RENDER_SECONDS = 5.0  # how long a profile measures a rendered world
 SWITCHES = ("compile", "channels_last", "panel", "dataset.flip", "metrics.allow_same_encoder")
 
 
@@ -102,7 +99,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         ValueError: if the config, the data or the folder cannot work; nothing has been trained then.
         NonFiniteLossError: if the loss became NaN or infinite; the newest checkpoint is from before that.
     """
-    _check(config)
+    check_settings(config)
     opened: Opened | None = None
     if config["panel"]:
         opened = open_data(config)
@@ -137,9 +134,9 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         previous=start.record,
         count_flops=not config["compile"],
     )
-    callbacks = _callbacks(config, folder, opened, method, record, facts)
+    callbacks = make_callbacks(config, folder, opened, method, record, facts)
     epochs = -(-batches // every) - start.batches // every
-    trainer = _trainer(config, folder, csv, callbacks, max_epochs=epochs)
+    trainer = make_trainer(config, folder, csv, callbacks, max_epochs=epochs)
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
     with record.run.held() if first else contextlib.nullcontext():
         _fit(trainer, method, data, record, csv, start)
@@ -175,45 +172,6 @@ def _close_record(folder: Path, start: Start, csv: CSVLog) -> None:
         write_json(folder / RECORD, {**start.record, **ended})
 
 
-def profile(config: Config) -> Figures:
-    """Measure a training step of the config, with the callbacks and loggers that a run would have.
-
-    Args:
-        config: the resolved profiling config: a training config with `batches` and `rounds`.
-
-    Returns:
-        The medians over the rounds.
-    """
-    every = config["batches"]
-    if min(every, config["rounds"]) < 1:
-        raise ValueError(f"batches and rounds must be at least 1, got {every} and {config['rounds']}")
-    epoch = config["budget"]["evaluate_every"]
-    budget = {**config["budget"], "evaluate_every": every, "batches": 10 * every * (config["rounds"] + 1)}
-    config = {**config, "budget": budget, "checkpoint": {**config["checkpoint"], "every_n_batches": budget["batches"]}}
-    _check(config)
-    pl.seed_everything(config["seed"], workers=True, verbose=False)
-    opened = open_data(config)
-    data = build_data(config, opened)
-    method = build_method(config, data)
-    with tempfile.TemporaryDirectory() as folder:
-        record = RunRecord(Path(folder), {}, batch_size=data.task.batch_size, count_flops=not config["compile"])
-        rounds = Rounds(data, config["trainer"]["precision"])
-        callbacks = [*_callbacks(config, Path(folder), opened, method, record, {}), rounds]
-        trainer = _trainer(
-            config, Path(folder), CSVLog(folder), callbacks, max_epochs=config["rounds"] + 1, limit_val_batches=0
-        )
-        trainer.fit(method, data)
-        for logger in trainer.loggers:
-            logger.finalize("success")
-        _finish_wandb(failed=False)
-        evaluation = next((part for part in callbacks if isinstance(part, Evaluation)), None)
-        seconds = None if evaluation is None else evaluation.timed(method)
-    switches = {name: config[name] for name in ("compile", "channels_last")}
-    rendered = None if opened.world is None else opened.world.benchmark(RENDER_SECONDS)
-    figures = summarize(rounds, method, record.record, switches)
-    return replace(figures, rendered_per_second=rendered, evaluation_seconds=seconds, epoch_batches=epoch)
-
-
 def first_process() -> bool:
     """Tell whether this process is the one that writes: rank 0 of torchrun, SLURM or Lightning's own launcher."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
@@ -236,10 +194,10 @@ def _fit(trainer: pl.Trainer, method: Method, data: DomainData, record: RunRecor
             record.write(status=status, error=error, final=csv.last_values())
         for logger in trainer.loggers:
             logger.finalize("success" if status == FINISHED else "failed")
-        _finish_wandb(failed=status != FINISHED)
+        finish_wandb(failed=status != FINISHED)
 
 
-def _callbacks(
+def make_callbacks(
     config: Config, folder: Path, opened: Opened, method: Method, record: RunRecord, facts: Config
 ) -> list[pl.Callback]:
     """Return the callbacks in the order in which they must see a batch: numbers, averages, then what saves them."""
@@ -287,7 +245,10 @@ def train_encoder(method: Method) -> str | None:
     return None if encoder is None else f"{encoder.name.removesuffix('-' + encoder.digest[:8])}-{encoder.digest[:8]}"
 
 
-def _trainer(config: Config, folder: Path, csv: CSVLog, callbacks: list[pl.Callback], **settings: Any) -> pl.Trainer:
+def make_trainer(
+    config: Config, folder: Path, csv: CSVLog, callbacks: list[pl.Callback], **settings: Any
+) -> pl.Trainer:
+    """Build the trainer of a run."""
     # Under SLURM, SIGTERM must reach us: a job started again continues by resume=auto, not by Lightning's requeue.
     plugins = [AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [])]
     loggers: list[Any] = [csv]
@@ -316,12 +277,12 @@ def _mirror(config: Config, folder: Path) -> Any:
     """Build the second logger, writing into the run folder; a sweep's runs share a group, never a run."""
     node = dict(config["logger"]["mirror"])
     if node["_target_"].endswith("WandbLogger"):
-        _finish_wandb(failed=False)
+        finish_wandb(failed=False)
         node.update(name=folder.name, group=folder.parent.name, config=config, _recursive_=False)
     return build(node, "logger.mirror", save_dir=str(folder))
 
 
-def _finish_wandb(failed: bool) -> None:
+def finish_wandb(failed: bool) -> None:
     """End the live wandb run, if there is one: else the next run of this process would be written into it."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and getattr(wandb, "run", None) is not None:
@@ -342,7 +303,7 @@ def _facts(config: Config, overrides: list[str], data: DomainData, method: Metho
     return {**facts, "encoder": encoder.describe() if encoder is not None else None}
 
 
-def _check(config: Config) -> None:
+def check_settings(config: Config) -> None:
     """Refuse values that cannot work before anything is read or written."""
     settings = dict(flatten(config))
     for key, least in WHOLE_NUMBERS.items():

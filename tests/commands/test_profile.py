@@ -13,8 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from stylebench.build import build_data, build_method, open_data
 from stylebench.cli.config import compose
-from stylebench.commands.profile import PARTS, BareStep, Figures, Stopwatch, report, summarize, to_json
-from stylebench.commands.train import profile
+from stylebench.commands.profile import PARTS, BareStep, Figures, Stopwatch, profile, report, summarize, to_json
 from stylebench.methods.base import Method
 from tests.conftest import TINY
 from tests.methods.test_players import Styles, TwoPlayers, fit_players

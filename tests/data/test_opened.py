@@ -7,7 +7,8 @@ import pytest
 from stylebench.cli.config import compose
 from stylebench.cli.main import main
 from stylebench.commands.evaluate import evaluate
-from stylebench.commands.train import profile, report, train
+from stylebench.commands.profile import profile
+from stylebench.commands.train import report, train
 from stylebench.worlds.procstyle.world import ProcStyle
 
 WORLD = [

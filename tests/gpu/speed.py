@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylebench.cli.config import compose
-from stylebench.commands.train import profile
+from stylebench.commands.profile import profile
 from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.nn.layers import InstanceNorm, ReflectConv, UpsampleConv
 from tests.gpu.base import ROOT, Outcome, Setting, finish, gap
