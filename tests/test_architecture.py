@@ -169,3 +169,22 @@ def test_package_works_where_torch_is_missing() -> None:
     code = "import sys; sys.modules['torch'] = None; import stylebench; print(stylebench.__version__)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert re.fullmatch(r"\d+\.\d+\.\d+", shown.strip())
+
+
+def told(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the texts of a module, without its docstrings."""
+    tree = ast.parse(path.read_text())
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    bodies = [node.body[0] for node in ast.walk(tree) if isinstance(node, holders)]
+    docstrings = {id(first.value) for first in bodies if isinstance(first, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value
+
+
+def test_ground_floors_name_no_config_keys() -> None:
+    """A constructor names its own parameter; who builds it adds the place in the config."""
+    groups = "model|dataset|encoder|metrics|trainer|logger|budget|checkpoint|ema|adaptation"
+    key = re.compile(rf"\b({groups})[./=][a-z_]")
+    paths = [path for room in ("functional", "nn") for path in (PACKAGE / room).rglob("*.py")]
+    assert not [f"{path.relative_to(ROOT)}:{line}" for path in paths for line, text in told(path) if key.search(text)]

@@ -81,7 +81,7 @@ def test_a_classifier_is_loaded_and_makes_no_pictures(tmp_path: Path, monkeypatc
 
     name = f"{Colors.__module__}.{Colors.__qualname__}"
     model = loading.TrainedModel(tmp_path, {"_target_": name}, Colors().state_dict(), "raw")
-    monkeypatch.setattr(loading, "build", lambda node, listed: Colors())
+    monkeypatch.setattr(loading, "construct", lambda *arguments, **listed: Colors())
     monkeypatch.setattr(loading, "read_model", lambda path, weights: model)
     assert isinstance(loading.load(tmp_path), Classifier)
     with pytest.raises(ValueError, match="is a Colors, which gives pictures labels and makes none"):
