@@ -186,5 +186,6 @@ class LossTerms(BatchClock):
 
     def _rate_keys(self, movers: Collection[str | None]) -> str:
         """Return the config keys of players' learning rates, of all optimizers if none of them is named."""
-        names = [player for player in self.players if player in movers] or list(self.build_optimizers)
-        return " or ".join(f"model.optimizers.{name}.lr" for name in names) or "the learning rate"
+        names = [player for player in self.players if player in movers] or list(self.players)
+        keys = [f"model.optimizers.{name}.lr" for name in names or self.build_optimizers]
+        return " or ".join(keys) or "the learning rate"
