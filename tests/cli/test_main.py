@@ -217,7 +217,7 @@ def test_list_of_a_mistyped_kind_suggests(run: Run) -> None:
         ("train dataset.contnet=x", r"no key 'dataset\.contnet' \(did you mean 'dataset\.content'\?\)"),
         ("train model.weight_stile=3", r"no key 'model\.weight_stile' \(did you mean 'model\.weight_style'\?\)"),
         ("train modle=adain", r"no key 'modle' \(did you mean 'model'\?\); see the keys with --help"),
-        ("train model/netwrk=x", r"no key 'model/netwrk' \(did you mean 'model/generator'\?\)"),
+        ("train model/genrator=x", r"no key 'model/genrator' \(did you mean 'model/generator'\?\)"),
         ("train dataset=procedural dataset.store.cuont=3", r"did you mean 'dataset\.store\.count'\?"),
         (
             "train model=stargan dataset=procstyle dataset.domains={a:photo,b:flat}",

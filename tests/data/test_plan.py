@@ -188,7 +188,8 @@ def test_groups_of_an_earlier_run_are_those_of_its_model() -> None:
     groups = {"first": {"photo": ["plain"]}, "second": ["oil_noise"]}
     model = {"model": {"translator": {"labels": {"groups": groups}}}}
     assert updated_config({**model, "dataset": {"size_px": 16}})["dataset"] == {"size_px": 16, "groups": groups}
-    for said in ({**model, "dataset": {"groups": None}}, {"model": {"inference": {}}, "dataset": {}}, {"dataset": 3}):
+    assert updated_config({**model, "dataset": {"groups": None}})["dataset"] == {"groups": None}
+    for said in ({"model": {"inference": {}}, "dataset": {}}, {"dataset": 3}):
         assert updated_config(said) == said
 
 

@@ -100,7 +100,7 @@ def test_unpaired_refuses_what_it_does_not_know(controls: dict[str, object], mat
     ("controls", "match"),
     [
         ({"domain": "painting"}, r"control domain is one of photo, negative, gray, got 'painting'"),
-        ({"direction": "a_to_b"}, r"has no control 'direction'; its controls: target"),
+        ({"direction": "a_to_b"}, r"has no control 'direction'; its controls: domain"),
     ],
 )
 def test_multi_domain_refuses_what_it_does_not_know(controls: dict[str, object], match: str) -> None:
