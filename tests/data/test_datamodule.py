@@ -130,9 +130,9 @@ def test_setup_refuses_a_batch_that_does_not_divide(make_data: MakeData) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_workers": -1}, r"num_workers must be at least 0, got -1; set dataset\.num_workers"),
-        ({"batches": 0}, r"set budget\.evaluate_every and budget\.batches"),
-        ({"evaluate_every": 0}, r"set budget\.evaluate_every and budget\.batches"),
+        ({"num_workers": -1}, r"dataset\.num_workers must be .* at least 0, got -1"),
+        ({"batches": 0}, r"budget\.batches must be .* at least 1, got 0"),
+        ({"evaluate_every": 0}, r"budget\.evaluate_every must be .* at least 1, got 0"),
     ],
 )
 def test_settings_out_of_range(make_data: MakeData, settings: dict[str, int], message: str) -> None:

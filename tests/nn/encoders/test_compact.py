@@ -338,12 +338,16 @@ def test_shipped_encoder_has_mean_activations_of_one_but_for_dead_channels(make:
 )
 def test_method_refuses_the_judge_in_plain_containers(wrap: Callable[[Encoder], object], judge: JudgeEncoder) -> None:
     refusal = "compact_judge only scores what others trained"
+    method = Method()
+    method.critics = wrap(judge)
     with pytest.raises(ValueError, match=refusal):
-        Method().critics = wrap(judge)
+        method.setup("fit")
     part = nn.Linear(1, 1)
     part.critics = wrap(judge)
+    method = Method()
+    method.part = part
     with pytest.raises(ValueError, match=refusal):
-        Method().part = part
+        method.setup("fit")
 
 
 def test_method_refuses_the_judge_that_came_into_a_container_later(

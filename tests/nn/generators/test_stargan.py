@@ -84,9 +84,9 @@ def test_the_published_size_of_the_map() -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ((96, 2), r"a discriminator of 6 layers .*multiple of 64, got 96; set it to 64 or 128, or lower"),
-        ((10, 2, 2), r"multiple of 4, got 10; set it to 8 or 12"),
-        ((0, 2, 2), r"multiple of 4, got 0; set it to 4"),
+        ((96, 2), r"size_px must be a multiple of 64, since 6 layers .*got 96; use images of 64 or 128 px"),
+        ((10, 2, 2), r"multiple of 4, .*got 10; use images of 8 or 12 px"),
+        ((0, 2, 2), r"multiple of 4, .*got 0; use images of 4 px"),
     ],
 )
 def test_sizes_that_cannot_be_halved_are_refused(settings: tuple[int, ...], match: str) -> None:

@@ -90,13 +90,13 @@ def test_unet_levels_follow_from_the_size(size_px: int, levels: int) -> None:
             "size_px must be a multiple of 256 for 8 levels, .*got 128; use images of 256 px",
         ),
         ({"size_px": 300, "levels": 8}, "use images of 256 or 512 px"),
-        ({"levels": 1}, "levels must be a whole number of at least 2, got 1"),
-        ({"levels": True}, "levels must be a whole number of at least 2, got True"),
+        ({"levels": 1}, "levels must be a whole number of at least 2, .*got 1"),
+        ({"levels": True}, "levels must be a whole number of at least 2, .*got True"),
         ({"size_px": 0}, "size_px must be a whole number of at least 1, got 0"),
         ({"size_px": 64.0}, "size_px must be a whole number"),
         ({"norm": "none"}, "norm must be one of batch, instance, got 'none'"),
         ({"dropout": True}, "dropout must be one of paper, code, none, got True"),
-        ({"width": 0}, "width is a number of channels of at least 1"),
+        ({"width": 0}, "width must be a whole number of at least 1, got 0"),
     ],
 )
 def test_unet_refuses_wrong_settings(settings: dict[str, Any], match: str) -> None:
