@@ -202,7 +202,7 @@ def test_an_infinite_gradient_of_a_finite_loss_is_never_saved(
             next(iter(method.model.parameters())).grad.fill_(float("inf"))
 
     monkeypatch.setattr(MetricLog, "on_before_optimizer_step", poison)
-    with pytest.raises(NonFiniteLossError, match=r"weights are not finite after batch 6: translator\."):
+    with pytest.raises(NonFiniteLossError, match=r"weights are not finite after batch 6: model\."):
         train(tiny_config(), tmp_path, [])
     assert newest(tmp_path)["stylebench"]["batches"] == 3
 

@@ -95,7 +95,7 @@ def test_a_file_holds_what_a_reader_needs_and_no_loop_positions(tmp_path: Path) 
     stage.train(0, 10)
     checkpoint = AtomicCheckpointIO().load_checkpoint(tmp_path / "batch-000000010.ckpt")
     entry = checkpoint["stylebench"]
-    assert (entry["format"], entry["version"], entry["batches"], entry["config"]) == (1, "0", 10, {"seed": 1})
+    assert (entry["format"], entry["version"], entry["batches"], entry["config"]) == (2, "0", 10, {"seed": 1})
     assert entry["ema"] is None
     assert "loops" not in checkpoint
 
