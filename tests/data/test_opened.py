@@ -40,7 +40,7 @@ def test_every_command_builds_its_store_once(
     built: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
-    config = compose("train", [*TINY, "report=true"])
+    config = compose("train", [*TINY, "panel=true"])
     result = train(config, tmp_path / "run", [])
     assert report(config, result, "stylebench train").is_file()
     assert len(built) == 1

@@ -111,7 +111,7 @@ def test_an_odd_width_is_no_pair() -> None:
     domain = marked(0, 4, size=(8, 9))
     with pytest.raises(ValueError, match=r"4 of 4 pictures of memory:0 have an odd width.* 0000.png, 9 pixels wide"):
         halves(domain, "a_to_b")
-    with pytest.raises(ValueError, match=r"direction must be one of a_to_b, b_to_a, got 'AtoB'; set dataset.direction"):
+    with pytest.raises(ValueError, match=r"dataset\.direction must be one of a_to_b, b_to_a, got 'AtoB'"):
         halves(domain, "AtoB")
 
 

@@ -243,7 +243,7 @@ def test_texture_takes_the_histogram(encoder: Encoder) -> None:
         ({"style_fit": "crop"}, "style_fit must be one of area, stretch, own"),
         ({"bounds": "box"}, "bounds must be one of"),
         ({"style_layers": ["relu7_1"]}, "no layer 'relu7_1'; choose from conv1_1"),
-        ({"style_loss": GaussianMMD(64)}, "use model/minimizer=adam"),
+        ({"style_loss": GaussianMMD(64)}, "use Adam as the minimizer"),
         ({"layer_weights": [1, -1, 1]}, "each of layer_weights must be a finite number of at least 0, got -1"),
     ],
 )

@@ -87,9 +87,9 @@ def test_the_smallest_image_that_is_accepted_has_a_logit(side: int) -> None:
 
 
 def test_too_small_images_are_told_what_would_do() -> None:
-    with pytest.raises(ValueError, match=r"size_px=24 or more, or a receptive_field_px of 1 or 16 or 34$"):
+    with pytest.raises(ValueError, match=r"24 px or more, or a receptive_field_px of 1 or 16 or 34$"):
         PatchDiscriminator(width=1).check_size(16)
-    with pytest.raises(ValueError, match=r"size_px=6 or more, or a receptive_field_px of 1$"):
+    with pytest.raises(ValueError, match=r"6 px or more, or a receptive_field_px of 1$"):
         PatchDiscriminator(receptive_field_px=16, width=1).check_size(5)
 
 
