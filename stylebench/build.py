@@ -43,7 +43,9 @@ def owners(config: Config) -> dict[str, Any]:
 def method_node(model: Mapping[str, Any]) -> Config:
     """Return a `model` node without what stands there for its other keys to follow, as its inference does."""
     followed = _followed(model)
-    return {key: value for key, value in model.items() if key not in followed}
+    kept = {key: value for key, value in model.items() if key not in followed}
+    # What is used after training draws its weights first, wherever it stands: a seed gives the weights it always gave.
+    return {**{key: kept[key] for key in ("_target_", "inference") if key in kept}, **kept}
 
 
 def _followed(model: Mapping[str, Any]) -> Config:
