@@ -39,10 +39,13 @@ def run_findings(folder: Path, method: str = "") -> Findings:
 
 
 def checkpoint_findings(file: Path, method: str = "") -> Findings:
-    """Return every tensor and plain value of a checkpoint but what `renamed.LEFT_OUT` names."""
+    """Return every tensor and plain value of a checkpoint but what `renamed.LEFT_OUT` names, in present names.
+
+    Those of the current code's folders are translated, too: one that it goes on in keeps the old checkpoints.
+    """
     flat = {f"checkpoint.{name}": value for name, value in flatten(read_pickle(file))}
     kept = {name.removeprefix("checkpoint."): value for name, value in flat.items() if not renamed.is_left_out(name)}
-    return {_translate(name, renamed.CHECKPOINT, method): value for name, value in kept.items()}
+    return {renamed.translate(name, renamed.CHECKPOINT, method): value for name, value in kept.items()}
 
 
 def read_columns(file: Path) -> dict[str, list[str]]:
@@ -110,10 +113,6 @@ def _told(old: Any, new: Any) -> str:
     if old.dtype != new.dtype or old.shape != new.shape:
         return f"{old.dtype} {tuple(old.shape)} -> {new.dtype} {tuple(new.shape)}"
     return f"differs by up to {float((old.double() - new.double()).abs().max()):.3g}"
-
-
-def _translate(name: str, table: renamed.Table, method: str) -> str:
-    return renamed.translate(name, table, method) if method else name
 
 
 def _translate_value(name: str, method: str) -> str:

@@ -28,9 +28,12 @@ CHECKPOINT: Table = {
 # Columns of metrics.csv, which are names of final values, too.
 COLUMNS: Table = {}
 # Names in record.json and in the values of an evaluation, joined by dots.
-VALUES: Table = {"*": {"encoder.adain_layer": "encoder.exchange_layer"}}
+VALUES: Table = {}
 # What such names end with: {"stargan": {"controls.target": "controls.domain"}}.
-ENDINGS: Table = {"stargan": {"controls.target": "controls.domain"}}
+ENDINGS: Table = {
+    "*": {"encoder.adain_layer": "encoder.exchange_layer"},
+    "stargan": {"controls.target": "controls.domain"},
+}
 
 # Names that only one side has, or that differ on purpose: what describes the program, not what it computed.
 LEFT_OUT = (
@@ -56,7 +59,7 @@ def translate_value(name: str, method: str) -> str:
     """Return the present name of a value, by what it begins with and by what it ends with."""
     name = translate(name, VALUES, method)
     for old, new in {**ENDINGS.get("*", {}), **ENDINGS.get(method, {})}.items():
-        if name.endswith(f".{old}"):
+        if name == old or name.endswith(f".{old}"):
             return name.removesuffix(old) + new
     return name
 
