@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LUMA = torch.tensor([0.299, 0.587, 0.114])
+from stylebench.functional.pixels import LUMA
+
+_LUMA = torch.tensor(LUMA)
 
 
 def crops(images: Tensor, size_px: int, scale: tuple[float, float], turns: bool, generator: torch.Generator) -> Tensor:

@@ -31,6 +31,7 @@ from stylebench.metrics.folders import ImageFolder
 from stylebench.metrics.measuring import asking, measure_method, reference_sets, tell_missing
 from stylebench.metrics.records import to_record
 from stylebench.metrics.utilities import utilities
+from stylebench.nn.encoders.base import record_name
 from stylebench.run_folder import MANIFEST, NOT_APPLICABLE, RunFolder, dashboard, mean_dashboard
 from stylebench.trusted import check_targets
 
@@ -123,7 +124,7 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
     translator.check_controls(**asked)
     plans = measured_plans(trained["metrics"], asked_for(opened.plans(config["split"]), asked))
     encoder = model.trained["record"].get("encoder")
-    name = f"{encoder['name']}-{encoder['digest'][:8]}" if encoder else None
+    name = record_name(encoder["name"], encoder["digest"]) if encoder else None
     evaluator = build_evaluator(config["metrics"], name)
     tell_missing(evaluator)
     run = RunFolder(folder)

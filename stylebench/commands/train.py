@@ -40,6 +40,7 @@ from stylebench.inference.base import Picture
 from stylebench.inference.loading import load, load_translator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
+from stylebench.nn.encoders.base import record_name
 from stylebench.run_folder import CHECKPOINTS, CONFIG, FAILED, FINISHED, RECORD, SAMPLES, STOPPED
 from stylebench.training.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from stylebench.training.callbacks.ema import EMA
@@ -242,7 +243,7 @@ def _evaluation(config: Config, opened: Opened, method: Method, record: RunRecor
 def train_encoder(method: Method) -> str | None:
     """Return the record name of the encoder whose features trained a method, with its digest; None if there is none."""
     encoder = getattr(method, "encoder", None)
-    return None if encoder is None else f"{encoder.name.removesuffix('-' + encoder.digest[:8])}-{encoder.digest[:8]}"
+    return None if encoder is None else record_name(encoder.name, encoder.digest)
 
 
 def make_trainer(

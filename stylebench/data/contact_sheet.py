@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.splits import unit_hash
+from stylebench.functional.pixels import round_levels
 
 _THUMB_PX = 128
 _LABEL_PX = 150
@@ -78,4 +79,4 @@ def _resized(square: Tensor, side: int) -> Tensor:
         sized = F.interpolate(square, size=(_THUMB_PX, _THUMB_PX), mode="nearest")
     else:
         sized = F.interpolate(square, size=(_THUMB_PX, _THUMB_PX), mode="bilinear", antialias=True)
-    return sized.round().clamp(0, 255).to(torch.uint8)
+    return round_levels(sized)

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylebench.checks import check_choice
+from stylebench.functional.precision import at_least_float32, float32_island
 
 
 class Objective(NamedTuple):
@@ -63,8 +64,8 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, objective: str)
         Scalar: mean over real logits plus mean over generated ones; not halved.
     """
     chosen = OBJECTIVES[objective]
-    with torch.autocast(real_logits.device.type, enabled=False):
-        return chosen.real(_wide(real_logits)).mean() + chosen.fake(_wide(fake_logits)).mean()
+    with float32_island(real_logits):
+        return chosen.real(at_least_float32(real_logits)).mean() + chosen.fake(at_least_float32(fake_logits)).mean()
 
 
 def generator_loss(fake_logits: Tensor, objective: str) -> Tensor:
@@ -77,8 +78,8 @@ def generator_loss(fake_logits: Tensor, objective: str) -> Tensor:
     Returns:
         Scalar.
     """
-    with torch.autocast(fake_logits.device.type, enabled=False):
-        return OBJECTIVES[objective].generator(_wide(fake_logits)).mean()
+    with float32_island(fake_logits):
+        return OBJECTIVES[objective].generator(at_least_float32(fake_logits)).mean()
 
 
 def logit_figures(real_logits: Tensor, fake_logits: Tensor, objective: str) -> dict[str, Tensor]:
@@ -99,7 +100,3 @@ def logit_figures(real_logits: Tensor, fake_logits: Tensor, objective: str) -> d
     middle = 0.5 if objective == "lsgan" else 0.0
     right = ((real > middle).float().mean() + (fake < middle).float().mean()) / 2
     return {"real_logit": real.mean(), "fake_logit": fake.mean(), "sign_accuracy": right}
-
-
-def _wide(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

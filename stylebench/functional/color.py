@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from stylebench.functional.pixels import LUMA
+
 Color = tuple[float, float, float]
 
-_LUMA = (0.299, 0.587, 0.114)
 # Rows of linear sRGB to XYZ (IEC 61966-2-1), each divided by its sum, the white point D65.
 _TO_XYZ = (
     (0.4124564 / 0.950470, 0.3575761 / 0.950470, 0.1804375 / 0.950470),
@@ -30,7 +31,7 @@ def luma(images: Tensor) -> Tensor:
     Source: ITU-R BT.601.
     """
     red, green, blue = images.unbind(1)
-    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue)[:, None]
+    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue)[:, None]
 
 
 def rgb_to_lab(images: Tensor) -> Tensor:

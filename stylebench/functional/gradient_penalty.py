@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from stylebench.functional.precision import at_least_float32, float32_island
+
 Critic = Callable[[Tensor], Tensor]
 
 
@@ -23,8 +25,8 @@ def input_gradient(critic: Critic, images: Tensor) -> Tensor:
     Returns:
         (B, 3 H W) gradients, at least float32.
     """
-    with torch.autocast(images.device.type, enabled=False):
-        pixels = images.detach().to(torch.promote_types(images.dtype, torch.float32)).requires_grad_(True)
+    with float32_island(images):
+        pixels = at_least_float32(images.detach()).requires_grad_(True)
         (gradient,) = torch.autograd.grad(critic(pixels).sum(), pixels, create_graph=True)
         return gradient.flatten(1)  # (B, 3 H W)
 

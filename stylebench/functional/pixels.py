@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
+from stylebench.functional.precision import at_least_float32
+
 CAP_DB = 100.0  # what equal images get in place of infinity
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 _VIDEO_LUMA = (65.481, 128.553, 24.966)  # of video range: black 16, white 235
 
 
@@ -34,7 +36,12 @@ def quantize(images: Tensor) -> Tensor:
             "quantize expects finite values in [0, 1], found NaN or infinity; look at what made the images"
         )
     # Torch rounds half to even.
-    return (images.to(torch.promote_types(images.dtype, torch.float32)) * 255).round().clamp(0, 255).to(torch.uint8)
+    return round_levels(at_least_float32(images) * 255)
+
+
+def round_levels(levels: Tensor) -> Tensor:
+    """Round floating levels in [0, 255] to uint8, ties to the even one; values beyond are clamped, none is checked."""
+    return levels.round().clamp_(0, 255).to(torch.uint8)
 
 
 def to_float64(images: Tensor) -> Tensor:
@@ -67,7 +74,7 @@ def luma(images: Tensor) -> Tensor:
     Source: ITU-R BT.601, section 2.5.1.
     """
     _check_rgb(images)
-    weights = torch.tensor(_LUMA, dtype=torch.float64, device=images.device)
+    weights = torch.tensor(LUMA, dtype=torch.float64, device=images.device)
     return torch.einsum("bchw,c->bhw", to_float64(images), weights)[:, None]  # (B, 1, H, W)
 
 

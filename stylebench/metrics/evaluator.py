@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylebench.functional.precision import float32_island
 from stylebench.metrics.batch import EvaluationBatch, Views
 from stylebench.metrics.combined import ArtFD
 from stylebench.metrics.extractors.base import Extractor
@@ -180,7 +181,7 @@ class Evaluator:
             ValueError: if shapes do not fit, or a metric cannot take these pictures.
         """
         batch.check()
-        with torch.autocast(batch.image.device.type, enabled=False):
+        with float32_island(batch.image):
             views = Views(batch, self.extractors, self._layers)
             self._sizes.add((batch.image.shape[2], batch.image.shape[3]))
             for name, accumulator in self._features.items():

@@ -21,6 +21,7 @@ from stylebench.nn.layers import InstanceNorm, OutputConv, ReflectConv, Residual
 
 BAND_ROWS = 64
 KEEP_BYTES = 7 * 2**28  # 1.75 GiB
+BAND_THRESHOLD_PX = 4_000_000  # smaller pictures fit in one pass, which is faster
 LONGEST_REPEAT = 2  # convolutions one after another; the time doubles with each
 
 
@@ -31,6 +32,19 @@ class RunsInBands(Protocol):
     def in_bands(self, images: Tensor) -> Tensor:
         """Return what calling the network in evaluation mode returns, up to rounding, without gradients."""
         ...
+
+
+def is_big(images: Tensor, threshold_px: float = BAND_THRESHOLD_PX) -> bool:
+    """Tell whether (B, C, H, W) images have more pixels each than are computed in one pass."""
+    return images.shape[-2] * images.shape[-1] > threshold_px
+
+
+def run_network(network: nn.Module, images: Tensor, threshold_px: float = BAND_THRESHOLD_PX) -> Tensor:
+    """Run a network on (B, C, H, W) images, in bands where they are big and the network can; equal up to rounding."""
+    if is_big(images, threshold_px) and isinstance(network, RunsInBands):
+        return network.in_bands(images)
+    output: Tensor = network(images)
+    return output
 
 
 class PerPixel(nn.Module):

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stylebench.functional.precision import at_least_float32, float32_island
+
 
 class _Group(NamedTuple):
     """The domains of one data set, and their part of a label vector.
@@ -110,8 +112,8 @@ class DomainLabels(nn.Module):
 
         Source: yunjey/stargan, solver.py (`classification_loss`): attributes are summed and divided by the batch size.
         """
-        with torch.autocast(logits.device.type, enabled=False):
-            wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        with float32_island(logits):
+            wide = at_least_float32(logits)
             vectors = self.vectors[domains].to(wide.dtype)  # (B, c)
             total = wide.new_zeros(())
             for number, group in enumerate(self.groups):

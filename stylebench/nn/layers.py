@@ -8,6 +8,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from stylebench.checks import check_choice
+from stylebench.functional.precision import at_least_float32, float32_island
 
 NORMS = ("instance", "batch")
 
@@ -21,7 +22,7 @@ class _InstanceNormFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, maps: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        wide = at_least_float32(maps)
         mean = wide.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
         centered = wide - mean
         # The second moment of the centered map: the difference of raw moments loses all digits where |mean| >> std.
@@ -55,7 +56,7 @@ class _InstanceNormFunction(torch.autograd.Function):
 
 def _plain_instance_norm(maps: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Normalize and scale by torch operations that autograd can differentiate any number of times; no bias."""
-    wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    wide = at_least_float32(maps)
     centered = wide - wide.mean((2, 3), keepdim=True)
     scale = weight.view(1, -1, 1, 1) * torch.rsqrt(centered.square().mean((2, 3), keepdim=True) + eps)
     return (centered * scale).to(maps.dtype)
@@ -91,7 +92,7 @@ class InstanceNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the normalized (B, C, H, W) maps."""
-        with torch.autocast(maps.device.type, enabled=False):
+        with float32_island(maps):
             if maps.device.type == "cpu" and maps.is_contiguous():  # the fastest kernel for this layout
                 return F.group_norm(maps, self.channels, self.weight, self.bias, self.eps)
             return cast(Tensor, _InstanceNormFunction.apply(maps, self.weight, self.bias, self.eps))

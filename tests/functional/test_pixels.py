@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from stylebench.functional.pixels import CAP_DB, luma, psnr, quantize, video_luma, without_border
+from stylebench.functional.pixels import CAP_DB, luma, psnr, quantize, round_levels, video_luma, without_border
 
 _LEVELS = torch.arange(256, dtype=torch.uint8)
 
@@ -42,6 +42,13 @@ def test_quantize_lifts_bfloat16_before_it_scales() -> None:
     assert torch.equal(quantize(values), quantize(values.float()))
     in_half = (values * 255).round().clamp(0, 255).to(torch.uint8)
     assert not torch.equal(quantize(values), in_half)
+
+
+def test_levels_are_rounded_half_to_even_and_clamped_in_a_tensor_of_their_own() -> None:
+    levels = torch.tensor([-3.0, 0.5, 1.5, 254.5, 260.0])
+    rounded = round_levels(levels)
+    assert (rounded.dtype, rounded.tolist()) == (torch.uint8, [0, 0, 2, 254, 255])
+    assert levels.tolist() == [-3.0, 0.5, 1.5, 254.5, 260.0]
 
 
 def test_quantize_refuses_integers_and_non_finite_values() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stylebench.inference.translators.base import ImageToImage
 from stylebench.nn import bands
-from stylebench.nn.bands import PerPixel, RunsInBands, run_in_bands
+from stylebench.nn.bands import BAND_THRESHOLD_PX, PerPixel, RunsInBands, is_big, run_in_bands
 from stylebench.nn.generators.johnson import HEADS, JohnsonModern, JohnsonPaper
 from stylebench.nn.layers import NORMS, InstanceNorm, OutputConv, ReflectConv, Residual, UpsampleConv, make_norm
 
@@ -223,6 +223,14 @@ def test_translator_takes_bands_for_big_pictures_only(monkeypatch: pytest.Monkey
     assert taken == [content.shape]
     pixels = nn.Conv2d(3, 3, 1)  # knows no bands
     assert ImageToImage(pixels).translate(content.float()).shape == content.shape
+
+
+def test_a_picture_is_big_above_the_threshold() -> None:
+    assert BAND_THRESHOLD_PX == 4_000_000
+    pictures = torch.zeros(2, 1, 3, 5)
+    assert (is_big(pictures, 15), is_big(pictures, 14)) == (False, True)
+    assert not is_big(torch.zeros(1, 1, 2000, 2000))
+    assert is_big(torch.zeros(1, 1, 2000, 2001))
 
 
 @pytest.mark.slow

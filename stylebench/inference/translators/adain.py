@@ -20,6 +20,7 @@ from stylebench.functional.channel_statistics import ChannelStatistics, adaptive
 from stylebench.inference.base import Control, check_images
 from stylebench.inference.translators.base import Encoded, Guides
 from stylebench.inference.translators.style import COLOR, STYLE_SCALE, StyleTranslator, scaled
+from stylebench.nn.bands import BAND_THRESHOLD_PX, is_big
 from stylebench.nn.decoders import Decoder
 from stylebench.nn.encoders.base import Encoder
 from stylebench.nn.layers import pad_to_multiple
@@ -130,7 +131,7 @@ class AdaINTranslator(StyleTranslator):
     """
 
     controls = (ALPHA, COLOR, STYLE_SCALE)
-    band_threshold_px: ClassVar[int] = 4_000_000
+    band_threshold_px: ClassVar[int] = BAND_THRESHOLD_PX
 
     def __init__(self, *, encoder: Encoder, transfer: str, norm: str) -> None:
         super().__init__()
@@ -228,7 +229,7 @@ class AdaINTranslator(StyleTranslator):
         return features
 
     def _is_big(self, images: Tensor) -> bool:
-        return images.shape[-2] * images.shape[-1] > self.band_threshold_px
+        return is_big(images, self.band_threshold_px)
 
 
 def _blended(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.inference.base import Control, Inference, check_images, evaluating
-from stylebench.nn.bands import RunsInBands
+from stylebench.nn.bands import BAND_THRESHOLD_PX, run_network
 
 Watch = Callable[[Any], None]
 
@@ -165,7 +165,7 @@ class ImageToImage(Translator):
         band_threshold_px: pictures of more pixels are computed in bands, where the generator can; equal up to rounding.
     """
 
-    band_threshold_px: ClassVar[int] = 4_000_000
+    band_threshold_px: ClassVar[int] = BAND_THRESHOLD_PX
     controls = (Control("alpha", 0.0, 1.0, 1.0, "strength: pixel mix of content (0) and stylized image (1)"),)
 
     def __init__(self, generator: nn.Module) -> None:
@@ -179,10 +179,7 @@ class ImageToImage(Translator):
 
     def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         """Return the mix of the images and the generator's clamped output; (B, 3, H, W) to the same shape."""
-        if images.shape[-2] * images.shape[-1] > self.band_threshold_px and isinstance(self.generator, RunsInBands):
-            output = self.generator.in_bands(images)
-        else:
-            output = self.generator(images)
+        output = run_network(self.generator, images, self.band_threshold_px)
         return torch.lerp(images, output.clamp(0.0, 1.0), controls["alpha"])
 
 

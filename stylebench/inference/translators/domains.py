@@ -11,7 +11,7 @@ from stylebench.checks import check_choice
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.inference.base import Choice, Control
 from stylebench.inference.translators.base import Guides, Translator
-from stylebench.nn.bands import RunsInBands
+from stylebench.nn.bands import BAND_THRESHOLD_PX, run_network
 from stylebench.nn.generators.unet import SeededDropout, as_trained
 from stylebench.nn.labels import DomainLabels
 
@@ -34,7 +34,7 @@ class UnpairedTranslator(Translator):
     """
 
     controls = (Choice("direction", DIRECTIONS, "a_to_b", "which of the two domains pictures come from and go to"),)
-    band_threshold_px: ClassVar[int] = 4_000_000
+    band_threshold_px: ClassVar[int] = BAND_THRESHOLD_PX
 
     def __init__(self, generator_ab: nn.Module, generator_ba: nn.Module) -> None:
         super().__init__()
@@ -43,11 +43,7 @@ class UnpairedTranslator(Translator):
     def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         """Return (B, 3, H, W) images of the other domain."""
         generator = self.generator_ab if controls["direction"] == "a_to_b" else self.generator_ba
-        big = images.shape[-2] * images.shape[-1] > self.band_threshold_px
-        run: Callable[[Tensor], Tensor] = generator
-        if big and isinstance(generator, RunsInBands):
-            run = generator.in_bands
-        return from_signed(run(to_signed(images)))
+        return from_signed(run_network(generator, to_signed(images), self.band_threshold_px))
 
 
 class MultiDomainTranslator(Translator):

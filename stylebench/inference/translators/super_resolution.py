@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stylebench.functional.histogram_matching import match_histograms
 from stylebench.inference.base import Choice
 from stylebench.inference.translators.base import Guides, Translator
-from stylebench.nn.bands import RunsInBands
+from stylebench.nn.bands import BAND_THRESHOLD_PX, run_network
 
 
 class SuperResolutionTranslator(Translator):
@@ -26,7 +26,7 @@ class SuperResolutionTranslator(Translator):
         band_threshold_px: results of more pixels are computed in bands, where the generator can; equal up to rounding.
     """
 
-    band_threshold_px: ClassVar[int] = 4_000_000
+    band_threshold_px: ClassVar[int] = BAND_THRESHOLD_PX
     controls = (
         Choice(
             "match",
@@ -52,11 +52,7 @@ class SuperResolutionTranslator(Translator):
 
     def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         """Return the enlarged images; (B, 3, H, W) to (B, 3, factor H, factor W)."""
-        pixels = images.shape[-2] * images.shape[-1] * self.factor**2
-        if pixels > self.band_threshold_px and isinstance(self.generator, RunsInBands):
-            output = self.generator.in_bands(images)
-        else:
-            output = self.generator(images)
+        output = run_network(self.generator, images, self.band_threshold_px / self.factor**2)
         if controls["match"] == "none":
             return output
         # One image after another: the sorted copies of big results fill the memory.

@@ -37,6 +37,12 @@ PROFILES = {  # RGB mean and standard deviation that an input in [0, 1] is norma
 }
 
 
+def record_name(name: str, digest: str) -> str:
+    """Return an encoder's name in records, which ends in the first 8 digits of its weights' digest."""
+    end = f"-{digest[:8]}"
+    return name.removesuffix(end) + end
+
+
 class Encoder(nn.Module):
     """A frozen feature network with named taps.
 

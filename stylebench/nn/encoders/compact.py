@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from stylebench.nn.encoders.base import record_name
 from stylebench.nn.encoders.vgg import VGGShaped, check_geometry, vgg_stages
 from stylebench.nn.encoders.weights import Shipped
 
@@ -52,5 +53,5 @@ class CompactEncoder(VGGShaped):
         super().__init__("compact", stages, "torch", content_layers, style_layers, exchange_layer)
         self._load(weights, {"shipped": Shipped(SHIPPED, _DIGEST)})
         self._normalize(True, calibration)
-        self.name += f"-{self.digest[:8]}"
+        self.name = record_name(self.name, self.digest)
         self.set_geometry(padding, pooling)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylebench.nn.encoders.base import Encoder
+from stylebench.nn.encoders.base import Encoder, record_name
 from stylebench.nn.encoders.normalization import Group
 from stylebench.nn.encoders.stages import Conv, FrozenConv, Pool, Stage
 from stylebench.nn.encoders.weights import Shipped
@@ -81,7 +81,7 @@ class JudgeEncoder(Encoder):
         super().__init__("compact_judge", _stages(), "torch", content_layers, style_layers, exchange_layer)
         self._load(weights, {"shipped": Shipped(SHIPPED, _DIGEST)})
         self._normalize(True, calibration)
-        self.name += f"-{self.digest[:8]}"
+        self.name = record_name(self.name, self.digest)
 
     def groups(self) -> list[Group]:
         """List the stem and the mixes: made by one or three convolutions, read by the next squeeze."""

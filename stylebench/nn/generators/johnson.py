@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from stylebench.checks import check_choice, check_whole
 from stylebench.nn.bands import BAND_ROWS, KEEP_BYTES, PerPixel, run_in_bands
+from stylebench.nn.heads import HEADS as PLAIN_HEADS
+from stylebench.nn.heads import check_size, enter, leave
 from stylebench.nn.layers import (
     InstanceNorm,
     OutputConv,
@@ -27,7 +29,7 @@ from stylebench.nn.layers import (
     pad_to_multiple,
 )
 
-HEADS = ("tanh", "paper", "lua", "linear")
+HEADS = (*PLAIN_HEADS, "lua")
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # of the ImageNet training set, on the scale 0..255
 LUA_TANH_SCALE = 150.0  # `-tanh_constant` of jcjohnson/fast-neural-style
 BLOCKS = 5
@@ -37,14 +39,11 @@ STRIDE = 4  # two halvings; the sides of what enters the network are multiples o
 class _Johnson(nn.Module):
     """What both networks share: checks, sizes, and the ranges at both ends. Subclasses fill in `body`.
 
-    The heads, by what enters the first convolution and how its last output z becomes RGB in [0, 1]:
+    The heads are those of `nn/heads.py`, and of jcjohnson/fast-neural-style
 
     | head | enters | leaves |
     |---|---|---|
-    | `tanh` (ours) | RGB, 0..1 | 0.5 + 0.6 tanh(z) |
-    | `paper` (Johnson et al. 2016) | RGB, 0..1 | (tanh(z) + 1) / 2 |
-    | `lua` (jcjohnson/fast-neural-style) | BGR, 0..255 minus the caffe mean | (150 tanh(z) + mean) / 255, BGR to RGB |
-    | `linear` (pytorch/examples) | RGB, 0..255 | z / 255 |
+    | `lua` | BGR, 0..255 minus the caffe mean | (150 tanh(z) + mean) / 255, BGR to RGB |
 
     Outputs of `tanh`, `lua` and `linear` may lie outside [0, 1]; `Translator.translate` clamps.
     """
@@ -73,7 +72,7 @@ class _Johnson(nn.Module):
         Raises:
             ValueError: if the shape is another one or a side is shorter than `minimum_px`.
         """
-        self._check(images)
+        check_size(images, self.minimum_px, type(self).__name__)
         height, width = images.shape[-2:]
         maps = self.body(self._enter(self._extend(images)))
         return self._leave(maps.to(images.dtype))[..., :height, :width]
@@ -95,7 +94,7 @@ class _Johnson(nn.Module):
         Raises:
             ValueError: as `forward`, or if batch norm is in training mode.
         """
-        self._check(images)
+        check_size(images, self.minimum_px, type(self).__name__)
         height, width = images.shape[-2:]
         layers = nn.Sequential(
             nn.ReflectionPad2d((0, -width % STRIDE, 0, -height % STRIDE)),
@@ -106,16 +105,6 @@ class _Johnson(nn.Module):
         )
         return run_in_bands(layers, images, band_rows, keep_bytes)[..., :height, :width]
 
-    def _check(self, images: Tensor) -> None:
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"expected images of shape (B, 3, H, W), got {tuple(images.shape)}")
-        height, width = images.shape[-2:]
-        if min(height, width) < self.minimum_px:
-            raise ValueError(
-                f"{type(self).__name__} needs images of at least {self.minimum_px} x {self.minimum_px} px (its "
-                f"reflection padding mirrors that far), got {height} x {width}; enlarge the image"
-            )
-
     def _extend(self, images: Tensor) -> Tensor:
         images = pad_to_multiple(images, STRIDE)
         if self.margin_px == 0:
@@ -125,16 +114,12 @@ class _Johnson(nn.Module):
     def _enter(self, images: Tensor) -> Tensor:
         if self.head == "lua":
             return images.flip(1).mul(255.0).sub(self.caffe_mean)
-        return images * 255.0 if self.head == "linear" else images
+        return enter(images, self.head)
 
     def _leave(self, maps: Tensor) -> Tensor:
-        if self.head == "tanh":
-            return maps.tanh().mul(0.6).add(0.5)
-        if self.head == "paper":
-            return maps.tanh().add(1.0).mul(0.5)
         if self.head == "lua":
             return maps.tanh().mul(LUA_TANH_SCALE).add(self.caffe_mean).div(255.0).flip(1)
-        return maps / 255.0
+        return leave(maps, self.head)
 
 
 class JohnsonModern(_Johnson):

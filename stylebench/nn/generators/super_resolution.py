@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from stylebench.checks import check_choice, check_whole
 from stylebench.functional.bicubic import enlarge
 from stylebench.nn.bands import BAND_ROWS, KEEP_BYTES, PerPixel, run_in_bands
+from stylebench.nn.heads import HEADS, check_size, enter, leave
 from stylebench.nn.layers import OutputConv, ReflectConv, Residual, UpsampleConv, make_norm
 
-HEADS = ("linear", "tanh", "paper")
 SKIPS = ("bicubic", "none")
 UPSAMPLES = ("nearest_conv", "deconv")
 FACTORS = (2, 4, 8)
@@ -27,16 +27,9 @@ MINIMUM_PX = 5  # the first convolution mirrors 4 pixels
 class SuperResolutionNet(nn.Module):
     """Enlarge images: a convolution, four residual blocks at the small size, one doubling after another, a convolution.
 
-    At width 64 with affine norm 401,859 parameters for a factor of 4, 438,915 for 8. The heads, by what enters the
-    first convolution and how its last output z becomes RGB in [0, 1], as in `nn/generators/johnson.py`:
-
-    | head | enters | leaves |
-    |---|---|---|
-    | `linear` | RGB, 0..255 | z / 255 |
-    | `tanh` | RGB, 0..1 | 0.5 + 0.6 tanh(z) |
-    | `paper` (Johnson et al. 2016) | RGB, 0..1 | (tanh(z) + 1) / 2 |
-
-    With `skip=bicubic` the network computes what to add to the bicubic enlargement: a z of 0 adds nothing.
+    At width 64 with affine norm 401,859 parameters for a factor of 4, 438,915 for 8. The heads are those of
+    `nn/heads.py`. With `skip=bicubic` the network computes what to add to the bicubic enlargement: a last output of 0
+    adds nothing.
 
     Args:
         factor: 2, 4 or 8.
@@ -103,9 +96,9 @@ class SuperResolutionNet(nn.Module):
         Raises:
             ValueError: if the shape is another one or a side is shorter than 5 pixels.
         """
-        self._check(images)
-        maps: Tensor = self.body(self._enter(images))
-        return self._add(images, self._leave(maps.to(images.dtype)))
+        check_size(images, MINIMUM_PX, type(self).__name__)
+        maps: Tensor = self.body(enter(images, self.head))
+        return self._add(images, leave(maps.to(images.dtype), self.head))
 
     def in_bands(self, images: Tensor, band_rows: int = BAND_ROWS, keep_bytes: int = KEEP_BYTES) -> Tensor:
         """Enlarge big images: as `forward` in evaluation mode, up to rounding, in a fraction of the memory.
@@ -121,28 +114,14 @@ class SuperResolutionNet(nn.Module):
         Raises:
             ValueError: as `forward`, or if batch norm is in training mode.
         """
-        self._check(images)
-        ends = PerPixel(self._enter), PerPixel(lambda maps: self._leave(maps.to(images.dtype)))
-        made = run_in_bands(nn.Sequential(ends[0], self.body, ends[1]), images, band_rows, keep_bytes)
+        check_size(images, MINIMUM_PX, type(self).__name__)
+        layers = nn.Sequential(
+            PerPixel(lambda maps: enter(maps, self.head)),
+            self.body,
+            PerPixel(lambda maps: leave(maps.to(images.dtype), self.head)),
+        )
+        made = run_in_bands(layers, images, band_rows, keep_bytes)
         return self._add(images, made)
-
-    def _check(self, images: Tensor) -> None:
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"expected images of shape (B, 3, H, W), got {tuple(images.shape)}")
-        height, width = images.shape[-2:]
-        if min(height, width) < MINIMUM_PX:
-            raise ValueError(
-                f"{type(self).__name__} needs images of at least {MINIMUM_PX} x {MINIMUM_PX} px (its reflection "
-                f"padding mirrors that far), got {height} x {width}; enlarge the image"
-            )
-
-    def _enter(self, images: Tensor) -> Tensor:
-        return images * 255.0 if self.head == "linear" else images
-
-    def _leave(self, maps: Tensor) -> Tensor:
-        if self.head == "tanh":
-            return maps.tanh().mul(0.6).add(0.5)
-        return maps.tanh().add(1.0).mul(0.5) if self.head == "paper" else maps / 255.0
 
     def _add(self, images: Tensor, made: Tensor) -> Tensor:
         if self.skip == "none":

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from stylebench.checks import check_choice, check_optional_whole, check_whole, nearest_multiples
 from stylebench.functional.hash_noise import hash_uniform
+from stylebench.functional.precision import at_least_float32, float32_island
 from stylebench.nn.layers import InstanceNorm, initialize_normal, pad_to_multiple
 
 NORMS = ("batch", "instance")
@@ -45,8 +46,8 @@ class SwitchedBatchNorm(nn.BatchNorm2d):
         """Return the normalized (B, C, H, W) maps."""
         if not self.own_statistics:
             return super().forward(maps)
-        with torch.autocast(maps.device.type, enabled=False):
-            wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        with float32_island(maps):
+            wide = at_least_float32(maps)
             variance, mean = torch.var_mean(wide, (2, 3), correction=0, keepdim=True)  # (B, C, 1, 1) each
             scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(variance + self.eps)
             return ((wide - mean) * scale + self.bias.view(1, -1, 1, 1)).to(maps.dtype)

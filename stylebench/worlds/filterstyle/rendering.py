@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from stylebench.functional.pixels import round_levels
+from stylebench.functional.precision import float32_island
 from stylebench.worlds.filterstyle.styles import PHOTO, Style, filter_function
 
 VERSION = 1  # of the pictures: goes up whenever one of them changes by more than a level
@@ -52,7 +54,7 @@ def apply_style(
     result = torch.empty_like(images, dtype=torch.uint8)
     for (one_style, value), places in _chunks(styles, strengths, images.device):
         drawn = _draw(pictures[places], one_style, seeds[places], value)
-        result[places] = (drawn.clamp(0, 1) * 255).round().to(torch.uint8)
+        result[places] = round_levels(drawn * 255)
     return result
 
 
@@ -61,7 +63,7 @@ def _draw(pictures: Tensor, style: Style, seeds: Tensor, strength: float) -> Ten
     if style == PHOTO or strength == 0:
         return pictures
     noise = {"seeds": seeds} if style.has_nuisance else {}
-    with torch.no_grad(), torch.autocast(pictures.device.type, enabled=False):
+    with torch.no_grad(), float32_island(pictures):
         return filter_function(style)(pictures, strength, **noise, **style.parameters)
 
 

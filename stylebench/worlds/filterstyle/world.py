@@ -14,6 +14,7 @@ from stylebench.data.folders import Folders
 from stylebench.data.splits import SPLITS, Layout, unit_hash
 from stylebench.data.stores import Part
 from stylebench.data.world import SOURCE, Anatomy, Contents, World, content_splits
+from stylebench.functional.pixels import round_levels
 from stylebench.worlds.filterstyle import (
     FILTERS,
     VERSION,
@@ -143,4 +144,4 @@ def _square(image: Pixels, size_px: int) -> Tensor:
     if side == size_px:
         return square
     resized = F.interpolate(square.float(), size=(size_px, size_px), mode="bicubic", antialias=True)
-    return resized.round().clamp(0, 255).to(torch.uint8)
+    return round_levels(resized)

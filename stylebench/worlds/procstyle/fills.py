@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from stylebench.functional.hash_noise import hash_mix
+from stylebench.functional.pixels import LUMA
 from stylebench.worlds.procstyle.scenes import BACKGROUNDS, MATERIALS, OBJECTS, Scenes
 from stylebench.worlds.procstyle.surfaces import Surface, cel_steps
 from stylebench.worlds.procstyle.table import Rows, StyleTable
@@ -21,7 +22,6 @@ from stylebench.worlds.procstyle.texture import (
     weave,
 )
 
-_LUMA = (0.299, 0.587, 0.114)  # BT.601
 _HUE = (1.0, -0.3, -1.08)  # warm against cool, of no luminance
 _PIVOT = 0.72  # n.l at which shading leaves a color as it is
 _SLOPE = 1.3  # brightness that shading of amount 1 adds from n.l = 0 to 1
@@ -45,7 +45,7 @@ _SEEDS = {kind: (number + 1) * 7919 for number, kind in enumerate(("hatch", *_AD
 
 def luma(color: Tensor) -> Tensor:
     """Return the BT.601 luminance of (B, 3, ...) colors as (B, 1, ...)."""
-    return color[:, :1] * _LUMA[0] + color[:, 1:2] * _LUMA[1] + color[:, 2:3] * _LUMA[2]
+    return color[:, :1] * LUMA[0] + color[:, 1:2] * LUMA[1] + color[:, 2:3] * LUMA[2]
 
 
 class Nuisance(NamedTuple):

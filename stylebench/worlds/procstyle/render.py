@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylebench.functional.pixels import round_levels
 from stylebench.worlds.procstyle.fills import Painter, draw_nuisance, luma
 from stylebench.worlds.procstyle.film import respond
 from stylebench.worlds.procstyle.scenes import Scenes
@@ -121,7 +122,7 @@ class _Chunk:
         color = color.view(len(color), 3, self.size_px, self.size_px)
         color = self._vignette(color)
         color = _coarsen(respond(color), self.table, self.size_px)
-        return (color * 255).round().clamp(0, 255).to(torch.uint8)
+        return round_levels(color * 255)
 
     def _layers(self) -> tuple[Tensor, Tensor]:
         """Composite layers from front to back; return colors (B, 3, P) and the front layer (B, P)."""

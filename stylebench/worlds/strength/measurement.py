@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylebench.data.world import Anatomy
+from stylebench.functional.pixels import LUMA
 from stylebench.worlds.procstyle import cel_steps
 from stylebench.worlds.readouts import (
     Placed,
@@ -26,7 +27,6 @@ UNIT_PX = 64  # lengths are given for pictures of this size and grow with it
 _LAG = 16  # of autocorrelation
 _STROKE = 1.5  # pixels next to an outline that belong to its stroke
 _LEAST_COLOR_PX = 16  # a color needs fewer pixels than a texture
-_LUMA = (0.299, 0.587, 0.114)  # BT.601
 _LEAST_ROOM = 0.02  # brightness times darkness below which texture is not scaled up any more
 
 
@@ -168,7 +168,7 @@ def measure(images: Tensor, ground: Ground, placed: Placed | None = None) -> Mea
 
 def _luminance(images: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
-    return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
 def _room(colors: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from stylebench.nn.encoders import Encoder, SqueezeNetEncoder, VGGEncoder
+from stylebench.nn.encoders.base import record_name
 
 CONFIGS = sorted((Path(stylebench.conf.__path__[0]) / "encoder").glob("*.yaml"))
 
@@ -205,3 +206,8 @@ def test_encoder_configs_are_all_there() -> None:
         "vgg19_raw",
         "vgg16_caffe",
     }
+
+
+def test_a_record_names_the_weights_once() -> None:
+    assert record_name("vgg16", "0123456789") == "vgg16-01234567"
+    assert record_name("compact-01234567", "0123456789") == "compact-01234567"
