@@ -18,6 +18,7 @@ from torchvision.utils import make_grid
 from experiments.compact.measure import central_square, encoders, images_in
 from stylebench.functional.content import content_loss
 from stylebench.functional.gram import gram_loss, gram_matrix
+from stylebench.functional.pixels import quantize
 from stylebench.nn.encoders.base import Encoder
 
 _RATE = 0.02
@@ -54,7 +55,7 @@ def main() -> None:
         rows += [content[0], style[0]]
         rows += [optimize(net, content, style, options.steps, options.weight_style)[0] for net in compared.values()]
     grid = make_grid(torch.stack(rows), nrow=2 + len(compared))
-    write_png((grid * 255).round().to(torch.uint8), str(options.output))
+    write_png(quantize(grid), str(options.output))
     print("columns: content, style,", ", ".join(compared))  # noqa: T201
 
 

@@ -22,6 +22,7 @@ from stylebench.cli.config import compose
 from stylebench.commands.stylize.guides import shrunk
 from stylebench.data.images import decode_image
 from stylebench.functional.geometry import center_square
+from stylebench.functional.pixels import quantize
 from stylebench.inference.translators.style import resized
 
 logger = logging.getLogger(__name__)
@@ -81,8 +82,7 @@ def main() -> None:
 
 def save(picture: Tensor, path: Path) -> None:
     """Write a (3, H, W) picture in [0, 1]."""
-    pixels = picture.mul(255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(pixels).save(path, quality=88)
+    Image.fromarray(quantize(picture).permute(1, 2, 0).numpy()).save(path, quality=88)
 
 
 if __name__ == "__main__":

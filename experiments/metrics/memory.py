@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylebench.functional.pixels import quantize
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.evaluator import Evaluator, Metric
 from stylebench.metrics.extractors import EncoderFeatures
@@ -76,7 +77,7 @@ def soft_fields(count: int, size: int, seed: int) -> Tensor:
     coarse = torch.rand(count, 3, 8, 8, generator=generator)
     smooth = F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)
     grain = torch.rand(count, 3, size, size, generator=generator)
-    return ((0.8 * smooth + 0.2 * grain).clamp(0, 1) * 255).round().byte()
+    return quantize(0.8 * smooth + 0.2 * grain)
 
 
 def crops(pictures: Tensor, count: int, size: int, batch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -20,6 +20,7 @@ from stylebench.data.splits import unit_hash
 from stylebench.data.world import SOURCE, TRUTH_DRAWS
 from stylebench.files import atomic_write
 from stylebench.functional.color_match import match_color_statistics
+from stylebench.functional.pixels import quantize
 from stylebench.functional.segments import region_iou
 from stylebench.inference.translators.base import Translator
 from stylebench.run_folder import REPORT
@@ -74,7 +75,7 @@ def write_report(folder: Path, config: Mapping[str, Any], opened: Opened, transl
     }
     regions = world.anatomy(ids).regions
     reader = StrengthReader(world, style, ids)
-    rows = {name: _figures(_quantized(images), ids, reader, regions, truth) for name, images in answers.items()}
+    rows = {name: _figures(quantize(images), ids, reader, regions, truth) for name, images in answers.items()}
     shown = {name: list(_pixels(images[:_SHOWN])) for name, images in answers.items()}
     page = _PAGE.format(
         title=html.escape(f"{config['name']}: {SOURCE} to {style}"),
@@ -115,12 +116,8 @@ def _figures(
     }
 
 
-def _quantized(images: Tensor) -> Tensor:
-    return (images * 255).round().clamp(0, 255).to(torch.uint8)
-
-
 def _pixels(images: Tensor) -> NDArray[np.uint8]:
-    return _quantized(images).permute(0, 2, 3, 1).numpy()
+    return quantize(images).permute(0, 2, 3, 1).numpy()
 
 
 def _png(pixels: NDArray[np.uint8]) -> str:

@@ -21,6 +21,7 @@ from stylebench.commands.stylize.guides import GuidePictures, shrunk
 from stylebench.commands.stylize.watching import watching
 from stylebench.data.images import IMAGE_SUFFIXES, decode_image
 from stylebench.files import atomic_write
+from stylebench.functional.pixels import quantize
 from stylebench.inference.translators.base import Translator, Watch
 
 log = logging.getLogger(__name__)
@@ -220,9 +221,8 @@ def to_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def to_pixels(image: torch.Tensor) -> NDArray[np.uint8]:
-    """Map (3, H, W) in [0, 1] to (H, W, 3) uint8, rounded to the nearest grey level."""
-    levels = image.float().mul(255.0).round_().to(torch.uint8)
-    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
+    """Map (3, H, W) in [0, 1] to (H, W, 3) uint8; see `quantize`."""
+    return np.ascontiguousarray(quantize(image).permute(1, 2, 0).cpu().numpy())
 
 
 def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from stylebench.data.images import write_png
+from stylebench.functional.pixels import quantize
 from stylebench.methods.base import Method
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 class SampleGrid(pl.Callback):
     """Write `samples/batch-<n>.png` at every evaluation, from the weights that evaluation sees.
+
+    Outputs that are not finite are reported and not drawn: the checks of losses and weights say where they come from.
 
     Args:
         folder: the run's `samples` folder.
@@ -38,6 +41,9 @@ class SampleGrid(pl.Callback):
         with torch.no_grad():
             rows = method.sample_rows(batch)
         grid = sample_grid(rows)
+        if not bool(grid.isfinite().all()):
+            log.warning("no sample grid at batch %d: outputs are not finite", method.batches_done)
+            return
         self.newest = self.folder / f"batch-{method.batches_done:09d}.png"
         save_png(grid, self.newest)
         self._mirror(trainer, grid, method.batches_done)
@@ -66,5 +72,5 @@ def sample_grid(rows: list[Tensor]) -> Tensor:
 
 
 def save_png(image: Tensor, path: Path) -> None:
-    """Write a (3, H, W) image in [0, 1] as an 8-bit PNG, atomically."""
-    write_png((image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy(), path)
+    """Write a (3, H, W) image in [0, 1] as an 8-bit PNG, atomically; see `quantize`."""
+    write_png(quantize(image).permute(1, 2, 0).contiguous().cpu().numpy(), path)

@@ -59,6 +59,14 @@ def test_pixels_survive_the_way_to_tensors_and_back() -> None:
     assert np.array_equal(to_pixels(to_tensor(levels)), levels)
 
 
+def test_pixels_are_clamped_and_never_made_of_nan() -> None:
+    values = torch.tensor([-0.5, 0.5, 1.5])[:, None, None]
+    assert to_pixels(values).tolist() == [[[0, 128, 255]]]
+    assert np.array_equal(to_pixels(values.bfloat16()), to_pixels(values))
+    with pytest.raises(ValueError, match="finite"):
+        to_pixels(torch.full((3, 1, 1), torch.nan))
+
+
 def test_file_to_file(tmp_path: Path) -> None:
     pixels = picture(tmp_path / "a.png", 7, 11)
     summary = stylize_path(negative(), tmp_path / "a.png", tmp_path / "out.png")

@@ -51,6 +51,15 @@ def test_png_holds_the_rounded_values(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
 
 
+def test_png_is_never_made_of_nan(tmp_path: Path) -> None:
+    save_png(torch.tensor([-0.5, 0.5, 1.5])[:, None, None], tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as read:
+        assert read.getpixel((0, 0)) == (0, 128, 255)
+    with pytest.raises(ValueError, match="finite"):
+        save_png(torch.full((3, 1, 1), torch.nan), tmp_path / "b.png")
+    assert not (tmp_path / "b.png").exists()
+
+
 class Painter:
     """Stands in for a method: shows the contents and their negatives."""
 
@@ -88,6 +97,14 @@ def test_a_grid_is_written_and_sent_by_the_first_process_only(first: bool, tmp_p
             assert read.size == (2 * (4 + FRAME) + FRAME,) * 2
             assert read.getpixel((FRAME, FRAME)) == (0, 0, 0)
             assert read.getpixel((FRAME, FRAME + 4 + FRAME)) == (255, 255, 255)
+
+
+def test_a_grid_that_is_not_finite_is_reported_and_not_drawn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer: Any = SimpleNamespace(is_global_zero=True, loggers=[])
+    callback = SampleGrid(tmp_path, StyleBatch(torch.full((2, 3, 4, 4), torch.nan), None))
+    callback.on_validation_epoch_end(trainer, Painter())  # type: ignore[arg-type]
+    assert "no sample grid at batch 40" in caplog.text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tensorboard_gets_the_grid(tmp_path: Path) -> None:
