@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from stylebench.data.images import IMAGE_SUFFIXES
 from stylebench.data.locks import locked
 from stylebench.data.releases.archives import extract_part, folders_below
-from stylebench.data.releases.download import DownloadError, differing, download, file_digests
+from stylebench.download import DownloadError, differing, download, file_digests
 from stylebench.files import DamagedFileError, cache_dir, json_digest, write_json
 
 RECORD = ".release.json"  # digests of the files that were used, beside the data

@@ -19,8 +19,8 @@ from filelock import FileLock
 from stylebench.data.releases import archives
 from stylebench.data.releases import release as module
 from stylebench.data.releases.archives import ArchiveError
-from stylebench.data.releases.download import download
 from stylebench.data.releases.release import RECORD, Release
+from stylebench.download import download
 from stylebench.files import DamagedFileError
 from tests.file_server import Server, serving
 
@@ -358,7 +358,7 @@ def test_a_killed_prepare_is_continued(
 
     with monkeypatch.context() as patched:
         if step == "download":
-            patched.setattr("stylebench.data.releases.download._log.warning", die)  # before the second attempt
+            patched.setattr("stylebench.download._log.warning", die)  # before the second attempt
         elif step == "extract":
             patched.setattr(archives, "extract", die)
         elif step == "merge":

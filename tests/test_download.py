@@ -19,8 +19,8 @@ from urllib.error import URLError
 
 import pytest
 
-from stylebench.data.releases import download as module
-from stylebench.data.releases.download import DownloadError, Fetched, download, file_digests
+from stylebench import download as module
+from stylebench.download import DownloadError, Fetched, download, file_digests
 from tests.file_server import Server, serving
 
 DATA = bytes(range(256)) * 1200  # 307,200 bytes
@@ -347,7 +347,7 @@ def test_a_server_that_only_trickles_is_left(server: Server, fetch: Any, monkeyp
 def test_a_kill_in_the_middle_keeps_what_had_come(server: Server, fetch: Any, tmp_path: Path) -> None:
     url = server.url("set.zip", DATA, delay_s=0.05)
     code = (
-        "import sys; from pathlib import Path; from stylebench.data.releases.download import download; "
+        "import sys; from pathlib import Path; from stylebench.download import download; "
         "download([sys.argv[1]], Path(sys.argv[2]), digests={}, size=None, max_bytes=10**6)"
     )
     job = subprocess.Popen([sys.executable, "-c", code, url, str(tmp_path / "set.zip")])
