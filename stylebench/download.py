@@ -93,15 +93,11 @@ class _Wanted:
 
     @property
     def partial(self) -> Path:
-        return self.target.with_name(f".{self.target.name}.partial")
+        return _unfinished(self.target)[0]
 
     @property
     def note(self) -> Path:
-        return self.target.with_name(f".{self.target.name}.partial.json")
-
-    def discard(self) -> None:
-        self.partial.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
+        return _unfinished(self.target)[1]
 
 
 def download(
@@ -119,7 +115,8 @@ def download(
     Args:
         mirrors: http and https addresses, tried in order. Redirects are followed, but never from https to http.
         target: where the file goes; it appears whole and verified, or not at all.
-        digests: what is known of its content by algorithm, `sha256` or `md5`, in hexadecimal digits; may be empty.
+        digests: what is known of its content by algorithm, `sha256` or `md5`: hexadecimal digits, all or the first of
+            them; may be empty.
         size: its size in bytes, if it is known.
         max_bytes: refuse a larger one.
         timeout_s: longest wait for a byte, in seconds.
@@ -147,6 +144,12 @@ def download(
     raise DownloadError(target.name, [(url, str(error)) for url, error in failures.items()], another)
 
 
+def discard_partial(target: Path) -> None:
+    """Remove what an unfinished download of a file left beside it, so that the next one starts anew."""
+    for path in _unfinished(target):
+        path.unlink(missing_ok=True)
+
+
 def file_digests(path: Path) -> dict[str, str]:
     """Return SHA-256 and MD5 of a file in hexadecimal digits, reading it once; with a progress bar if it takes long."""
     hashes = {name: hashlib.new(name, usedforsecurity=False) for name in DIGESTS}
@@ -159,8 +162,8 @@ def file_digests(path: Path) -> dict[str, str]:
 
 
 def differing(wanted: Digests, found: Digests) -> str:
-    """Say how digests differ from the wanted ones, or return an empty text where they do not."""
-    wrong = [name for name, value in wanted.items() if found[name] != value.lower()]
+    """Say how digests do not begin as wanted, or return an empty text where all do."""
+    wrong = [name for name, value in wanted.items() if not found[name].startswith(value.lower())]
     return "; ".join(f"expected {name} {wanted[name].lower()}, found {found[name]}" for name in wrong)
 
 
@@ -213,7 +216,7 @@ def _transfer(url: str, wanted: _Wanted, timeout_s: float) -> bool:
     if total is not None and received != total:
         raise _TryAgainError(f"the connection broke off after {received:,} of {total:,} bytes")
     if wanted.size is not None and received != wanted.size:
-        wanted.discard()
+        discard_partial(wanted.target)
         raise _AnotherFileError(f"the file has {received:,} bytes instead of {wanted.size:,}")
     return continued
 
@@ -243,7 +246,7 @@ def _open(request: urllib.request.Request, offset: int, timeout_s: float, wanted
             raise
         error.close()
         if error.headers.get("Content-Range", "").strip() != f"bytes */{offset}":
-            wanted.discard()
+            discard_partial(wanted.target)
             raise _TryAgainError("it does not have the rest of the file that was begun") from None
         yield None
     else:
@@ -259,7 +262,7 @@ def _check_answer(answer: Any, offset: int, wanted: _Wanted) -> int | None:
     begin, total = _sizes(headers)
     known = _read_note(wanted.note).get("total")
     if offset and (begin != offset or (None not in (total, known) and total != known)):
-        wanted.discard()
+        discard_partial(wanted.target)
         raise _TryAgainError("it sent the rest of another file than the one that was begun")
     if total is None:
         return None
@@ -284,7 +287,7 @@ def _copy(answer: Any, file: IO[bytes], wanted: _Wanted, total: int | None, offs
         while chunk := answer.read1(_CHUNK):
             offset += len(chunk)
             if offset > limit:
-                wanted.discard()
+                discard_partial(wanted.target)
                 raise _GiveUpError(f"the file has more than the {limit:,} bytes that are allowed for it")
             file.write(chunk)
             file.flush()
@@ -302,13 +305,13 @@ def _finish(url: str, wanted: _Wanted, continued: bool) -> Fetched:
     found = file_digests(wanted.partial)
     wrong = differing(wanted.digests, found)
     if wrong:
-        wanted.discard()
+        discard_partial(wanted.target)
         if continued:  # its parts may be of two files; one that is started anew may be right
             raise _TryAgainError(f"the pieces make another file: {wrong}")
         raise _AnotherFileError(f"it has another file: {wrong}")
     fetched = Fetched(url, _length(wanted.partial), found)
     os.replace(wanted.partial, wanted.target)
-    wanted.discard()
+    discard_partial(wanted.target)
     return fetched
 
 
@@ -375,6 +378,11 @@ def _validator(headers: Any) -> str | None:
     etag: str | None = headers.get("ETag")
     date: str | None = headers.get("Last-Modified")
     return etag if etag and not etag.startswith("W/") else date
+
+
+def _unfinished(target: Path) -> tuple[Path, Path]:
+    """Return where a file's bytes lie until all are there, and the note of where they came from."""
+    return target.with_name(f".{target.name}.partial"), target.with_name(f".{target.name}.partial.json")
 
 
 def _length(path: Path) -> int:

@@ -70,6 +70,13 @@ def test_download_verifies_and_says_what_came(server: Server, fetch: Any, tmp_pa
     only_the_file(tmp_path)
 
 
+def test_a_digest_may_be_known_by_its_beginning_alone(server: Server, fetch: Any, tmp_path: Path) -> None:
+    url = server.url("set.zip", DATA)
+    assert fetch(url, digests={"sha256": SHA256[:8].upper()}).digests["sha256"] == SHA256
+    with pytest.raises(DownloadError, match=f"expected sha256 {SHA256[1:9]}, found {SHA256}"):
+        fetch(url, digests={"sha256": SHA256[1:9]})
+
+
 def test_download_replaces_an_older_file(server: Server, fetch: Any, tmp_path: Path) -> None:
     (tmp_path / "set.zip").write_bytes(b"old")
     fetch(server.url("set.zip", DATA))

@@ -1,28 +1,24 @@
 """Find an encoder's weights: a given file, torch hub's cache, or a verified download; never a silent substitute."""
 
 import hashlib
-import http.client
 import math
 import re
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import safetensors
 import torch
 from filelock import FileLock
 from torch import Tensor
 from torchvision.models import WeightsEnum
-from tqdm import tqdm
 
-from stylebench.files import DamagedFileError, atomic_write, file_digest, read_pickle
+from stylebench.download import DownloadError, discard_partial, download
+from stylebench.files import DamagedFileError, file_digest, read_pickle
 
 RANDOM = "random"
-_TIMEOUT_S = 30.0  # without a byte
-_CHUNK = 1 << 20  # bytes
+_MAX_BYTES = 8 * 2**30  # of a download: far more than any encoder's weights take
 _NAMED_AT_MOST = 3  # keys in a message
 _SAFETENSORS = ".safetensors"
 _STORED = (torch.float16, torch.bfloat16, torch.float32)  # what a safetensors file of weights may hold
@@ -148,10 +144,13 @@ def _check_shipped(source: Shipped) -> WeightFile:
 
 
 def fetch(source: Source, path: Path) -> None:
-    """Download a published file unless it is there, one process at a time; a failure leaves nothing behind.
+    """Download a published file unless it is there, one process at a time.
+
+    What a kill leaves unfinished is continued the next time. A failure leaves nothing behind: the folder may be torch
+    hub's.
 
     Args:
-        source: what to download; its digest is checked while it comes.
+        source: what to download; its digest is checked.
         path: where it goes.
 
     Raises:
@@ -161,31 +160,21 @@ def fetch(source: Source, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
             if not path.is_file():  # another process may have brought it meanwhile
-                with atomic_write(path) as file:
-                    _download(source, file)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
+                _download(source, path)
+    except (OSError, RuntimeError) as error:
+        reason = error.reasons[0][1] if isinstance(error, DownloadError) else error
         raise RuntimeError(
-            f"could not download {source.file_name} (SHA-256 begins {source.digest}) from {source.url}: {error}. Try "
+            f"could not download {source.file_name} (SHA-256 begins {source.digest}) from {source.url}: {reason}. Try "
             f"again with a network, put that file into {path.parent}, or set weights to its path"
         ) from error
 
 
-def _download(source: Source, file: IO[bytes]) -> None:
-    """Copy the answer into `file`, counting and hashing; refuse one that is not what its name promises."""
-    digest = hashlib.sha256()
-    with urllib.request.urlopen(source.url, timeout=_TIMEOUT_S) as answer:
-        length = int(answer.headers["Content-Length"]) if answer.headers["Content-Length"] else None
-        with tqdm(total=length, unit="B", unit_scale=True, desc=source.file_name) as progress:
-            while chunk := answer.read(_CHUNK):
-                file.write(chunk)
-                digest.update(chunk)
-                progress.update(len(chunk))
-    if length is not None and file.tell() != length:
-        raise ValueError(f"the connection broke off after {file.tell()} of {length} bytes")
-    if not digest.hexdigest().startswith(source.digest):
-        raise ValueError(f"the file that came has another SHA-256, {digest.hexdigest()}")
+def _download(source: Source, path: Path) -> None:
+    try:
+        download([source.url], path, digests={"sha256": source.digest}, size=None, max_bytes=_MAX_BYTES)
+    except (OSError, RuntimeError):
+        discard_partial(path)
+        raise
 
 
 def load_state(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str) -> dict[str, Tensor]:

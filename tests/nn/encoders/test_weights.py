@@ -1,17 +1,17 @@
 """Weights: found, downloaded from a server on this machine, verified, or refused with the way out."""
 
 import hashlib
-import http.server
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 from torchvision.models import SqueezeNet1_0_Weights, VGG16_Weights
 
+from stylebench import download
 from stylebench.files import DamagedFileError
 from stylebench.nn.encoders.weights import (
     Shipped,
@@ -23,33 +23,25 @@ from stylebench.nn.encoders.weights import (
     resolve_weights,
     torchvision_source,
 )
+from tests.file_server import Server, serving
 
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        if "missing" in self.path:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
-        self.end_headers()
-        self.wfile.write(CONTENT[: len(CONTENT) // 2] if "truncated" in self.path else CONTENT)
-
-    def log_message(self, *args: object) -> None:
-        pass
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving() as found:
+        yield found
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as found:
-        thread = threading.Thread(target=found.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{found.server_port}"
-        found.shutdown()
-        thread.join()
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the waits between attempts, which are left out."""
+    found: list[float] = []
+    monkeypatch.setattr(download.time, "sleep", found.append)
+    return found
 
 
 @pytest.fixture
@@ -70,8 +62,8 @@ def test_torchvision_source_takes_the_digest_from_the_file_name() -> None:
     assert source.url == SqueezeNet1_0_Weights.IMAGENET1K_V1.url
 
 
-def test_resolve_weights_downloads_once_and_verifies(server: str, hub: Path) -> None:
-    known = {"imagenet": Source(f"{server}/net-{DIGEST[:8]}.pth", DIGEST[:8])}
+def test_resolve_weights_downloads_once_and_verifies(server: Server, hub: Path) -> None:
+    known = {"imagenet": Source(server.url(f"net-{DIGEST[:8]}.pth", CONTENT), DIGEST[:8])}
     found = resolve_weights("imagenet", known)
     assert found.path == hub / f"net-{DIGEST[:8]}.pth"
     assert found.digest == DIGEST
@@ -81,26 +73,42 @@ def test_resolve_weights_downloads_once_and_verifies(server: str, hub: Path) -> 
     assert resolve_weights("imagenet", dead) == found  # from the cache
 
 
+def test_resolve_weights_continues_a_download_that_broke_off(server: Server, hub: Path) -> None:
+    source = Source(server.url("net.pth", CONTENT, stops=[200_000]), DIGEST[:8])
+    assert resolve_weights("imagenet", {"imagenet": source}).digest == DIGEST
+    assert [(seen.range, seen.sent) for seen in server.seen] == [(None, 200_000), ("bytes=200000-", 56_000)]
+    assert _left(hub) == ["net.pth"]
+
+
+def test_resolve_weights_continues_what_a_kill_left(server: Server, hub: Path) -> None:
+    hub.mkdir(parents=True)
+    (hub / ".net.pth.partial").write_bytes(CONTENT[:100_000])
+    source = Source(server.url("net.pth", CONTENT), DIGEST[:8])
+    assert resolve_weights("imagenet", {"imagenet": source}).digest == DIGEST
+    assert [seen.range for seen in server.seen] == ["bytes=100000-"]
+    assert _left(hub) == ["net.pth"]
+
+
 @pytest.mark.parametrize(
-    ("name", "digest", "reason"),
+    ("behavior", "digest", "reason"),
     [
-        ("net", "00000000", f"another SHA-256, {DIGEST}"),
-        ("truncated", DIGEST[:8], f"broke off after {len(CONTENT) // 2} of {len(CONTENT)} bytes"),
-        ("missing", DIGEST[:8], "404"),
+        ({}, "00000000", f"expected sha256 00000000, found {DIGEST}"),
+        ({"stops": [128_000, 0, 0, 0]}, DIGEST[:8], "broke off after 128,000 of 256,000 bytes"),
+        ({"statuses": [404]}, DIGEST[:8], "HTTP 404"),
     ],
 )
 def test_resolve_weights_refuses_a_bad_download_and_removes_it(
-    name: str, digest: str, reason: str, server: str, hub: Path
+    behavior: dict[str, Any], digest: str, reason: str, server: Server, hub: Path, waits: list[float]
 ) -> None:
-    known = {"imagenet": Source(f"{server}/{name}-{digest}.pth", digest)}
+    source = Source(server.url(f"net-{digest}.pth", CONTENT, **behavior), digest)
     with pytest.raises(RuntimeError, match=reason) as caught:
-        resolve_weights("imagenet", known)
-    for part in (f"{name}-{digest}.pth", f"begins {digest}", str(hub), "set weights"):
+        resolve_weights("imagenet", {"imagenet": source})
+    for part in (f"net-{digest}.pth", source.url, f"begins {digest}", str(hub), "set weights"):
         assert part in str(caught.value)
     assert _left(hub) == []
 
 
-def test_resolve_weights_without_a_network_names_file_digest_and_folder(hub: Path) -> None:
+def test_resolve_weights_without_a_network_names_file_digest_and_folder(hub: Path, waits: list[float]) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
         known = {"imagenet": Source(f"http://127.0.0.1:{reserved.getsockname()[1]}/net-abcdef12.pth", "abcdef12")}
@@ -109,14 +117,16 @@ def test_resolve_weights_without_a_network_names_file_digest_and_folder(hub: Pat
     for part in ("begins abcdef12", str(hub), "set weights"):
         assert part in str(caught.value)
     assert _left(hub) == []
+    assert waits == [1.0, 2.0]
 
 
-def test_resolve_weights_in_an_unusable_cache_names_the_folder(server: str, hub: Path) -> None:
+def test_resolve_weights_in_an_unusable_cache_names_the_folder(server: Server, hub: Path) -> None:
     hub.parent.mkdir()
     hub.write_text("a file where the folder should be")
     with pytest.raises(RuntimeError, match="could not download") as caught:
-        resolve_weights("imagenet", {"imagenet": Source(f"{server}/net-{DIGEST[:8]}.pth", DIGEST[:8])})
+        resolve_weights("imagenet", {"imagenet": Source(server.url("net.pth", CONTENT), DIGEST[:8])})
     assert str(hub) in str(caught.value)
+    assert server.seen == []
 
 
 def test_resolve_weights_checks_the_cached_files_digest(hub: Path) -> None:
