@@ -17,6 +17,7 @@ MOVED_CLASSES: dict[str, str] = {
     "stylebench.data.filterstyle.world.FilterStyle": "stylebench.worlds.filterstyle.world.FilterStyle",
     "stylebench.data.procstyle.world.ProcStyle": "stylebench.worlds.procstyle.world.ProcStyle",
     "stylebench.data.release.Release": "stylebench.data.releases.release.Release",
+    "stylebench.methods.texture_synthesis.TextureSynthesis": "stylebench.methods.gatys.Gatys",
     "stylebench.metrics.extractors.EncoderFeatures": "stylebench.metrics.extractors.encoder_features.EncoderFeatures",
     "stylebench.metrics.extractors.Inception": "stylebench.metrics.extractors.inception.Inception",
     "stylebench.metrics.extractors.RandomMultiScale": "stylebench.metrics.extractors.random_network.RandomMultiScale",

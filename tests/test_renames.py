@@ -180,6 +180,15 @@ def test_settings_that_are_null_are_translated_too() -> None:
     assert {key: found[key] for key in found if key not in ("_target_", "inference")} == model["translator"]
 
 
+def test_a_texture_of_an_earlier_version_is_optimized_by_the_class_of_both() -> None:
+    names = ("stylebench.methods.gatys.Gatys", "stylebench.methods.texture_synthesis.TextureSynthesis")
+    for name in names:
+        model = {"_target_": name, "translator": {"evaluations": 3}, "snapshots": [2]}
+        found = updated_config({"model": model})["model"]
+        assert found["_target_"] == "stylebench.methods.gatys.Gatys"
+        assert found["evaluations"] == 3
+
+
 def test_the_rates_of_adain_are_those_of_its_decoder() -> None:
     assert updated_override("model.optimizer.lr=1", "adain") == "model.optimizers.decoder.lr=1"
     model = {"_target_": "stylebench.methods.adain.AdaIN", "translator": {}, "optimizer": {"lr": 1}, "lr_decay": 0.5}

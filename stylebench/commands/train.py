@@ -293,7 +293,7 @@ def finish_wandb(failed: bool) -> None:
 def _facts(config: Config, overrides: list[str], data: DomainData, method: Method) -> Config:
     facts = {
         "name": config["name"],
-        "method": type(method).__module__.rpartition(".")[2],
+        "method": method.name,
         "seed": config["seed"],
         "fingerprint": fingerprint(config),
         "overrides": overrides,

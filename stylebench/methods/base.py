@@ -62,6 +62,11 @@ class Method(Players):
         if schedule is not None:
             self.schedule = schedule
 
+    @property
+    def name(self) -> str:
+        """The name that records have; here that of the method's file, which is also that of its config."""
+        return type(self).__module__.rpartition(".")[2]
+
     def prepare(self, task: Task) -> None:
         """Check that the task's domains suit the method, and cache what is constant over the run.
 

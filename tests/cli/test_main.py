@@ -595,7 +595,8 @@ def test_experiments_can_be_swept(run: Run, tmp_path: Path) -> None:
     assert re.search(r"no experiment 'johnson2016/lau' \(did you mean 'johnson2016/lua'\?\)", message(shown))
     for number, study in enumerate(["gatys2016/init", "gatys2015/depth"]):
         config = yaml.safe_load(run("train", f"experiment={study}", "debug=tiny", "--cfg", "job").out)
-        assert config["model"]["_target_"].endswith(["Gatys", "TextureSynthesis"][number])
+        used = config["model"]["inference"]["_target_"]
+        assert used.endswith(["GatysTranslator", "TextureTranslator"][number])
         assert config["dataset"]["size_px"] == 32  # debug=tiny comes last
 
 
