@@ -47,10 +47,12 @@ MOVED_CLASSES: dict[str, str] = {
     "stylebench.nn.super_resolution.SuperResolutionTranslator": (
         "stylebench.inference.translators.super_resolution.SuperResolutionTranslator"
     ),
-    "stylebench.nn.translation.MultiDomainTranslator": "stylebench.inference.translators.domains.MultiDomainTranslator",
-    "stylebench.nn.translation.PairedTranslator": "stylebench.inference.translators.domains.PairedTranslator",
-    "stylebench.nn.translation.UnpairedTranslator": "stylebench.inference.translators.domains.UnpairedTranslator",
-    "stylebench.nn.translators.ImageToImage": "stylebench.inference.translators.base.ImageToImage",
+    "stylebench.nn.translation.MultiDomainTranslator": (
+        "stylebench.inference.translators.multi_domain.MultiDomainTranslator"
+    ),
+    "stylebench.nn.translation.PairedTranslator": "stylebench.inference.translators.paired.PairedTranslator",
+    "stylebench.nn.translation.UnpairedTranslator": "stylebench.inference.translators.unpaired.UnpairedTranslator",
+    "stylebench.nn.translators.ImageToImage": "stylebench.inference.translators.image_to_image.ImageToImage",
     "stylebench.nn.unet.UNetGenerator": "stylebench.nn.generators.unet.UNetGenerator",
 }
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from stylebench.data.tasks import AdaptationTask, MultiDomainTask, PairedTask, StyleTask, Task, UnpairedTask
 from stylebench.inference.base import Choice
-from stylebench.inference.translators.base import ImageToImage
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.methods.base import Method
 
 

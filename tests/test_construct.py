@@ -17,7 +17,7 @@ from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.trusted import training_classes
 
 NETWORK = {"_target_": "stylebench.nn.generators.johnson.JohnsonModern", "width": 2}
-TRANSLATOR = {"_target_": "stylebench.inference.translators.base.ImageToImage", "generator": NETWORK}
+TRANSLATOR = {"_target_": "stylebench.inference.translators.image_to_image.ImageToImage", "generator": NETWORK}
 SCHEDULE = {"_target_": "stylebench.functional.schedules.EpochDecay", "batches": 8, "constant_epochs": 1}
 
 

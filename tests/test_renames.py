@@ -10,7 +10,7 @@ from stylebench.build import build
 from stylebench.files import read_pickle
 from stylebench.functional.schedules import InverseDecay
 from stylebench.inference.loading import load, read_checkpoint
-from stylebench.inference.translators.base import ImageToImage
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.renames import KEYS, MOVED_CLASSES, present_key, updated, updated_config, updated_override
 from stylebench.training.callbacks.checkpoints import AtomicCheckpointIO
@@ -23,7 +23,7 @@ RECORDED = [
     if not line.startswith("#")
 ]
 NODE = {
-    "_target_": "stylebench.inference.translators.base.ImageToImage",
+    "_target_": "stylebench.inference.translators.image_to_image.ImageToImage",
     "generator": {"_target_": "earlier.rooms.Johnson", "width": 2, "norm": "instance", "head": "tanh"},
 }
 

@@ -14,7 +14,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from stylebench.construct import construct
-from stylebench.inference.translators.base import ImageToImage
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.shipped import shipped_targets
 from stylebench.trusted import (
@@ -139,8 +139,11 @@ PLACES: dict[str, Callable[[Any], Any]] = {
     "partial": lambda node: {**node, "_partial_": True},
     "nested": lambda node: {"a": {"b": node}},
     "list": lambda node: {"a": [1, [node]]},
-    "argument": lambda node: {"_target_": "stylebench.inference.translators.base.ImageToImage", "generator": node},
-    "args": lambda node: {"_target_": "stylebench.inference.translators.base.ImageToImage", "_args_": [node]},
+    "argument": lambda node: {
+        "_target_": "stylebench.inference.translators.image_to_image.ImageToImage",
+        "generator": node,
+    },
+    "args": lambda node: {"_target_": "stylebench.inference.translators.image_to_image.ImageToImage", "_args_": [node]},
     "args in args": lambda node: {"_target_": "torch.optim.Adam", "_args_": [{"_args_": [node]}], "_partial_": True},
 }
 
@@ -198,7 +201,7 @@ def test_self_containing_config_is_refused() -> None:
 
 def test_build_makes_nested_objects_arguments_and_partials() -> None:
     node = {
-        "_target_": "stylebench.inference.translators.base.ImageToImage",
+        "_target_": "stylebench.inference.translators.image_to_image.ImageToImage",
         "generator": {"_target_": "stylebench.nn.generators.johnson.JohnsonModern", "_args_": [2], "head": "paper"},
     }
     model = construct(node, listed=inference_classes())

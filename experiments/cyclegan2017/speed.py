@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from stylebench.functional.dead_leaves import dead_leaves
 from stylebench.functional.schedules import Constant
-from stylebench.inference.translators.domains import UnpairedTranslator
+from stylebench.inference.translators.unpaired import UnpairedTranslator
 from stylebench.methods.cyclegan import CycleGAN
 from stylebench.nn.discriminators.patch import PatchDiscriminator
 from stylebench.nn.generators.resnet import BlurPool, BlurUpsample, ResNetGenerator

@@ -21,7 +21,7 @@ from stylebench.data.tasks import Task, UnpairedBatch, UnpairedTask, drawn
 from stylebench.functional.adversarial import check_objective, discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
-from stylebench.inference.translators.domains import UnpairedTranslator
+from stylebench.inference.translators.unpaired import UnpairedTranslator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_size_multiple, check_weights
 from stylebench.methods.image_pool import ImagePool

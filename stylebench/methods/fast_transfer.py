@@ -24,7 +24,7 @@ from stylebench.functional.geometry import center_square
 from stylebench.functional.gram import check_gram_energy, gram_loss, gram_matrix
 from stylebench.functional.schedules import Schedule
 from stylebench.functional.total_variation import total_variation
-from stylebench.inference.translators.base import ImageToImage
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_weights
 from stylebench.methods.terms import OptimizerBuilder, Terms

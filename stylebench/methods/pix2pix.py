@@ -27,7 +27,7 @@ from stylebench.data.tasks import PairedBatch, PairedTask, Task, drawn
 from stylebench.functional.adversarial import check_objective, discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.pixels import to_signed
 from stylebench.functional.schedules import Schedule
-from stylebench.inference.translators.domains import PairedTranslator
+from stylebench.inference.translators.paired import PairedTranslator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_size_multiple, check_weights
 from stylebench.methods.terms import OptimizerBuilder

@@ -21,7 +21,7 @@ from stylebench.functional.adversarial import discriminator_loss, generator_loss
 from stylebench.functional.gradient_penalty import interpolate_penalty
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
-from stylebench.inference.translators.domains import MultiDomainTranslator
+from stylebench.inference.translators.multi_domain import MultiDomainTranslator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import check_size_multiple, check_weights
 from stylebench.methods.terms import OptimizerBuilder

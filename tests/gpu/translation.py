@@ -8,7 +8,9 @@ from torch import Tensor
 
 from stylebench.functional.gradient_penalty import interpolate_penalty
 from stylebench.functional.schedules import Constant
-from stylebench.inference.translators.domains import MultiDomainTranslator, PairedTranslator, UnpairedTranslator
+from stylebench.inference.translators.multi_domain import MultiDomainTranslator
+from stylebench.inference.translators.paired import PairedTranslator
+from stylebench.inference.translators.unpaired import UnpairedTranslator
 from stylebench.methods.cyclegan import CycleGAN
 from stylebench.methods.pix2pix import Pix2Pix
 from stylebench.methods.stargan import StarGAN

@@ -12,12 +12,12 @@ from torch import Tensor
 from stylebench.files import DamagedFileError, file_digest
 from stylebench.inference.export import export
 from stylebench.inference.loading import load
-from stylebench.inference.translators.base import ImageToImage
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.nn.generators.johnson import JohnsonModern
 from stylebench.trusted import TrustError
 
 NODE = {
-    "_target_": "stylebench.inference.translators.base.ImageToImage",
+    "_target_": "stylebench.inference.translators.image_to_image.ImageToImage",
     "generator": {
         "_target_": "stylebench.nn.generators.johnson.JohnsonModern",
         "width": 2,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from stylebench.data.tasks import PairedBatch, StyleBatch
-from stylebench.inference.translators.base import ImageToImage
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
 from stylebench.methods.terms import NonFiniteLossError

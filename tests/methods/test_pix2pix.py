@@ -20,7 +20,7 @@ from stylebench.data.degradation import Degradation
 from stylebench.data.tasks import PairedBatch, Task
 from stylebench.functional.schedules import Constant, EpochDecay
 from stylebench.inference.export import export
-from stylebench.inference.translators.domains import PairedTranslator
+from stylebench.inference.translators.paired import PairedTranslator
 from stylebench.methods.pix2pix import Pix2Pix
 from stylebench.nn.generators.resnet import ResNetGenerator
 from stylebench.nn.generators.unet import UNetGenerator

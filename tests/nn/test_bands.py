@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylebench.inference.translators.base import ImageToImage
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.nn import bands
 from stylebench.nn.bands import BAND_THRESHOLD_PX, PerPixel, RunsInBands, is_big, run_in_bands
 from stylebench.nn.generators.johnson import HEADS, JohnsonModern, JohnsonPaper

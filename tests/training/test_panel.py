@@ -15,7 +15,7 @@ from stylebench.build import open_data
 from stylebench.cli.config import compose
 from stylebench.cli.main import main
 from stylebench.commands.train import train
-from stylebench.inference.translators.base import ImageToImage
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.training.panel import write_report
 
 WORLD = ["dataset=procstyle", "dataset.store.size_px=48", "dataset.store.train_images=6", "dataset.store.val_images=2",

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from stylebench.commands.stylize.guides import read_guides, shrunk
-from stylebench.inference.translators.base import Guides, ImageToImage
+from stylebench.inference.translators.base import Guides
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.inference.translators.style import StyleTranslator
 
 LIMIT = 1_000_000

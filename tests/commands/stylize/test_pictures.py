@@ -22,7 +22,7 @@ from stylebench.commands.stylize.pictures import (
     write_picture,
 )  # fmt: skip
 from stylebench.data.images import ImageError
-from stylebench.inference.translators.base import ImageToImage
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.nn.generators.johnson import JohnsonModern
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import nn
 
 from stylebench.commands.stylize.watching import watching
-from stylebench.inference.translators.base import Guides, ImageToImage, OptimizingTranslator
+from stylebench.inference.translators.base import Guides, OptimizingTranslator
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.optimization.loop import Progress
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.inference.base import CONTENT, Control, Picture
-from stylebench.inference.translators.base import Guides, ImageToImage, Translator
+from stylebench.inference.translators.base import Guides, Translator
+from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.nn.generators.johnson import JohnsonModern
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylebench.inference.translators.domains import PairedTranslator
+from stylebench.inference.translators.paired import PairedTranslator
 from stylebench.nn.generators.resnet import ResNetGenerator
 from stylebench.nn.generators.unet import UNetGenerator
 
