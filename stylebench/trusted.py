@@ -61,6 +61,7 @@ UNSHIPPED = frozenset(
 )
 # What a trained model may be made of: our own networks, and the optimizers of pixels.
 _INFERENCE_ROOMS = ("stylebench.inference.", "stylebench.nn.", "stylebench.optimization.")
+_NOT_AFTER_TRAINING = ("stylebench.nn.discriminators.", "stylebench.nn.encoders.judge.")  # they train or judge others
 _INFERENCE_OPTIMIZERS = frozenset({"torch.optim.adam.Adam", "torch.optim.lbfgs.LBFGS"})
 
 DEPTH_LIMIT = 32
@@ -80,7 +81,8 @@ def training_classes() -> frozenset[str]:
 @functools.cache
 def inference_classes() -> frozenset[str]:
     """Return what a trained model may be made of: fewer than `training_classes`."""
-    return _INFERENCE_OPTIMIZERS | {name for name in training_classes() if name.startswith(_INFERENCE_ROOMS)}
+    made_of = {name for name in training_classes() if name.startswith(_INFERENCE_ROOMS)}
+    return _INFERENCE_OPTIMIZERS | {name for name in made_of if not name.startswith(_NOT_AFTER_TRAINING)}
 
 
 def check_targets(config: Any, listed: frozenset[str] | None = None, place: str = "config") -> None:

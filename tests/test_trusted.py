@@ -232,6 +232,16 @@ def test_inference_list_is_narrower_than_the_training_list() -> None:
         check_targets({"_target_": "torch.optim.SGD"}, inference_classes())
 
 
+def test_inference_list_leaves_out_what_trains_or_judges_others() -> None:
+    others = {
+        "stylebench.nn.discriminators.patch.PatchDiscriminator",
+        "stylebench.nn.discriminators.stargan.StarGANDiscriminator",
+        "stylebench.nn.encoders.judge.JudgeEncoder",
+    }
+    rooms = ("stylebench.inference.", "stylebench.nn.", "stylebench.optimization.")
+    assert {name for name in training_classes() if name.startswith(rooms)} - inference_classes() == others
+
+
 def test_checking_one_name_imports_no_other_listed_module() -> None:
     program = (
         "import sys\n"
