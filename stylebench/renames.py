@@ -63,7 +63,12 @@ _OPTIMIZED = (
 )  # fmt: skip
 
 # Earlier argument of a class -> present one, wherever a node with a `_target_` has it.
-ARGUMENTS = {"adain_layer": "exchange_layer"}
+ARGUMENTS = {
+    "adain_layer": "exchange_layer",
+    "licence": "license",
+    "licence_click": "license_click",
+    "licence_accepted": "license_accepted",
+}
 
 # Earlier control of a model -> present one.
 CONTROLS = {"target": "domain"}
@@ -87,6 +92,9 @@ KEYS: dict[str, dict[str, str]] = {
         "model.optimizer": "model.optimizers.generator",
         "model.lr_decay": "model.schedule.decay",
         "encoder.adain_layer": "encoder.exchange_layer",
+        "dataset.release.licence": "dataset.release.license",
+        "dataset.release.licence_click": "dataset.release.license_click",
+        "dataset.release.licence_accepted": "dataset.release.license_accepted",
         "objective": "optimized_metric",
         "report": "panel",
     },

@@ -129,6 +129,7 @@ def test_a_run_that_names_an_earlier_module_goes_on(tmp_path: Path, moved: str) 
         ("model.translator.encoder.weights=x", "encoder.weights=x"),
         ("model.optimizer.lr=1", "model.optimizers.generator.lr=1"),
         ("encoder.adain_layer=relu3_1", "encoder.exchange_layer=relu3_1"),
+        ("dataset.release.licence_accepted=true", "dataset.release.license_accepted=true"),
         ("report=true", "panel=true"),
         ("metrics=report", "metrics=report"),
         ("objective=val/loss/style", "optimized_metric=val/loss/style"),
@@ -171,6 +172,13 @@ def test_the_exchange_layer_of_every_recorded_encoder_is_found() -> None:
     old = {"_target_": "stylebench.nn.encoders.vgg.VGGEncoder", "adain_layer": "relu4_1"}
     new = {"_target_": "stylebench.nn.encoders.vgg.VGGEncoder", "exchange_layer": "relu4_1"}
     assert updated({"a": [old], "adain_layer": 3}) == {"a": [new], "adain_layer": 3}
+
+
+def test_the_terms_of_a_recorded_data_set_are_found() -> None:
+    target = {"_target_": "stylebench.data.releases.release.Release"}
+    old = {**target, "licence": "none stated", "licence_click": False, "licence_accepted": True}
+    new = {**target, "license": "none stated", "license_click": False, "license_accepted": True}
+    assert updated({"release": old}) == {"release": new}
 
 
 def test_settings_that_are_null_are_translated_too() -> None:

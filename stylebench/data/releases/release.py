@@ -80,18 +80,18 @@ class ReleaseFile:
 
 @dataclass(kw_only=True)
 class Release:
-    """A published data set that can be brought to a folder, or recognised there.
+    """A published data set that can be brought to a folder, or recognized there.
 
     Attributes:
         name: of its configuration file, for the commands in messages.
         title: what it is.
         paper: who published it.
-        licence: the terms of use in a few words.
+        license: the terms of use in a few words.
         homepage: where it is described.
         size_gb: about how much is downloaded, in 10^9 bytes; None if unknown.
         images: number of images; None if unknown.
-        licence_click: whether its publisher wants an agreement or an account before the download.
-        licence_accepted: the user's word that there is one; without it such files are fetched by hand.
+        license_click: whether its publisher wants an agreement or an account before the download.
+        license_accepted: the user's word that there is one; without it such files are fetched by hand.
         files: arguments of `ReleaseFile` by a short name.
         layout: smallest counts by path below the root: a folder counts its images, nested ones too; a file counts
             itself; a pattern with `*` counts the files it matches.
@@ -109,12 +109,12 @@ class Release:
     name: str
     title: str
     paper: str
-    licence: str
+    license: str
     homepage: str
     size_gb: float | None
     images: int | None
-    licence_click: bool
-    licence_accepted: bool
+    license_click: bool
+    license_accepted: bool
     files: Mapping[str, Mapping[str, Any]]
     layout: Mapping[str, int]
     arrange: Sequence[Arrangement]
@@ -181,8 +181,8 @@ class Release:
             "name": self.name,
             "title": self.title,
             "paper": self.paper,
-            "licence": self.licence,
-            "licence_click": self.licence_click,
+            "license": self.license,
+            "license_click": self.license_click,
             "homepage": self.homepage,
             "size_gb": self.size_gb,
             "images": self.images,
@@ -195,7 +195,7 @@ class Release:
         record = _read_record(root / RECORD)
         needed = {key: file for key, file in self._files.items() if self.missing(root, file.keys(self.layout))}
         absent = [file for file in needed.values() if self._placed(root, file) is None]
-        by_hand = [file for file in absent if not file.mirrors or (self.licence_click and not self.licence_accepted)]
+        by_hand = [file for file in absent if not file.mirrors or (self.license_click and not self.license_accepted)]
         if by_hand:
             raise FileNotFoundError(self._ask(root, by_hand))
         for short, file in needed.items():
@@ -259,7 +259,7 @@ class Release:
                 return found
         raise DamagedFileError(
             f"{path} is not the file that was {'published' if file.digests else 'first used here'}: {wrong}. Remove it "
-            f"to have it downloaded anew; if you know that it is right, {self._trust(root, short, file)}"
+            f"to have it downloaded again; if you know that it is right, {self._trust(root, short, file)}"
         )
 
     def _trust(self, root: Path, short: str, file: ReleaseFile) -> str:
@@ -296,10 +296,10 @@ class Release:
     def _ask(self, root: Path, files: Sequence[ReleaseFile]) -> str:
         """Word that some files need a human being, and why."""
         text = self._lacks(root)
-        if self.licence_click:
-            text += f"It may be used on these terms only: {self.licence} ({self.homepage})\n"
+        if self.license_click:
+            text += f"It may be used on these terms only: {self.license} ({self.homepage})\n"
             if all(file.mirrors for file in files):
-                text += f"If you agree, run: {self._command(root)} dataset.release.licence_accepted=true\n"
+                text += f"If you agree, run: {self._command(root)} dataset.release.license_accepted=true\n"
         return text + self._steps(root, files)
 
     def _steps(self, root: Path, files: Sequence[ReleaseFile]) -> str:
@@ -359,5 +359,5 @@ def _read_record(path: Path) -> dict[str, Any]:
         pass
     raise DamagedFileError(
         f"{path} should be a JSON file with the digests of the files that were used, found something else; remove it "
-        "to trust those files anew"
+        "to trust those files again"
     )

@@ -323,7 +323,7 @@ def test_extract_refuses_a_flipped_bit(kind: str, tmp_path: Path) -> None:
 def test_extract_says_what_a_web_page_is(tmp_path: Path) -> None:
     page = tmp_path / "afhq_v2.zip"
     page.write_bytes(b"<!DOCTYPE html><html>quota exceeded</html>")
-    refused(page, tmp_path, "is no zip, tar or gzip archive.*DOCTYPE")
+    refused(page, tmp_path, "is not a zip, tar or gzip archive.*DOCTYPE")
 
 
 def test_extract_clears_what_a_killed_extraction_left(tmp_path: Path) -> None:

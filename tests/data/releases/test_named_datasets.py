@@ -145,7 +145,7 @@ def test_the_configuration_holds_together(name: str) -> None:
     files, built = files_of(release), build(release)
     assert built.name == name
     assert re.search(rf"^root: data/{name} ", options("dataset")[name], re.MULTILINE)
-    assert all(str(built.describe()[key]).strip() for key in ("title", "paper", "licence", "homepage"))
+    assert all(str(built.describe()[key]).strip() for key in ("title", "paper", "license", "homepage"))
     assert built.steps
     layout = release["layout"]
     given = [key for file in files.values() for key in file.keys(layout)]
@@ -163,8 +163,8 @@ def test_the_configuration_holds_together(name: str) -> None:
 @pytest.mark.parametrize("name", NAMED)
 def test_what_needs_an_agreement_says_so(name: str) -> None:
     release = settings(name)["release"]
-    assert release["licence_click"] is (name in NEEDS_AGREEMENT)
-    assert release["licence_accepted"] is False
+    assert release["license_click"] is (name in NEEDS_AGREEMENT)
+    assert release["license_accepted"] is False
     assert all(file.mirrors for file in files_of(release).values()) or name == "cityscapes"
 
 

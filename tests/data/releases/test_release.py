@@ -1,4 +1,4 @@
-"""A named data set is brought, recognised, verified and pinned, or the message says what to do."""
+"""A named data set is brought, recognized, verified and pinned, or the message says what to do."""
 
 import hashlib
 import io
@@ -64,9 +64,9 @@ def make(monkeypatch: pytest.MonkeyPatch) -> MAKE:
     def run(*mirrors: str, file: dict[str, Any] | None = None, **settings: Any) -> Release:
         archive = {"name": "horses.zip", "mirrors": list(mirrors), "extract": True, **(file or {})}
         defaults: dict[str, Any] = {
-            "name": "horses", "title": "Horses", "paper": "Somebody 2017", "licence": "research only",
-            "homepage": "https://example.org/horses", "size_gb": 0.1, "images": 6, "licence_click": False,
-            "licence_accepted": False, "files": {"archive": archive}, "layout": {"trainA": 3, "trainB": 3},
+            "name": "horses", "title": "Horses", "paper": "Somebody 2017", "license": "research only",
+            "homepage": "https://example.org/horses", "size_gb": 0.1, "images": 6, "license_click": False,
+            "license_accepted": False, "files": {"archive": archive}, "layout": {"trainA": 3, "trainB": 3},
             "arrange": [], "steps": ["get horses.zip by the link on the home page"], "max_gb": 0.01, "max_files": 100,
             "keep_archives": False,
         }  # fmt: skip
@@ -217,24 +217,24 @@ def test_only_the_first_missing_parts_are_named(server: Server, make: MAKE, tmp_
 def test_terms_are_asked_for_before_anything_is_downloaded(server: Server, make: MAKE, tmp_path: Path) -> None:
     url = server.url("horses.zip", ARCHIVE)
     with pytest.raises(FileNotFoundError) as caught:
-        make(url, licence_click=True).prepare(tmp_path)
+        make(url, license_click=True).prepare(tmp_path)
     text = str(caught.value)
     assert "research only (https://example.org/horses)" in text
-    assert f"dataset.root={tmp_path} dataset.release.licence_accepted=true" in text
+    assert f"dataset.root={tmp_path} dataset.release.license_accepted=true" in text
     assert "put horses.zip (size and digest unknown) into" in text
     assert server.seen == []
-    make(url, licence_click=True, licence_accepted=True).prepare(tmp_path)
+    make(url, license_click=True, license_accepted=True).prepare(tmp_path)
     assert names(tmp_path) == ["trainA", "trainB"]
 
 
 def test_files_behind_a_login_are_asked_for_by_name(make: MAKE, tmp_path: Path) -> None:
     for accepted in (False, True):
         with pytest.raises(FileNotFoundError) as caught:
-            make(licence_click=True, licence_accepted=accepted).prepare(tmp_path)
-        assert "licence_accepted" not in str(caught.value)
+            make(license_click=True, license_accepted=accepted).prepare(tmp_path)
+        assert "license_accepted" not in str(caught.value)
         assert "put horses.zip" in str(caught.value)
     (tmp_path / "horses.zip").write_bytes(ARCHIVE)
-    make(licence_click=True).prepare(tmp_path)
+    make(license_click=True).prepare(tmp_path)
     assert names(tmp_path) == ["horses.zip", "trainA", "trainB"]
 
 
@@ -425,7 +425,7 @@ def test_a_cache_that_cannot_be_written_is_told(make: MAKE, tmp_path: Path, monk
 def test_a_damaged_record_is_not_overlooked(text: str, make: MAKE, tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text(text)
     (tmp_path / "horses.zip").write_bytes(ARCHIVE)
-    with pytest.raises(DamagedFileError, match="remove it to trust those files anew"):
+    with pytest.raises(DamagedFileError, match="remove it to trust those files again"):
         make().prepare(tmp_path)
 
 
@@ -483,5 +483,5 @@ def test_an_unknown_key_of_a_file_is_refused(make: MAKE) -> None:
 def test_describe_says_what_a_reader_asks(make: MAKE) -> None:
     facts = make("https://example.org/horses.zip", file={"sha256": SHA256, "size_bytes": 5}).describe()
     assert json.loads(json.dumps(facts)) == facts
-    assert facts["licence"] == "research only"
+    assert facts["license"] == "research only"
     assert facts["files"] == [f"horses.zip (5 bytes, sha256 {SHA256})"]
