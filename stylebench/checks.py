@@ -21,7 +21,7 @@ def check_whole(name: str, value: Any, least: int = 1) -> int:
         least: smallest number that will do.
 
     Raises:
-        ValueError: if it is no whole number of at least `least`; a switch is none.
+        ValueError: if it is not a whole number of at least `least`; a switch is none.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
@@ -49,7 +49,7 @@ def check_number(name: str, value: Any, least: float = 0.0, most: float = math.i
         most: largest number that will do.
 
     Raises:
-        ValueError: if it is no finite number, or out of the range; a switch is no number.
+        ValueError: if it is not a finite number, or out of the range; a switch is not a number.
     """
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not least <= value <= most or math.isinf(value):

@@ -2,7 +2,7 @@
 
 Unfinished bytes lie in `.<name>.partial` beside the target, with a note of where they came from. They are continued
 only where the rest is sure to belong to them: from the same address while its ETag or date has not changed, or from
-any mirror if the digest of the whole is known. Everything else starts anew.
+any mirror if the digest of the whole is known. Everything else starts over.
 """
 
 import contextlib
@@ -145,7 +145,7 @@ def download(
 
 
 def discard_partial(target: Path) -> None:
-    """Remove what an unfinished download of a file left beside it, so that the next one starts anew."""
+    """Remove what an unfinished download of a file left beside it, so that the next one starts over."""
     for path in _unfinished(target):
         path.unlink(missing_ok=True)
 
@@ -201,7 +201,7 @@ def _from_mirror(url: str, wanted: _Wanted, timeout_s: float, backoff_s: float) 
 
 
 def _transfer(url: str, wanted: _Wanted, timeout_s: float) -> bool:
-    """Append to the partial file what it lacks; return whether it was continued, not started anew."""
+    """Append to the partial file what it lacks; return whether it was continued, not started over."""
     request, offset = _request(url, wanted)
     with _network(), _open(request, offset, timeout_s, wanted) as answer:
         if answer is None:
@@ -306,7 +306,7 @@ def _finish(url: str, wanted: _Wanted, continued: bool) -> Fetched:
     wrong = differing(wanted.digests, found)
     if wrong:
         discard_partial(wanted.target)
-        if continued:  # its parts may be of two files; one that is started anew may be right
+        if continued:  # its parts may be of two files; one that is started over may be right
             raise _TryAgainError(f"the pieces make another file: {wrong}")
         raise _AnotherFileError(f"it has another file: {wrong}")
     fetched = Fetched(url, _length(wanted.partial), found)
@@ -392,6 +392,6 @@ def _length(path: Path) -> int:
 def _read_note(path: Path) -> dict[str, Any]:
     try:
         note = json.loads(path.read_bytes())
-    except (OSError, ValueError):  # without a note the download starts anew
+    except (OSError, ValueError):  # without a note the download starts over
         return {}
     return note if isinstance(note, dict) else {}

@@ -30,7 +30,7 @@ def file_digest(path: Path) -> str:
 
 
 def json_digest(value: Any) -> str:
-    """Return the SHA-256 of a JSON-serialisable value, the same whatever the order of its keys."""
+    """Return the SHA-256 of a JSON-serializable value, the same whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -103,15 +103,15 @@ def read_pickle(path: Path) -> Any:
             with zipfile.ZipFile(path) as archive:
                 broken = archive.testzip()
             if broken is not None:
-                raise DamagedFileError(f"{path} is damaged: the checksum of its part {broken} is wrong; get it anew")
+                raise DamagedFileError(f"{path} is damaged: the checksum of its part {broken} is wrong; get it again")
         return torch.load(path, map_location="cpu", weights_only=True)
     except DamagedFileError:
         raise
-    except Exception as error:  # bytes that are no pickle fail in whatever way they happen to be read
+    except Exception as error:  # bytes that are not pickle fail in whatever way they happen to be read
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, pickle.UnpicklingError):  # its text advises to read the file without protection
             reason = "it holds other objects, or was written by another program"
         raise DamagedFileError(
             f"{path} cannot be read as tensors and plain values: {reason}; it is truncated, damaged, or not a file of "
-            "weights; get it anew"
+            "weights; get it again"
         ) from error

@@ -141,7 +141,7 @@ class RunFolder:
         }
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """Return an evaluation's table, a row an image: `IMAGE_COLUMNS`, then every pair metric by its record key.
+        """Return an evaluation's table, a row per image: `IMAGE_COLUMNS`, then every pair metric by its record key.
 
         A number that could not be read on an image is None.
 

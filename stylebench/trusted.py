@@ -69,7 +69,7 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 
 class TrustError(ValueError):
-    """A config from outside that names what is not on the list, or holds what is no plain value."""
+    """A config from outside that names what is not on the list, or holds what is not a plain value."""
 
 
 @functools.cache

@@ -166,7 +166,7 @@ RESUMED: Figures = {
     ("change", "passed"),
     [
         ({}, True),
-        ({"begun": [0, 0, 12]}, False),  # began anew
+        ({"begun": [0, 0, 12]}, False),  # began again
         ({"begun": [0, 4, 12]}, False),  # not at a checkpoint
         ({"begun": [0, 5]}, False),
         ({"codes": (-9, 0)}, False),

@@ -1,4 +1,4 @@
-"""The README's tables that are made from config files; `python tests/test_readme.py` writes them anew."""
+"""The README's tables that are made from config files; `python tests/test_readme.py` rewrites them."""
 
 import re
 from pathlib import Path

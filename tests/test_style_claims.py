@@ -106,7 +106,7 @@ def test_optimizers_compare_evaluations_at_equal_loss() -> None:
 
 
 def test_textures_count_each_pair_of_channels_once() -> None:
-    # 24: 300, 48: 1176, 96: 4656, 144: 10440 numbers a layer.
+    # 24: 300, 48: 1176, 96: 4656, 144: 10440 numbers per layer.
     assert textures.parameters(textures.POOL) == 300 + 300 + 1176 + 4656 + 10440
     assert textures.parameters(textures.FULL) == 3 * (300 + 1176 + 4656 + 10440)
     assert textures.parameters(textures.POOL, 16) == 5 * 136

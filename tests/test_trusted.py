@@ -153,7 +153,7 @@ PLACES: dict[str, Callable[[Any], Any]] = {
 def test_hostile_target_runs_nothing(name: str, place: str, tmp_path: Path) -> None:
     sentinel = tmp_path / "sentinel"
     config = PLACES[place](touching(sentinel)[name])
-    if name == "functools.partial":  # a function is no plain value either
+    if name == "functools.partial":  # a function is not a plain value either
         with pytest.raises(TrustError):
             check_targets(config)
         return

@@ -2,7 +2,7 @@
 
 The baseline is written here from the layout of naoto0804/pytorch-AdaIN (net.py, function.py, train.py): a VGG-19 that
 begins with a 1x1 convolution, a reflection padding module before each convolution, cut into four parts that are run one
-after the other, means and unbiased variances taken anew wherever they are needed, a decoder with `nn.Upsample`, mean
+after the other, means and unbiased variances taken again wherever they are needed, a decoder with `nn.Upsample`, mean
 squared errors, Adam. Both take the same random VGG weights, initial decoder and batches; steps alternate, and the ratio
 of medians is what counts. `--biased` gives the baseline our variance, so that the losses can be compared.
 

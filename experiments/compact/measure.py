@@ -3,8 +3,8 @@
     python -m experiments.compact.measure --data data/ --squeezenet squeezenet1_0.pth --output measures.json
 
 The folder `data` holds `textures/<class>/`, `pacs/<domain>/<class>/`, `style/`, `painters/` and `content/photos256/`.
-The encoder stands beside the same network with five random initialisations (mean and 95 % t interval) and SqueezeNet.
-Prints a table in Markdown and writes the numbers as JSON, into which rows that are not measured anew are taken over.
+The encoder stands beside the same network with five random initializations (mean and 95 % t interval) and SqueezeNet.
+Prints a table in Markdown and writes the numbers as JSON, into which rows that are not measured again are taken over.
 """
 
 import argparse
@@ -67,8 +67,8 @@ def main() -> None:
     add("--data", type=Path, required=True, help="folder of the real pictures")
     add("--squeezenet", required=True, help="path of SqueezeNet's weights")
     add("--pooling", choices=("max", "avg"), default="max", help="of a compact encoder")
-    add("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="what to measure anew")
-    add("--output", type=Path, required=True, help="file of the numbers; rows not measured anew are kept")
+    add("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="what to measure again")
+    add("--output", type=Path, required=True, help="file of the numbers; rows not measured again are kept")
     options = parser.parse_args()
     try:
         check_data(options.data, options.squeezenet)
@@ -290,7 +290,7 @@ def central_square(path: Path, size_px: int) -> Tensor:
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the rows as a table in Markdown, random initialisations as mean and 95 % interval."""
+    """Return the rows as a table in Markdown, random initializations as mean and 95 % interval."""
     lines = ["| measure | trained | random weights | SqueezeNet |", "| --- | --- | --- | --- |"]
     for key, title in MEASURES.items():
         random = [row[key] for name, row in rows.items() if name.startswith("random")]

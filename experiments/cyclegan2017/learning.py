@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from stylebench.build import build, build_evaluator, measured_plans, open_data, reference_cache
 from stylebench.cli.config import compose
-from stylebench.data.contact_sheet import labelled_rows
+from stylebench.data.contact_sheet import labeled_rows
 from stylebench.data.images import write_png
 from stylebench.data.plan import Piece, asked_for
 from stylebench.data.world import TRUTH_DRAWS
@@ -88,7 +88,7 @@ def mean_slope(images: Tensor) -> float:
     return float((y.diff(dim=-1).abs().mean() + y.diff(dim=-2).abs().mean()) / 2)
 
 
-def towards(translator: Translator, b: str) -> Translate:
+def toward(translator: Translator, b: str) -> Translate:
     """Return how to translate contents to domain b with whatever controls a translator has."""
     names = {control.name for control in translator.controls}
     controls = {"target": b} if "target" in names else {}
@@ -130,7 +130,7 @@ def measured_runs(bench: Bench, runs: Sequence[Path], b: str) -> Iterator[dict[s
             batches = int(read_model(path).trained["batches"])
             row = {"name": run.name, "batches": batches, "tflops": record["flops_per_batch"] * batches / 1e12}
             translator = load(path)
-            yield {**row, **bench.measure(towards(translator, b)), **cycle_error(translator, bench)}
+            yield {**row, **bench.measure(toward(translator, b)), **cycle_error(translator, bench)}
 
 
 def cycle_error(translator: Translator, bench: Bench) -> dict[str, float]:
@@ -186,13 +186,13 @@ def main() -> None:
         cost = {"batches": cost["batches"], "tflops": cost["flops"] / 1e12}
         rows.append({"name": "ceiling", **cost, **bench.measure(shown["ceiling"])})
     rows += measured_runs(bench, options.runs, options.b)
-    shown |= {run.name: towards(load(run), options.b) for run in options.runs}
+    shown |= {run.name: toward(load(run), options.b) for run in options.runs}
     if options.output:
         options.output.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     if options.picture:
         piece = bench.first()
         pictures = {name: quantize(translate(piece)) for name, translate in shown.items()}
-        write_png(labelled_rows({k: list(v.permute(0, 2, 3, 1).numpy()) for k, v in pictures.items()}), options.picture)
+        write_png(labeled_rows({k: list(v.permute(0, 2, 3, 1).numpy()) for k, v in pictures.items()}), options.picture)
     print(tables(rows))  # noqa: T201
 
 

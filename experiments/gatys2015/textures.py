@@ -75,7 +75,7 @@ def tables(rows: Sequence[Row]) -> str:
     for name in models():
         own = [row for row in rows if row["setting"] == name]
         if own:
-            # A texture's seeds are no independent trials of a model: one mean a texture.
+            # A texture's seeds are not independent trials of a model: one mean per texture.
             full, judged = (
                 [np.mean([r[key] for r in own if r["pair"] == p]) for p in _names(own)] for key in ("full", "judged")
             )

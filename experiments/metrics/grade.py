@@ -1,4 +1,4 @@
-"""Grade the evaluator's metrics in a rendered world: a card a metric, and a table.
+"""Grade the evaluator's metrics in a rendered world: a card per metric, and a table.
 
 python -m experiments.metrics.grade --world procstyle --output cards/procstyle
 python -m experiments.metrics.grade --world filterstyle --photos pictures --output cards/filterstyle

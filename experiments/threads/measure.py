@@ -7,7 +7,7 @@
 
 Three situations (one training alone, one beside two busy loops, three at once), all settings in turn in each round, in
 another order each time. A sample waits for a quiet second, and a row says how much of the machine other programs used
-meanwhile; by default it counts when that was less than a tenth, and is taken anew otherwise. Rows are appended and a
+meanwhile; by default it counts when that was less than a tenth, and is taken again otherwise. Rows are appended and a
 later call goes on where the file ends, so that rounds can be collected in quiet hours. A checkout has its environment
 in `.venv`, as `make` sets it up.
 """
@@ -201,7 +201,7 @@ def run_trainings(checkout: Path, settings: dict[str, str], trainings: int, batc
         if any(ends):
             raise RuntimeError(f"stylebench train in {checkout} ended with {ends}; try it there by hand")
         records = [json.loads((folder / "record.json").read_text()) for folder in folders]
-    return [record["images_per_second"] for record in records]  # one image a batch: steps a second
+    return [record["images_per_second"] for record in records]  # one image per batch: steps a second
 
 
 # -- rounds

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stylebench.data.contact_sheet import labelled_rows
+from stylebench.data.contact_sheet import labeled_rows
 from stylebench.data.folders import Folders
 from stylebench.data.world import SOURCE, World
 from stylebench.worlds.filterstyle import FILTERS
@@ -27,7 +27,7 @@ def write_sheet(world: World, ids: list[str], styles: list[str], path: Path) -> 
     for style in styles:
         images = world.render(ids, style, purpose="reference")
         rows[style] = list(images.permute(0, 2, 3, 1).numpy())
-    pixels: np.ndarray = labelled_rows(rows)
+    pixels: np.ndarray = labeled_rows(rows)
     Image.fromarray(pixels).save(path, quality=QUALITY)
 
 

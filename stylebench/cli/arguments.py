@@ -149,7 +149,7 @@ def check_trained_model_is_alone(arguments: list[str]) -> None:
 
 
 def controls_apart(arguments: list[str], command: str = "stylize") -> list[str]:
-    """Turn `alpha=0.7` into `+controls.alpha=0.7` where `alpha` is no key of the command; the model checks the name."""
+    """Turn `alpha=0.7` into `+controls.alpha=0.7` where `alpha` is no key of the command; the model checks it."""
     known = [*keys(command), *groups(command)]
     turned = []
     for argument in arguments:

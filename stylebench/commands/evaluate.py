@@ -117,7 +117,7 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
     translator = load_translator(folder, config["weights"], device)
     if isinstance(translator, OptimizingTranslator):  # each image costs minutes: as many as the run itself took
         few = min(config["metrics"]["num_images"], model.config["metrics"]["num_images"])
-        log.info("measuring %d images, as the run did: each is optimized anew", few)
+        log.info("measuring %d images, as the run did: each is optimized again", few)
         trained = {**trained, "metrics": {**config["metrics"], "num_images": few}}
     _refuse_folders(config, translator)
     asked = config["controls"]
@@ -164,8 +164,8 @@ def _refuse_folders(config: Config, translator: Translator) -> None:
     if given := sorted(role for role in ("reference", *PAIRED) if config[role] is not None):
         names = [control.name for control in translator.controls]
         raise UsageError(
-            f"{', '.join(given)}: folders are for images of others, generated=<folder>; a run is evaluated on its "
-            f"own data set, and this one's controls are: {', '.join(names) or 'none'}"
+            f"{', '.join(given)}: these keys take folders, and only together with generated=<folder>; a run is "
+            f"evaluated on its own data set, and this one's controls are: {', '.join(names) or 'none'}"
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stylebench.data.contact_sheet import contact_sheet, labelled_rows
+from stylebench.data.contact_sheet import contact_sheet, labeled_rows
 from stylebench.data.domain import Domain
 from stylebench.data.images import write_png
 from stylebench.data.opened import Opened
@@ -46,8 +46,8 @@ def check_report(opened: Opened) -> None:
 def open_domains(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
     """Open each domain that a data set's config names, for every task that it serves; what can be packed is packed.
 
-    Each of these tasks is built too, so that domains that do not go together are told before a training. A rendered
-    world names domains for every task by itself: there a task that its contents cannot serve is only told.
+    Each of these tasks is built too, so that incompatible domains are reported before training. A rendered world names
+    domains for every task by itself: there an impossible task is only a warning.
 
     Args:
         store: what opens domains.
@@ -120,6 +120,6 @@ def write_sheet(store: Store, domains: Mapping[str, Domain], path: Path) -> None
         rows = {
             style: list(store.render(ids, style, purpose="reference").permute(0, 2, 3, 1).numpy()) for style in styles
         }
-        write_png(labelled_rows(rows), path)
+        write_png(labeled_rows(rows), path)
     else:
         write_png(contact_sheet(domains, SHEET_COLUMNS), path)

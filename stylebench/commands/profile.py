@@ -38,7 +38,7 @@ class Figures:
 
     Attributes:
         frame_over_bare: time of a step inside the frame over the bare loop's, median of the rounds' ratios.
-        parts: seconds a batch by part of the bare loop, with the device synchronised between them.
+        parts: seconds a batch by part of the bare loop, with the device synchronized between them.
         rendered_per_second: pictures a second that a rendered world makes on all cores; None for images from a disk.
         evaluation_seconds: of the config's metrics, with the reference's features in the cache; None without metrics.
         epoch_batches: batches between two evaluations of a run.
@@ -147,7 +147,7 @@ class Rounds(pl.Callback):
 
 
 class Stopwatch:
-    """Adds up seconds by part, with the device synchronised between them; what is timed inside a part is no part of it.
+    """Adds up seconds by part, with the device synchronized between them; what is timed inside a part is no part of it.
 
     Args:
         device: where the work happens.

@@ -33,10 +33,10 @@ def contact_sheet(domains: Mapping[str, Domain], columns: int) -> Pixels:
         order = sorted(range(len(domain)), key=lambda index: unit_hash(domain.ids[index]))[:columns]
         label = role if role == domain.name else f"{role}\n{domain.name}"
         rows[label] = [_thumb(image) for image in domain.views(order)]
-    return labelled_rows(rows)
+    return labeled_rows(rows)
 
 
-def labelled_rows(rows: Mapping[str, Sequence[Pixels]], header: Sequence[str] = ()) -> Pixels:
+def labeled_rows(rows: Mapping[str, Sequence[Pixels]], header: Sequence[str] = ()) -> Pixels:
     """Lay out rows of images with a label in front of each.
 
     Args:

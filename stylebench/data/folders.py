@@ -34,7 +34,7 @@ class Folders:
         cache: folder for packs and file digests; None for `$STYLEBENCH_CACHE`, else `~/.cache/stylebench`.
         stored_px: images whose shorter side is longer are shrunk to it (antialiased) when packed; none is enlarged.
         max_pixels: images with more pixels are refused before they are decoded.
-        on_unreadable: "stop" at files that are no usable images, or "skip" them and record which.
+        on_unreadable: "stop" at files that are not usable images, or "skip" them and record which.
         val_fraction: part of the images for validation where no folder decides, in [0, 1).
         test_fraction: part of the images for testing where no folder decides, in [0, 1).
 

@@ -1,6 +1,6 @@
 """Decode picture files of any common kind to upright 8-bit RGB, and refuse what is damaged or too large.
 
-The format is told by the file's first bytes, not by its suffix, and only four decoders are ever reached: a PostScript
+The file's first bytes decide the format, not its suffix, and only four decoders are ever reached: a PostScript
 file renamed to `.png` runs nothing. Pixel limits are checked against the header before a pixel is decoded, without
 touching Pillow's process-wide settings. Embedded color profiles are ignored, as in most training code.
 """
@@ -67,7 +67,7 @@ class Size(NamedTuple):
 def decode_image(path: Path, max_pixels: int, shorter_side_px: int | None = None) -> NDArray[np.uint8]:
     """Decode a jpg, png, webp or bmp file to upright RGB.
 
-    Grey becomes three equal channels; transparency is laid over white; 16-bit grey is scaled to 8 bits (65535 becomes
+    Gray becomes three equal channels; transparency is laid over white; 16-bit gray is scaled to 8 bits (65535 becomes
     255, nothing is clipped); EXIF rotation is applied.
 
     Args:
@@ -136,7 +136,7 @@ def read_size(path: Path, max_pixels: int) -> Size:
 
     Raises:
         OSError: if the file cannot be opened or read (FileNotFoundError, PermissionError).
-        ImageError: if the header says that the file is no usable image.
+        ImageError: if the header says that the file is not a usable image.
     """
     with _opened(path, max_pixels) as image:
         return Size(image.height, image.width)
@@ -231,10 +231,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey16_to_rgb(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits by rounding; Pillow's own conversion would clip everything above 255."""
+    """Scale 16-bit gray to 8 bits by rounding; Pillow's own conversion would clip everything above 255."""
     values = np.asarray(image).astype(np.uint32)
-    grey = ((values * 255 + 32767) // 65535).astype(np.uint8)
+    gray = ((values * 255 + 32767) // 65535).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
-        grey[values == transparent] = 255
-    return Image.fromarray(grey).convert("RGB")
+        gray[values == transparent] = 255
+    return Image.fromarray(gray).convert("RGB")

@@ -70,7 +70,7 @@ class Pack:
         key: the digest that names the pack.
         ids: ids of the images in it, in order.
         shapes: (N, 2) int64 heights and widths.
-        skipped: (id, reason) of the files that are no usable images.
+        skipped: (id, reason) of the files that are not usable images.
     """
 
     images: Path
@@ -98,7 +98,7 @@ def open_pack(files: Sequence[SourceFile], settings: PackSettings, cache: Path, 
         name: what the files are, for messages.
 
     Returns:
-        The finished pack; files that are no usable images are listed in `skipped`.
+        The finished pack; files that are not usable images are listed in `skipped`.
 
     Raises:
         RuntimeError: if the disk has not enough room or the cache folder cannot be written.
@@ -169,11 +169,11 @@ def _read_pack(folder: Path) -> Pack | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
-        _log.warning("the pack %s has a damaged manifest; packing anew", folder)
+        _log.warning("the pack %s has a damaged manifest; packing again", folder)
         return None
     shapes = np.array(manifest["shapes"], dtype=np.int64).reshape(-1, 2)
     if size != _CHANNELS * int(shapes.prod(axis=1).sum()):
-        _log.warning("the pack %s has %d bytes, not what its manifest says; packing anew", folder, size)
+        _log.warning("the pack %s has %d bytes, not what its manifest says; packing again", folder, size)
         return None
     skipped = [(id_, reason) for id_, reason in manifest["skipped"]]
     return Pack(folder / IMAGES, manifest["key"], manifest["ids"], shapes, skipped)

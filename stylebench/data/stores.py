@@ -10,8 +10,8 @@ from stylebench.data.domain import Domain
 class Part:
     """A domain's share of the contents of a store that can show one content in several domains.
 
-    Training images of different parts have no content in common, so that nothing pairs them: what unpaired methods
-    must not be given can not be found by them either.
+    Training images of different parts have no content in common, so an unpaired method cannot
+    discover pairs.
 
     Attributes:
         index: which share, 0 .. count - 1.

@@ -58,7 +58,7 @@ def pick(seed: int, role: str, count: int, positions: NDArray[np.int64]) -> Indi
 def shuffled(seed: int, role: str, count: int, number: int) -> Indices:
     """Return the order of pass `number` of a role: a permutation of range(count)."""
     key = _key(seed, role, "order", number)
-    # Short orders are made anew: there are many of them, and they would push the long ones out of the cache.
+    # Short orders are made again: there are many of them, and they would push the long ones out of the cache.
     return _order.__wrapped__(key, count) if count <= _SHORT else _order(key, count)
 
 

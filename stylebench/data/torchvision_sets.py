@@ -93,7 +93,7 @@ class TorchvisionSets:
                 "anew with: stylebench prepare dataset=digits"
             ) from error
         if images.ndim == 3:
-            images = np.repeat(images[..., None], 3, axis=3)  # grey to (N, H, W, 3)
+            images = np.repeat(images[..., None], 3, axis=3)  # gray to (N, H, W, 3)
         return images, np.asarray(labels, dtype=np.int64)
 
 

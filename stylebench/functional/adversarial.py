@@ -27,7 +27,7 @@ from stylebench.functional.precision import at_least_float32, float32_island
 
 
 class Objective(NamedTuple):
-    """What a discriminator minimises on real and on generated logits, and what a generator minimises; elementwise."""
+    """What a discriminator minimizes on real and on generated logits, and what a generator minimizes; elementwise."""
 
     real: Callable[[Tensor], Tensor]
     fake: Callable[[Tensor], Tensor]
@@ -53,7 +53,7 @@ def check_objective(objective: str) -> str:
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, objective: str) -> Tensor:
-    """Compute what a discriminator minimises.
+    """Compute what a discriminator minimizes.
 
     Args:
         real_logits: of real images, any shape, any real range.
@@ -69,7 +69,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, objective: str)
 
 
 def generator_loss(fake_logits: Tensor, objective: str) -> Tensor:
-    """Compute what a generator minimises: the mean over the logits of its images.
+    """Compute what a generator minimizes: the mean over the logits of its images.
 
     Args:
         fake_logits: any shape, any real range; gradient flows through them.

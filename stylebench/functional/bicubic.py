@@ -121,7 +121,7 @@ def degrade(images: Tensor, factor: int, blur_sigma_px: float) -> Tensor:
         blur_sigma_px: of the Gaussian before, in pixels of `images`; 0 for none.
 
     Returns:
-        (B, C, H / factor, W / factor) in [0, 1], at least float32, not rounded to grey levels.
+        (B, C, H / factor, W / factor) in [0, 1], at least float32, not rounded to gray levels.
 
     Raises:
         TypeError: if `images` is not floating.

@@ -29,7 +29,7 @@ def uv_histogram(images: Tensor, bins: int = 64, largest_px: int = 150) -> Tenso
         (B, 3, bins, bins) float64, non-negative, each sample's sum 1.
 
     Raises:
-        ValueError: if `images` is no batch of RGB images.
+        ValueError: if `images` is not a batch of RGB images.
 
     Source: Afifi et al. 2021 (HistoGAN), eqs. 1-4; mahmoudnafifi/HistoGAN, `histogram_classes/RGBuvHistBlock.py`.
     """

@@ -7,7 +7,7 @@ from stylebench.functional.precision import at_least_float32, float32_island
 
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:
-    """Compute the squared difference of two feature maps, averaged over C*H*W, one value a sample.
+    """Compute the squared difference of two feature maps, averaged over C*H*W, one value per sample.
 
     Gatys et al. 2016 (eq. 1) take half the sum: C*H*W / 2 times this value.
 

@@ -5,7 +5,7 @@ filter responses of photographs, which neither noise nor plain gradients have. T
 none are at hand: to calibrate encoders, and as contents that need no download.
 
 Source: Lee, Mumford & Huang 2001, "Occlusion models for natural images" (discs with density r^-3). Texture, shading,
-outlines, colours and the number of shapes are ours, set so that mean, contrast, chroma and differences of neighbouring
+outlines, colors and the number of shapes are ours, set so that mean, contrast, chroma and differences of neighboring
 pixels are near those of photographs.
 """
 
@@ -55,7 +55,7 @@ def _picture(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     top, bottom = rng.normal(0, 0.5, 2)
     sky = np.linspace(top, bottom, size, dtype=np.float32)[:, None]  # log light from top to bottom
     light = np.exp(exposure + rng.normal(0.3, 0.6) + sky + rng.gamma(1.0, 0.1) * textures[0])  # (H, W)
-    canvas: _Array = (light[..., None] * _colour(rng, mood)).astype(np.float32)  # (H, W, 3), linear light
+    canvas: _Array = (light[..., None] * _color(rng, mood)).astype(np.float32)  # (H, W, 3), linear light
     count = int(np.exp(rng.uniform(*np.log(_SHAPES))))
     radii = size * _power_law(rng, count, *_RADII)
     if rng.random() < 0.5:  # large things behind small ones, as in a landscape; else in any order
@@ -78,8 +78,8 @@ def _power_law(rng: np.random.Generator, count: int, low: float, high: float) ->
     return radii
 
 
-def _colour(rng: np.random.Generator, mood: _Array) -> _Array:
-    """Draw a leaf's colour as R, G and B relative to its grey: (3,), mostly dull, sometimes vivid."""
+def _color(rng: np.random.Generator, mood: _Array) -> _Array:
+    """Draw a leaf's color as R, G and B relative to its gray: (3,), mostly dull, sometimes vivid."""
     spread = rng.laplace(0, (0.30, 0.16)).astype(np.float32) + mood
     excess: _Array = np.clip(spread[0] * _BLUE_YELLOW + spread[1] * _RED_GREEN, -0.97, 2.0)
     return 1 + excess
@@ -107,14 +107,14 @@ def _paint_leaf(
 ) -> None:
     """Blend one shaded, textured shape into `canvas` (H, W, 3), in place."""
     size = canvas.shape[0]
-    centre = rng.uniform(-0.5 * radius, size + 0.5 * radius, 2)
+    center = rng.uniform(-0.5 * radius, size + 0.5 * radius, 2)
     outline = _Outline(rng)
-    top, left = np.maximum(np.floor(centre - 1.8 * radius).astype(int), 0)
-    bottom, right = np.minimum(np.ceil(centre + 1.8 * radius).astype(int) + 1, size)
+    top, left = np.maximum(np.floor(center - 1.8 * radius).astype(int), 0)
+    bottom, right = np.minimum(np.ceil(center + 1.8 * radius).astype(int) + 1, size)
     if bottom <= top or right <= left:
         return
-    y = ((np.arange(top, bottom) - centre[0]) / radius)[:, None].astype(np.float32)
-    x = ((np.arange(left, right) - centre[1]) / radius)[None].astype(np.float32)
+    y = ((np.arange(top, bottom) - center[0]) / radius)[:, None].astype(np.float32)
+    x = ((np.arange(left, right) - center[1]) / radius)[None].astype(np.float32)
     blur = 1.0 + radius * 0.25 * rng.exponential() * (rng.random() < 0.3)  # pixels; some leaves are out of focus
     cover = np.clip(outline.inside(y, x) * np.float32(radius / blur) + 0.5, 0, 1)[..., None]  # (h, w, 1)
     texture, shift = textures[rng.integers(len(textures))], rng.integers(0, size, 2)
@@ -123,7 +123,7 @@ def _paint_leaf(
     light = exposure + rng.normal(0, 0.95) + shading[0] * y + shading[1] * x  # (h, w), logarithms
     light = np.exp(light + rng.gamma(1.0, 0.25) * texture[rows[:, None], columns[None]]).astype(np.float32)
     patch = canvas[top:bottom, left:right]
-    patch += cover * (light[..., None] * _colour(rng, mood) - patch)
+    patch += cover * (light[..., None] * _color(rng, mood) - patch)
 
 
 class _Outline:

@@ -20,7 +20,7 @@ def sobel_magnitude(images: Tensor) -> Tensor:
         (B, 1, H, W) float64 in [0, sqrt(2)].
 
     Raises:
-        ValueError: if `images` is no batch of RGB images.
+        ValueError: if `images` is not a batch of RGB images.
 
     Source: Sobel & Feldman 1968.
     """

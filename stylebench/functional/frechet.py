@@ -217,4 +217,4 @@ def _check_features(features: Tensor) -> None:
 
 def _check_counts(n_1: int, n_2: int) -> None:
     if min(n_1, n_2) < 2:
-        raise ValueError(f"a floor needs at least two images a set, got {n_1} and {n_2}; evaluate more images")
+        raise ValueError(f"a floor needs at least two images per set, got {n_1} and {n_2}; evaluate more images")

@@ -51,7 +51,7 @@ def gaussian_target(mean: Tensor, covariance: Tensor) -> GaussianTarget:
 
 
 def squared_wasserstein(mean: Tensor, covariance: Tensor, target: GaussianTarget) -> Tensor:
-    """Compute |m - m'|^2 + tr(S + S' - 2 (R S R)^(1/2)) with R the root of S', one value a sample.
+    """Compute |m - m'|^2 + tr(S + S' - 2 (R S R)^(1/2)) with R the root of S', one value per sample.
 
     The gradient is taken of the eigenvalues of R S R that are not 0 by rounding; along the others, where S has no
     extent and the root no derivative, it is that of the other terms. A direction that S lacks thus gets no push: an

@@ -61,7 +61,7 @@ class _SelfProduct(torch.autograd.Function):
 
 
 def gram_loss(gram: Tensor, target: Tensor, norm: str) -> Tensor:
-    """Measure the distance of Gram matrices from a target, one value a sample.
+    """Measure the distance of Gram matrices from a target, one value per sample.
 
     With dG = gram - target and N channels: `gatys` ||dG||^2 / (4 N^2); `johnson_paper` and `hw_mean` (also magenta and
     pystiche) ||dG||^2 / N^2; `cchw` (the fast-neural-style family, with G / N and a mean) ||dG||^2 / N^4; `relative`

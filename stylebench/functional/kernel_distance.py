@@ -195,6 +195,6 @@ def _checked(features_1: Tensor, features_2: Tensor) -> tuple[Tensor, Tensor]:
         )
     if min(len(features_1), len(features_2)) < _FEWEST:
         raise ValueError(
-            f"expected at least two images a set, got {len(features_1)} and {len(features_2)}; evaluate more images"
+            f"expected at least two images per set, got {len(features_1)} and {len(features_2)}; evaluate more images"
         )
     return features_1.double(), features_2.double()

@@ -69,7 +69,7 @@ def luma(images: Tensor) -> Tensor:
         (B, 1, H, W) float64 in [0, 1].
 
     Raises:
-        ValueError: if `images` is no batch of RGB images.
+        ValueError: if `images` is not a batch of RGB images.
 
     Source: ITU-R BT.601, section 2.5.1.
     """
@@ -88,7 +88,7 @@ def video_luma(images: Tensor) -> Tensor:
         (B, 1, H, W) float64 in [16, 235], not rounded.
 
     Raises:
-        ValueError: if `images` is no batch of RGB images.
+        ValueError: if `images` is not a batch of RGB images.
 
     Source: ITU-R BT.601; XPixelGroup/BasicSR, `basicsr/utils/color_util.py`.
     """

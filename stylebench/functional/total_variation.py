@@ -9,9 +9,9 @@ TV_CONVENTIONS = ("fast_neural_style", "neural_style_pt", "lengstrom", "crowsonk
 
 
 def total_variation(images: Tensor, convention: str) -> Tensor:
-    """Measure how much neighbouring pixels differ, one value an image.
+    """Measure how much neighboring pixels differ, one value per image.
 
-    With dx, dy the differences of horizontal and vertical neighbours in [0, 1], and mean and sum over all of an image's
+    With dx, dy the differences of horizontal and vertical neighbors in [0, 1], and mean and sum over all of an image's
     differences and channels:
 
     - `fast_neural_style` (also neural-style and texture_nets in Lua): 1/2 sum((255 dx)^2 + (255 dy)^2), without the
@@ -29,7 +29,7 @@ def total_variation(images: Tensor, convention: str) -> Tensor:
         (B,) values >= 0, at least float32, in the convention's own pixel range.
 
     Raises:
-        ValueError: on an unknown convention, or images without neighbouring pixels.
+        ValueError: on an unknown convention, or images without neighboring pixels.
 
     Source: fast_neural_style/TotalVariation.lua of jcjohnson/fast-neural-style, neural_style.py of
     ProGamerGov/neural-style-pt, src/optimize.py of lengstrom/fast-style-transfer, style_transfer.py of
@@ -56,7 +56,7 @@ def total_variation(images: Tensor, convention: str) -> Tensor:
 
 
 def _nine_point(images: Tensor) -> Tensor:
-    """Compare every pixel with its eight neighbours; a diagonal counts a quarter of a side."""
+    """Compare every pixel with its eight neighbors; a diagonal counts a quarter of a side."""
     padded = F.pad(images, (1, 1, 1, 1), mode="replicate")  # (B, C, H+2, W+2)
     differences = (
         (padded[..., 1:-1, 2:] - images, 1 / 3),

@@ -152,7 +152,7 @@ def grade(
     Args:
         tau: mean on the metric's own axis, None without a ladder there.
         selective: selectivity, None where there is no other axis; an A asks for it.
-        still: spread over equal pictures in parts of the range; None where the world draws nothing anew.
+        still: spread over equal pictures in parts of the range; None where the world draws nothing again.
         game: what it can be fooled with; a metric without an attack of its own is judged by those on others.
         color_only: whether a palette swap is no deceit.
     """

@@ -77,7 +77,7 @@ class Grading:
         return games.play(self.contents, self.references, self.utilities)
 
     def cards(self, facts: Mapping[str, GameFacts]) -> list[Card]:
-        """Return a card a metric, of what was climbed and played."""
+        """Return a card per metric, of what was climbed and played."""
         items: list[Subject | Headline] = [*self.subjects, *self.headlines]
         return [self._card(item, facts.get(item.name, GameFacts())) for item in items]
 

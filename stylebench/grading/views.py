@@ -77,7 +77,7 @@ def value_of(subject: Subject, views: Views) -> Values:
     """Return a pair metric's values, (B,), larger = better.
 
     Raises:
-        TypeError: if it is no metric of pairs.
+        TypeError: if it is not a metric of pairs.
     """
     if not isinstance(subject.metric, PairMetric):
         raise TypeError(f"expected a metric of pairs, got {subject.name}; sets are compared with `set_value`")

@@ -84,7 +84,9 @@ class TrainedModel:
                 f"written with ({self.trained.get('version', 'unknown')})"
             ) from error
         if not isinstance(model, Inference):
-            raise ValueError(f"{self.origin} describes a {type(model).__name__}, which is no translator or classifier")
+            raise ValueError(
+                f"{self.origin} describes a {type(model).__name__}, which is neither a translator nor a classifier"
+            )
         found, expected = getattr(getattr(model, "encoder", None), "digest", None), self._encoder_digest()
         if found is not None and expected is not None and found != expected:
             raise ValueError(
@@ -179,7 +181,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(entry, dict) or not isinstance(state, dict) or not isinstance(entry.get("config"), dict):
         raise ValueError(
-            f"{path} is no stylebench checkpoint: it lacks the entries {CHECKPOINT_KEY!r} and 'state_dict' that "
+            f"{path} is not a stylebench checkpoint: it lacks the entries {CHECKPOINT_KEY!r} and 'state_dict' that "
             "training writes; name a file from the checkpoints folder of a run"
         )
     _check_format(path, entry.get("format"), CHECKPOINT_FORMAT, entry.get("version"))

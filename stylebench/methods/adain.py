@@ -39,14 +39,15 @@ class AdaIN(Method):
         inference: encoder, exchange and decoder; only the decoder learns.
         optimizers: build the optimizer of the decoder, under its name, from its weights.
         schedule: of the learning rate.
-        style_layers: taps whose channel means and standard deviations must become those of the style image.
+        style_layers: taps whose channel means and standard deviations must become those of the style image; each weighs
+            1, and their terms are summed.
         weight_content: factor of the content loss.
         weight_style: factor of the style loss.
         weight_reconstruction: factor of both losses of the decoder's image of the style's own features.
         style_reduction: how squared differences of channel statistics are reduced, `mean` or `sum`.
 
     Raises:
-        ValueError: if a weight is no number of at least 0, or the reduction or a tap is unknown.
+        ValueError: if a weight is not a number of at least 0, or the reduction or a tap is unknown.
     """
 
     compiled_networks: ClassVar[tuple[str, ...]] = ("model.decoder", "model.encoder")

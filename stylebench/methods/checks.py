@@ -1,4 +1,4 @@
-"""What is refused before a method is trained: encoders that only judge, and settings that are no numbers."""
+"""What is refused before a method is trained: encoders that only judge, and settings that are not numbers."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -52,7 +52,7 @@ def check_weights(weights: Mapping[str, float]) -> None:
     """Check the factors of loss terms when a method is built.
 
     Raises:
-        ValueError: if one is no finite number of at least 0.
+        ValueError: if one is not a finite number of at least 0.
     """
     for name, weight in weights.items():
         check_number(f"weight_{name}", weight)
@@ -82,7 +82,7 @@ def with_float_betas(builders: Mapping[str, Callable[..., Any]]) -> dict[str, Ca
         builders: partial optimizer classes by player, as the config gives them.
 
     Raises:
-        ValueError: if betas are no two numbers in [0, 1).
+        ValueError: if betas are not two numbers in [0, 1).
     """
     checked = {}
     for player, builder in builders.items():

@@ -44,13 +44,13 @@ class FastTransfer(Method):
         weight_content: factor of the content loss.
         weight_style: factor of the style loss.
         weight_tv: factor of the total variation of the output.
-        gram_norm: normalisation of the style loss, one of `functional.gram.GRAM_NORMS`.
+        gram_norm: normalization of the style loss, one of `functional.gram.GRAM_NORMS`.
         tv_convention: form of the total variation, one of `functional.total_variation.TV_CONVENTIONS`.
         style_size_px: shorter side of the style image when its statistics are taken, None = its own size; larger
             means larger strokes.
 
     Raises:
-        ValueError: if a weight is no number of at least 0.
+        ValueError: if a weight is not a number of at least 0.
     """
 
     draws: ClassVar[tuple[str, ...] | None] = ("content",)  # the style is one picture: its statistics are cached

@@ -61,5 +61,5 @@ class Gatys(Method):
         return [*shown, *self.pairs.rows(content, style)]
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return none: pixels are no parameters."""
+        """Return none: pixels are not parameters."""
         return []

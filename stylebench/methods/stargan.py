@@ -44,7 +44,7 @@ class StarGAN(Method):
         weight_penalty: factor of the gradient penalty (section 4.1, lambda_gp).
         weight_class: factor of the classification losses (eq. 5 and 6, lambda_cls).
         weight_reconstruction: factor of the mean absolute error of the way back (eq. 6, lambda_rec).
-        critic_batches: the generator moves in every so manieth batch, the critic in each (appendix 7.1).
+        critic_batches: critic updates per generator update (appendix 7.1).
 
     Raises:
         ValueError: if a setting is out of its range.
@@ -117,7 +117,10 @@ class StarGAN(Method):
                 self.update(self.log_and_sum(terms, self.weights))
 
     def discriminator_terms(self, real: Tensor, source: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Return the critic's loss terms (eq. 5 and 8).
+        """Return the critic's loss terms (eq. 5 and 8); it minimizes their sum with the weights of the config.
+
+        gan: mean D(fake) - mean D(real), the Wasserstein loss. penalty: mean (|grad D(x_hat)|_2 - 1)^2 at points x_hat
+        between real and fake. class: the classifier's cross entropy on real images, against their own domains.
 
         Args:
             real: (B, 3, H, W) in [-1, 1].
@@ -136,6 +139,9 @@ class StarGAN(Method):
 
     def generator_terms(self, real: Tensor, source: Tensor, fake: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the generator's loss terms (eq. 6 and 8).
+
+        gan: -mean D(fake). class: the classifier's cross entropy on fake images, against their target domains.
+        reconstruction: mean |G(fake, source) - real|.
 
         Args:
             real: (B, 3, H, W) in [-1, 1].

@@ -44,7 +44,7 @@ class SuperResolution(Method):
         weight_feature: factor of the mean squared difference of feature maps; with 0 the encoder is not run.
 
     Raises:
-        ValueError: if a weight is no number of at least 0, both are 0, or a tap is unknown.
+        ValueError: if a weight is not a number of at least 0, both are 0, or a tap is unknown.
     """
 
     task: ClassVar[type[Task]] = PairedTask

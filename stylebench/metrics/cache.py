@@ -44,7 +44,7 @@ class ReferenceCache:
     def get(self, facts: Mapping[str, Any], make: Callable[[], FeatureSet]) -> FeatureSet:
         """Return features from the cache, or make and keep them, one process at a time.
 
-        A file that is damaged or of another fingerprint is told and made anew.
+        A damaged file, or one with another fingerprint, is logged and computed again.
 
         Args:
             facts: what the features follow from, see `fingerprint`.
@@ -83,7 +83,7 @@ class ReferenceCache:
                 raise ValueError("it is of another fingerprint")
             return _from_arrays(parts)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            _log.warning("the cached features %s cannot be used (%s); they are made anew", path, error)
+            _log.warning("the cached features %s cannot be used (%s); they are made again", path, error)
             return None
 
     def _write(self, path: Path, key: str, facts: Mapping[str, Any], features: FeatureSet) -> None:

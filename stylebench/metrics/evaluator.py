@@ -33,7 +33,7 @@ class Evaluator:
     Args:
         extractors: networks by the name under which metrics ask for them; in place of one whose weights are not here,
             the error that says so.
-        metrics: by name; in place of one that cannot be built for want of weights, the error.
+        metrics: by name; in place of one that cannot be built because weights are missing, the error.
         train_encoder: record name of the encoder that trained the method; a style metric on the same features is
             refused.
         allow_same_encoder: measure with that encoder too; the key says so.
@@ -331,7 +331,7 @@ class Evaluator:
         }  # fmt: skip
 
     def table(self) -> list[dict[str, Any]]:
-        """Return a row an image in the order of their index, the same on every process: ids, then every pair metric.
+        """Return a row per image in the order of their index, the same on every process: ids, then every pair metric.
 
         A metric's column has the record key of its value, which is the mean over the column.
         """

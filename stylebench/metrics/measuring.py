@@ -118,7 +118,7 @@ def reference_sets(
 
 
 def tell_missing(evaluator: Evaluator) -> None:
-    """Say once a process which networks are not here, and how to get them; FID's also where nobody asks for it."""
+    """Log once per process which networks are missing and how to get them; FID's network always."""
     lines = list(evaluator.missing.values())
     if not lines and not has_inception():
         lines.append(

@@ -28,7 +28,7 @@ class Value:
         flags: remarks that belong to the key, such as `train-encoder`.
         interval: 95 % interval of the value, None if none can be given.
         details: further plain values: floor, excess, design, seed ...
-        missing: inputs for want of which the value does not apply.
+        missing: missing inputs that make the value not applicable.
         shown: how far it is shown, one of `SHOWN`.
     """
 

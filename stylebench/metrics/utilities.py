@@ -37,13 +37,13 @@ def utilities(
         `utility_content` and `utility_style`; an axis whose metrics do not tell the anchors apart does not apply.
 
     Raises:
-        ValueError: if an axis names something that is no pair metric.
+        ValueError: if an axis names something that is not a pair metric.
     """
     names = [name for axis in (CONTENT, STYLE) for name in axes.get(axis, ())]
     chosen = {name: evaluator.metrics.get(name) for name in names}
     wrong = [name for name, metric in chosen.items() if not isinstance(metric, PairMetric)]
     if wrong:
-        raise ValueError(f"metrics.axes names {', '.join(wrong)}, which is no pair metric of metrics.items")
+        raise ValueError(f"metrics.axes names {', '.join(wrong)}, which is not a pair metric of metrics.items")
     if not names or not {CONTENT, STYLE} <= plan.roles():
         return []
     measured = evaluator.rows()

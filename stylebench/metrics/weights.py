@@ -46,7 +46,7 @@ def find_weights(weights: str, source: Source, what: str, hint: str | None = Non
             if not digest.startswith(source.digest):
                 raise DamagedFileError(
                     f"{path} should have a SHA-256 that begins {source.digest}, found {digest}; remove the file and "
-                    "get it anew"
+                    "get it again"
                 )
             return WeightFile(path, digest)
     raise MissingWeightsError(

@@ -48,7 +48,7 @@ def mirrored_levels(encoder: Encoder, layer: str) -> list[Level]:
 
     Raises:
         ValueError: if the encoder has no such tap (the message lists those there are), or cannot be mirrored: its
-            strides are no powers of two, or a side of s * k pixels does not become k positions at stride s.
+            strides are not powers of two, or a side of s * k pixels does not become k positions at stride s.
     """
     if layer not in encoder.channels:
         raise ValueError(f"{encoder.name} has no layer {layer!r}; choose from {', '.join(encoder.taps)}")

@@ -67,7 +67,7 @@ def cut_tiles(height: int, width: int, tile_px: int | None, encoder: Encoder, la
         The tiles, row by row; one where the picture is no larger.
 
     Raises:
-        ValueError: if the side is no positive number, or the encoder's positions do not line up with tiles.
+        ValueError: if the side is not a positive number, or the encoder's positions do not line up with tiles.
     """
     check_optional_whole("tile_px", tile_px)
     if tile_px is None or tile_px >= max(height, width):

@@ -193,7 +193,7 @@ def ladder(height: int, width: int, smallest_px: int | None) -> list[tuple[int, 
         (height, width) from small to large; the last is the picture's.
 
     Raises:
-        ValueError: if the side is no positive number.
+        ValueError: if the side is not a positive number.
 
     Example:
         >>> ladder(512, 256, 256)

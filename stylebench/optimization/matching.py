@@ -167,7 +167,7 @@ class FeatureMatching:
 
         Args:
             image: (1, 3, H, W), any real range around [0, 1].
-            step: number of the evaluation, for losses that sample positions anew each time.
+            step: number of the evaluation, for losses that sample new positions each time.
             targets: from `content_targets` and `style_targets`.
             weights: factors; a term with factor 0 is not computed.
         """

@@ -63,7 +63,7 @@ class StyleLoss(nn.Module):
         Args:
             features: (B, C, H, W) activations, any real range.
             window: the tile's place in the whole map; None where it is the whole.
-            step: number of the evaluation, for losses that sample positions anew.
+            step: number of the evaluation, for losses that sample new positions.
 
         Returns:
             The summary; its graph leads to the features.

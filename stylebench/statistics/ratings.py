@@ -88,7 +88,7 @@ def _rating(path: Path, line: int, row: Mapping[str, str | None], scored: bool) 
         found = path.parent / cell(name)
         if not found.is_file():
             raise FileNotFoundError(
-                f"{path}, line {line}: {name} is {cell(name)}, which is no file; paths are relative to the CSV file"
+                f"{path}, line {line}: {name} is {cell(name)}, which is not a file; paths are relative to the CSV file"
             )
         return found
 

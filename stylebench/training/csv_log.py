@@ -1,4 +1,4 @@
-"""A small CSV logger whose file survives a resume: one row a logged batch, columns added as they appear."""
+"""A small CSV logger whose file survives a resume: one row per logged batch, columns added as they appear."""
 
 import csv
 import io

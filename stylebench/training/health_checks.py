@@ -287,7 +287,7 @@ def wrong_preprocessing(maps: Mapping[str, Tensor], expected: Mapping[str, Tenso
 def _known(expected: Mapping[str, Tensor], tap: str, means: Tensor) -> Tensor:
     if tap not in expected or expected[tap].shape != means.shape:
         raise ValueError(
-            f"expected {len(means)} recorded means of tap {tap}, got {sorted(expected)}; measure them anew"
+            f"expected {len(means)} recorded means of tap {tap}, got {sorted(expected)}; measure them again"
         )
     return expected[tap].to(means)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from stylebench.data.contact_sheet import labelled_rows
+from stylebench.data.contact_sheet import labeled_rows
 from stylebench.data.opened import Opened
 from stylebench.data.splits import unit_hash
 from stylebench.data.world import SOURCE, TRUTH_DRAWS
@@ -83,7 +83,7 @@ def write_report(folder: Path, config: Mapping[str, Any], opened: Opened, transl
             f"{config['budget']['batches']} batches of {settings['batch_size']} pictures of {settings['size_px']} px, "
             f"seed {config['seed']}. The style was learned from the one picture in the first row."
         ),
-        grid=_png(labelled_rows({"style picture": list(_pixels(style_picture)), **shown})),
+        grid=_png(labeled_rows({"style picture": list(_pixels(style_picture)), **shown})),
         table=_table(rows),
         legend=html.escape(_LEGEND.format(draws=TRUTH_DRAWS, scenes=len(ids))),
         command=html.escape(command),

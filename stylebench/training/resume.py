@@ -100,7 +100,7 @@ def find_start(folder: Path, mode: str, config: Mapping[str, Any], *, first_proc
     if mode == "must":
         raise ValueError(f"resume=must, but {reason}")
     if run.has_record and first_process and run.checkpoints():
-        log.warning("%s; starting anew, the earlier run is kept in %s", reason, _set_aside(folder))
+        log.warning("%s; starting over, the earlier run is kept in %s", reason, _set_aside(folder))
     return Start()
 
 
@@ -121,9 +121,9 @@ def _newest_matching(folder: Path, config: Mapping[str, Any]) -> tuple[Start | N
             if set(changed) == {SCHEDULE_LENGTH}:
                 raise ValueError(
                     f"the learning rate of the run in {folder} falls over its length ({SCHEDULE_LENGTH}: "
-                    f"{changed[SCHEDULE_LENGTH]}): with another length it would have been another run from the start; "
-                    "name another folder by run= for that, or keep the length (only a run that was started with "
-                    "model/schedule=constant can be made longer)"
+                    f"{changed[SCHEDULE_LENGTH]}): another length would have changed its learning rates from "
+                    "the first batch; name another folder by run= for that, or keep the length (only a run that was "
+                    "started with model/schedule=constant can be made longer)"
                 )
             shown = "; ".join(f"{key}: {values}" for key, values in list(changed.items())[:8])
             shown += "; ..." if len(changed) > 8 else ""

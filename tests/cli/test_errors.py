@@ -45,7 +45,7 @@ def test_what_this_package_raises_itself_is_for_the_user() -> None:
     assert is_expected(caught(lambda: choose_device("cuda:99")))
 
 
-def test_a_full_disk_is_recognised_behind_what_torch_makes_of_it() -> None:
+def test_a_full_disk_is_recognized_behind_what_torch_makes_of_it() -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     outer = RuntimeError("PytorchStreamWriter failed writing file data/0")
     outer.__context__ = full

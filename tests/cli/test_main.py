@@ -503,7 +503,7 @@ def test_bad_values_of_stylize(run: Run, finished: Path, picture: Path) -> None:
         "device=toaster": "device is auto, cpu, cuda or cuda:<number>, got 'toaster'",
         "device=cuda:99": "use device=cpu",
         "weights=best": "weights must be one of auto, ema, raw, got 'best'",
-        "output=x.gif": "the format is told by the suffix",
+        "output=x.gif": "the suffix decides the format",
     }.items():
         shown = message(run(*given, extra))
         assert expected in shown, shown

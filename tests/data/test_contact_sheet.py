@@ -1,6 +1,6 @@
 import numpy as np
 
-from stylebench.data.contact_sheet import contact_sheet, labelled_rows
+from stylebench.data.contact_sheet import contact_sheet, labeled_rows
 from tests.data.tasks.marked import marked
 
 
@@ -17,9 +17,9 @@ def test_a_row_for_each_domain_shows_its_images() -> None:
 
 def test_labels_and_header_are_drawn_beside_the_images() -> None:
     images = [np.full((20, 20, 3), 200, dtype=np.uint8)] * 2
-    sheet = labelled_rows({"photo": images}, header=("one", "two"))
+    sheet = labeled_rows({"photo": images}, header=("one", "two"))
     assert sheet.shape == (28 + 24, 150 + 2 * 24, 3)
     assert (sheet[28:48, 150:170] == 200).all()
     assert sheet[:28].min() < 128  # the header
     assert sheet[28:, :150].min() < 128  # the label
-    assert (labelled_rows({"": images})[:, :150] == 255).all()
+    assert (labeled_rows({"": images})[:, :150] == 255).all()

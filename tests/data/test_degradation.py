@@ -83,7 +83,7 @@ def test_without_a_target_the_key_is_named() -> None:
 
 @pytest.mark.parametrize(("size_px", "nearest"), [(18, "16 or 20"), (3, "4")])
 def test_crops_are_multiples_of_the_factor(make_domain: MakeDomain, size_px: int, nearest: str) -> None:
-    with pytest.raises(ValueError, match=rf"size_px={size_px} is no multiple of 4.* set it to {nearest}$"):
+    with pytest.raises(ValueError, match=rf"size_px={size_px} is not a multiple of 4.* set it to {nearest}$"):
         make_task(make_domain([(20, 24)] * 4), size_px=size_px)
 
 

@@ -260,7 +260,7 @@ def test_a_list_that_names_what_is_not_there(tmp_path: Path, folders: MakeFolder
         folders().open(tmp_path / "blond.txt")
 
 
-def test_a_wrong_path_names_its_neighbours(tmp_path: Path, folders: MakeFolders, write_images: WriteImages) -> None:
+def test_a_wrong_path_names_its_neighbors(tmp_path: Path, folders: MakeFolders, write_images: WriteImages) -> None:
     write_images(tmp_path, ["monet/0.png", "photo/0.png"])
     with pytest.raises(
         FileNotFoundError, match=r"no folder or image .*moent; .* holds monet, photo; set the dataset key"

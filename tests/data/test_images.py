@@ -60,8 +60,8 @@ def test_decode_goes_by_content_not_by_suffix(tmp_path: Path, rgb: np.ndarray) -
 
 
 def test_decode_repeats_grey_in_three_channels(tmp_path: Path, rgb: np.ndarray) -> None:
-    Image.fromarray(rgb[..., 0]).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(decode(tmp_path / "grey.png"), np.repeat(rgb[..., :1], 3, axis=2))
+    Image.fromarray(rgb[..., 0]).save(tmp_path / "gray.png")
+    np.testing.assert_array_equal(decode(tmp_path / "gray.png"), np.repeat(rgb[..., :1], 3, axis=2))
 
 
 def test_decode_one_bit_image(tmp_path: Path) -> None:
@@ -72,16 +72,16 @@ def test_decode_one_bit_image(tmp_path: Path) -> None:
 
 def test_decode_rounds_sixteen_bit_grey(tmp_path: Path) -> None:
     values = np.array([[0, 128, 129, 257], [32767, 32768, 65407, 65535]], dtype=np.uint16)
-    Image.fromarray(values).save(tmp_path / "grey16.png")
+    Image.fromarray(values).save(tmp_path / "gray16.png")
     # v * 255 / 65535 = v / 257, rounded: 128/257 = 0.498 -> 0, 129/257 = 0.502 -> 1, 32767/257 = 127.498 -> 127.
     expected = [[0, 0, 1, 1], [127, 128, 255, 255]]
-    np.testing.assert_array_equal(decode(tmp_path / "grey16.png")[..., 2], expected)
+    np.testing.assert_array_equal(decode(tmp_path / "gray16.png")[..., 2], expected)
 
 
 def test_decode_lays_transparent_sixteen_bit_grey_over_white(tmp_path: Path) -> None:
     values = np.array([[0, 1000], [40000, 65535]], dtype=np.uint16)
-    Image.fromarray(values).save(tmp_path / "grey16.png", transparency=1000)
-    np.testing.assert_array_equal(decode(tmp_path / "grey16.png")[..., 0], [[0, 255], [156, 255]])
+    Image.fromarray(values).save(tmp_path / "gray16.png", transparency=1000)
+    np.testing.assert_array_equal(decode(tmp_path / "gray16.png")[..., 0], [[0, 255], [156, 255]])
 
 
 def test_decode_takes_the_high_byte_of_sixteen_bit_rgb(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_decode_lays_rgba_over_white(tmp_path: Path) -> None:
 
 def test_decode_lays_grey_with_alpha_over_white(tmp_path: Path) -> None:
     pixels = np.array([[[10, 255], [10, 0]]], dtype=np.uint8)
-    grey, alpha = (Image.fromarray(np.ascontiguousarray(pixels[..., i])) for i in (0, 1))
-    Image.merge("LA", [grey, alpha]).save(tmp_path / "la.png")
+    gray, alpha = (Image.fromarray(np.ascontiguousarray(pixels[..., i])) for i in (0, 1))
+    Image.merge("LA", [gray, alpha]).save(tmp_path / "la.png")
     np.testing.assert_array_equal(decode(tmp_path / "la.png")[0, :, 0], [10, 255])
 
 

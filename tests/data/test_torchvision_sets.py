@@ -25,7 +25,7 @@ def write_mnist(root: Path, counts: dict[str, int]) -> None:
 
 
 def write_usps(root: Path) -> None:
-    """Write libsvm files of one grey level an image; labels 1..10 stand for 0..9."""
+    """Write libsvm files of one gray level an image; labels 1..10 stand for 0..9."""
     folder = root / "USPS"
     folder.mkdir(parents=True)
     for name, count in (("usps.bz2", 20), ("usps.t.bz2", 10)):

@@ -114,7 +114,7 @@ def test_an_old_run_has_the_same_values(method: str, run_command: Command, tmp_p
 def test_an_old_run_goes_on_to_the_same_weights(
     method: str, words: str, run_command: Command, tmp_path: Path, exact: bool
 ) -> None:
-    """`resume=must`: a run that started anew would come to the same weights."""
+    """`resume=must`: a run that started over would come to the same weights."""
     run = tmp_path / ("runs" if words == "typed" else "resumed") / method
     shutil.copytree(RUNS / method / "run", run)
     longer = [f"budget.batches={cases.FIXTURE_LONGER}", "resume=must"]

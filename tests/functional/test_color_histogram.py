@@ -33,7 +33,7 @@ def test_histogram_ignores_places_and_groups(monkeypatch: pytest.MonkeyPatch) ->
     order = torch.randperm(36, generator=torch.Generator().manual_seed(1))
     shuffled = pictures.flatten(2)[..., order].reshape(pictures.shape)
     torch.testing.assert_close(uv_histogram(shuffled), expected)
-    monkeypatch.setattr(color_histogram, "_ENTRIES", 2 * 64 * 5)  # five pixels at a time; 36 is no multiple
+    monkeypatch.setattr(color_histogram, "_ENTRIES", 2 * 64 * 5)  # five pixels at a time; 36 is not a multiple
     torch.testing.assert_close(uv_histogram(pictures), expected)
 
 

@@ -32,12 +32,12 @@ def test_dead_leaves_names_the_number_that_is_too_small(count: int, size_px: int
 
 
 def test_dead_leaves_resemble_photographs_in_brightness_contrast_chroma_and_edges() -> None:
-    # Photographs of 256 px have mean 0.46, deviation 0.26, chroma deviation 0.09, and differences of neighbours with a
+    # Photographs of 256 px have mean 0.46, deviation 0.26, chroma deviation 0.09, and differences of neighbors with a
     # kurtosis of 14 (Gaussian noise: 3); the bounds are wide because the pictures are few.
     pictures = dead_leaves(12, 96, seed=0).double().div(255)
-    grey = pictures.mean(1)
-    steps = (grey[..., 1:] - grey[..., :-1]).flatten()
-    assert 0.35 < grey.mean() < 0.65
-    assert 0.15 < grey.std() < 0.35
-    assert 0.05 < (pictures - grey[:, None]).std() < 0.15
+    gray = pictures.mean(1)
+    steps = (gray[..., 1:] - gray[..., :-1]).flatten()
+    assert 0.35 < gray.mean() < 0.65
+    assert 0.15 < gray.std() < 0.35
+    assert 0.05 < (pictures - gray[:, None]).std() < 0.15
     assert steps.pow(4).mean() / steps.pow(2).mean() ** 2 > 8

@@ -61,7 +61,7 @@ def test_total_variation_gradcheck(convention: str) -> None:
 
 
 def test_fast_neural_style_gradient_is_the_one_its_program_writes() -> None:
-    # That program adds x - right - and x - below to each pixel and subtracts them from the neighbour, at 255 per unit.
+    # That program adds x - right - and x - below to each pixel and subtracts them from the neighbor, at 255 per unit.
     images = torch.rand(1, 1, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     (found,) = torch.autograd.grad(total_variation(images, "fast_neural_style").sum(), images)
     pixels, expected = 255 * images.detach(), torch.zeros(1, 1, 3, 4, dtype=torch.float64)

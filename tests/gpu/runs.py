@@ -144,7 +144,7 @@ def learns(setting: Setting) -> Outcome:
 
 def host_syncs(setting: Setting) -> Outcome:
     """Count how often the frame waits for the device in batches without a log, by CUDA's own warnings."""
-    setting.need_cuda("synchronisation warnings")
+    setting.need_cuda("synchronization warnings")
     first, last, found = 5, 9, list[str]()
     log: Any = MetricLog
     before = log.on_train_batch_start, log.on_train_batch_end

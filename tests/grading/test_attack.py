@@ -33,10 +33,10 @@ def test_box_holds_after_rounding_at_the_ends_of_the_range() -> None:
     assert (found.int() - images.int()).abs().max() == 4
 
 
-def test_psnr_attack_moves_towards_the_target() -> None:
+def test_psnr_attack_moves_toward_the_target() -> None:
     images, target = pictures(seed=1), pictures(seed=2)
     found = attack(psnr_distance(PSNR(), target), images, 8)
-    # Each level moves straight towards its target, at most 8; near it, steps of one level go back and forth.
+    # Each level moves straight toward its target, at most 8; near it, steps of one level go back and forth.
     straight = images.int() + (target.int() - images.int()).clamp(-8, 8)
     assert (found.int() - straight).abs().max() <= 1
 
@@ -53,7 +53,7 @@ def test_gain_does_not_fall_as_the_box_grows() -> None:
 
 def test_joint_attack_weighs_by_range() -> None:
     first, second = (lambda x: x.flatten(1).sum(1)), (lambda x: -x.flatten(1).sum(1))
-    # (d / -2 + -d / -1) / 2 = d / 4 for the sum d: both metrics grow towards the style by less distance.
+    # (d / -2 + -d / -1) / 2 = d / 4 for the sum d: both metrics grow toward the style by less distance.
     assert torch.allclose(joint([first, second], [-2.0, -1.0])(torch.ones(1, 3, 2, 2)), torch.tensor([3.0]))
 
 

@@ -114,7 +114,7 @@ def test_truth_depends_on_what_a_metric_claims() -> None:
 
 
 def test_gain_and_partner() -> None:
-    # From 1 towards 3, a change to 2 goes half the way; without a way there is nothing to gain.
+    # From 1 toward 3, a change to 2 goes half the way; without a way there is nothing to gain.
     assert gain(np.array([1.0]), np.array([2.0]), np.array([3.0])) == 0.5
     assert gain(np.array([1.0]), np.array([2.0]), np.array([1.0])) is None
     assert gain(np.array([1.0]), np.array([2.0]), np.array([0.0])) is None  # finds the content better than the target

@@ -156,7 +156,7 @@ def test_run_without_a_checkpoint_yet(tmp_path: Path) -> None:
     "foreign", [{"state_dict": {}, "hyper_parameters": {}}, [1, 2], {"stylebench": {"format": 1}, "state_dict": {}}]
 )
 def test_checkpoint_of_another_program(tmp_path: Path, foreign: Any) -> None:
-    with pytest.raises(ValueError, match="is no stylebench checkpoint"):
+    with pytest.raises(ValueError, match="is not a stylebench checkpoint"):
         load(save(tmp_path / "a.ckpt", foreign))
 
 
@@ -203,7 +203,7 @@ def test_config_without_a_model(tmp_path: Path, config: dict[str, Any]) -> None:
 
 
 def test_something_listed_that_is_no_translator(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="describes a JohnsonModern, which is no translator"):
+    with pytest.raises(ValueError, match="describes a JohnsonModern"):
         load(save(tmp_path / "a.ckpt", contents(config={"model": {"inference": NODE["generator"]}})))
 
 

@@ -61,7 +61,7 @@ def config(*overrides: str) -> dict[str, Any]:
 
 
 def changed(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A copy of nested settings with other values at dotted keys; composing anew costs a second."""
+    """A copy of nested settings with other values at dotted keys; composing again costs a second."""
     settings = copy.deepcopy(settings)
     for key, value in changes.items():
         *path, last = key.split(".")

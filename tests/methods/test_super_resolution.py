@@ -172,7 +172,7 @@ def test_one_key_decides_the_factor() -> None:
         (("model.weight_feature=0",), r"weight_pixel and weight_feature are both 0"),
         (("model.feature_layers=[fire2]",), r"has no \['fire2'\]; choose from conv1_1, relu1_1"),
         (("dataset.degradation.factor=2",), r"degradation\.factor=2, but the network enlarges 4 times; set model\.gen"),
-        (("dataset.size_px=34",), r"dataset\.size_px=34 is no multiple of 4.*set it to 32 or 36"),
+        (("dataset.size_px=34",), r"dataset\.size_px=34 is not a multiple of 4.*set it to 32 or 36"),
         (("+dataset.input=strokes",), r"dataset\.input is set too \(strokes\); drop one: dataset\.input=null"),
         (("+dataset.input=leaves", "dataset.degradation=null"), r"makes its small inputs of the targets: name the"),
         (("model.generator.factor=3",), r"factor must be one of 2, 4, 8, got 3"),

@@ -315,5 +315,5 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage: str, caplog: pytes
         np.savez(path, **parts)
     found = cache.get(facts, lambda: FeatureSet.of(torch.zeros(2, 3)))
     assert found.count == 2
-    assert "made anew" in caplog.text
+    assert "made again" in caplog.text
     assert cache.get(facts, lambda: good).count == 2  # the new one was kept

@@ -67,7 +67,7 @@ def johnson(network: Network, norm: str, head: str, width: int = 3) -> JohnsonMo
     torch.manual_seed(0)
     net = network(width=width, norm=norm, head=head)
     lively(net)
-    if head == "linear":  # grey levels of a spread as after training, instead of around 0
+    if head == "linear":  # gray levels of a spread as after training, instead of around 0
         net.body[-1].get_parameter("weight").data.mul_(200.0)
     return net
 

@@ -79,7 +79,7 @@ def stylize_path(
         source: a picture or a folder.
         output: for a picture: a picture file (its suffix is the format), or a folder; for a folder: a folder, which may
             lie inside the source.
-        overwrite: write outputs that exist anew. The source picture itself is never overwritten.
+        overwrite: replace outputs that exist. The source picture itself is never overwritten.
         suffix: `png`, `jpg`, `webp` or `same` (as the input): format of outputs in a folder.
         max_pixels: larger pictures are refused (decompression bombs).
         size_px: longer side that larger pictures are shrunk to first; None for their own size.
@@ -132,7 +132,7 @@ def synthesize(
         output: the picture's file.
         size: (height, width) in pixels.
         guides: pictures of styles.
-        overwrite: write an output that exists anew.
+        overwrite: replace an output that exists.
         every: evaluations between pictures on the way.
         progress: show a bar on stderr.
         **controls: of the translator.
@@ -149,7 +149,7 @@ def synthesize(
     for side in size:
         check_whole("size_px", side)
     if target.suffix.lower() not in WRITERS:
-        raise ValueError(f"cannot write {target}: the format is told by the suffix, one of {', '.join(WRITERS)}")
+        raise ValueError(f"cannot write {target}: the suffix decides the format, one of {', '.join(WRITERS)}")
     guides.check_target(target)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; name another output, or overwrite=true to replace it")
@@ -172,7 +172,7 @@ def choose_device(device: str) -> torch.device:
     """Return the device that `auto`, `cpu`, `cuda`, `cuda:1`, ... names.
 
     Raises:
-        ValueError: if the name is no device.
+        ValueError: if the name is not a device.
         RuntimeError: if there is no such device here.
     """
     available = torch.cuda.is_available()
@@ -238,7 +238,7 @@ def _single_output(source: Path, output: Path, suffix: str, overwrite: bool) -> 
     """Return the output file of one picture."""
     if output.suffix and not output.is_dir():
         if output.suffix.lower() not in WRITERS:
-            raise ValueError(f"cannot write {output}: the format is told by the suffix, one of {', '.join(WRITERS)}")
+            raise ValueError(f"cannot write {output}: the suffix decides the format, one of {', '.join(WRITERS)}")
         target = output
     else:
         target = output / f"{source.stem}{_suffix_for(source, suffix)}"

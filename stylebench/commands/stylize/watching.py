@@ -39,7 +39,7 @@ def watching(translator: Translator, target: Path, every: int | None, bar: bool)
         bar: whether to show a bar on stderr.
 
     Raises:
-        ValueError: if `every` is no positive number, or the translator does not optimize.
+        ValueError: if `every` is not a positive number, or the translator does not optimize.
     """
     check_optional_whole("every", every)
     if not isinstance(translator, OptimizingTranslator):

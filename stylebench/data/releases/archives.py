@@ -156,8 +156,8 @@ def _worded(archive: Path) -> Iterator[None]:
         yield
     except _RefusedError as error:
         raise ArchiveError(
-            f"{archive} was refused: it {error}; nothing was extracted. Remove the file, and get it anew from a source "
-            "that you trust"
+            f"{archive} was refused: it {error}; nothing was extracted. Remove the file, and get it again from a "
+            "source that you trust"
         ) from None
     except (*_DAMAGE, OSError) as error:
         # Decoders' complaints have no number, jumps to a place that no file has no name; the rest is the system's.
@@ -166,7 +166,7 @@ def _worded(archive: Path) -> Iterator[None]:
         reason = str(error) or type(error).__name__
         raise ArchiveError(
             f"{archive} is damaged or truncated ({reason}); nothing was extracted. Remove the file to have it "
-            "downloaded anew"
+            "downloaded again"
         ) from error
 
 
@@ -270,7 +270,7 @@ def _reader(archive: Path) -> Any:
         return _read_tar_gz if _is_tar(inner) else _read_gzip
     if _is_tar(head):
         return _read_tar
-    raise _RefusedError(f"is no zip, tar or gzip archive (it starts with {head[:16]!r})")
+    raise _RefusedError(f"is not a zip, tar or gzip archive (it starts with {head[:16]!r})")
 
 
 def _is_tar(head: bytes) -> bool:

@@ -51,7 +51,7 @@ class Links:
             found = {source: paths for source in sources if (paths := sorted(root.glob(source)))}
             if not found:
                 raise FileNotFoundError(
-                    f"expected {' or '.join(sources)} below {root}, found nothing of that name; get the data anew"
+                    f"expected {' or '.join(sources)} below {root}, found nothing of that name; get the data again"
                 )
             source, paths = next(iter(found.items()))
             if re.search(r"[*?[]", source):
@@ -138,11 +138,11 @@ class AttributeLists:
         """Refuse tables that do not fit together or the images."""
         odd = [image for image in images if splits.get(image) not in ("0", "1", "2")]
         if odd:
-            raise ValueError(f"{root / self.partition} has no split for {_some(odd)} of {self.table}; get both anew")
+            raise ValueError(f"{root / self.partition} has no split for {_some(odd)} of {self.table}; get both again")
         absent = sorted(set(images) - set(os.listdir(root / self.images)))
         if absent:
             raise FileNotFoundError(
-                f"{self.table} names images that are not in {root / self.images}: {_some(absent)}; get them anew"
+                f"{self.table} names images that are not in {root / self.images}: {_some(absent)}; get them again"
             )
 
 
@@ -159,7 +159,7 @@ def _rows(path: Path, skip: int, width: int | None = None) -> Iterator[list[str]
             if width is None:
                 width = len(row) + 1
             elif len(row) != width:
-                raise ValueError(f"line {number} of {path} should have {width} words, found {len(row)}; get it anew")
+                raise ValueError(f"line {number} of {path} should have {width} words, found {len(row)}; get it again")
             yield row
 
 

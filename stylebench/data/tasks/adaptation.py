@@ -1,4 +1,4 @@
-"""The adaptation task: labelled images of one domain, unlabelled ones of another."""
+"""The adaptation task: labeled images of one domain, unlabeled ones of another."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -52,7 +52,7 @@ class AdaptationTask(Task):
         if source.labels is None:
             raise ValueError(
                 f"the adaptation task needs a class for every source image, but {source.path} has none; sort its "
-                "images into one folder a class (<domain>/<class>/*.jpg), or name a domain with classes by "
+                "images into one folder per class (<domain>/<class>/*.jpg), or name a domain with classes by "
                 "dataset.source"
             )
         if target.labels is not None and target.classes != source.classes:

@@ -147,8 +147,8 @@ def _degraded(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
 def _check_size(size_px: int, factor: int) -> None:
     if size_px % factor:
         raise ValueError(
-            f"dataset.size_px={size_px} is no multiple of {factor}, by which dataset.degradation shrinks crops; set it "
-            f"to {nearest_multiples(size_px, factor)}"
+            f"dataset.size_px={size_px} is not a multiple of {factor}, by which dataset.degradation shrinks crops; set "
+            f"it to {nearest_multiples(size_px, factor)}"
         )
 
 

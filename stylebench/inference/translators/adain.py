@@ -182,7 +182,7 @@ class AdaINTranslator(StyleTranslator):
         return decode(maps)[..., :height, :width]
 
     def _decoder_inputs(self, images: Tensor, guides: Guides, *, alpha: float, style_scale: float) -> Tensor:
-        """Return what the decoder reads; nothing else stays, of big pictures gigabytes otherwise."""
+        """Return what the decoder reads; everything else is freed: for large pictures the rest takes gigabytes."""
         content = self._features(pad_to_multiple(images, self.decoder.stride))  # (B, C, h, w)
         summaries = [self._summary(style, style_scale) for style in guides.styles]
         if guides.masks is None:

@@ -85,7 +85,7 @@ class Translator(Inference):
             given: by keyword; None counts as not given.
 
         Raises:
-            TypeError: if something is no tensor of floating-point pictures.
+            TypeError: if something is not a tensor of floating-point pictures.
             ValueError: if a picture that is required is missing, or shapes, ranges or counts do not fit.
         """
         found, weights, masks = dict[str, tuple[Any, ...]](), tuple[float, ...](), None

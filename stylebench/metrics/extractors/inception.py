@@ -320,14 +320,14 @@ def load_network(network: nn.Module, path: Path) -> None:
     """
     state = read_pickle(path)
     if not isinstance(state, Mapping):
-        raise DamagedFileError(f"{path} should hold tensors by name, found {type(state).__name__}; get it anew")
+        raise DamagedFileError(f"{path} should hold tensors by name, found {type(state).__name__}; get it again")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise DamagedFileError(f"{path} does not fit this network: {reason}; use the published file") from error
     if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
-        raise DamagedFileError(f"{path} should hold finite numbers, found others; get it anew")
+        raise DamagedFileError(f"{path} should hold finite numbers, found others; get it again")
 
 
 def randomize(network: nn.Module, seed: int) -> str:

@@ -116,8 +116,8 @@ def _load(package: Any, architecture: str, folder: Path, weights: Path) -> Any:
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         # torch's own text on a pickle advises to read it without protection.
         pickled = isinstance(error, pickle.UnpicklingError)
-        reason = "it is no file of weights" if pickled else " ".join(str(error).split())[:300]
-        raise DamagedFileError(f"{weights} cannot be read as a {architecture}: {reason}; get it anew") from error
+        reason = "it is not a file of weights" if pickled else " ".join(str(error).split())[:300]
+        raise DamagedFileError(f"{weights} cannot be read as a {architecture}: {reason}; get it again") from error
     finally:
         package.logging.set_verbosity(verbosity)
     missing = sorted(info["missing_keys"])

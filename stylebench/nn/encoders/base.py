@@ -31,7 +31,7 @@ from stylebench.nn.encoders.weights import (
 
 _log = logging.getLogger(__name__)
 
-PROFILES = {  # RGB mean and standard deviation that an input in [0, 1] is normalised with
+PROFILES = {  # RGB mean and standard deviation that an input in [0, 1] is normalized with
     "torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # torchvision's ImageNet networks
     "caffe_features": ((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)),  # torchvision's IMAGENET1K_FEATURES
 }
@@ -61,7 +61,7 @@ class Encoder(nn.Module):
         judges_only: whether it may only score what others trained; a method refuses it then.
         taps: all tap names, shallow to deep.
         channels: channels by tap.
-        strides: input pixels between two neighbouring positions, by tap.
+        strides: input pixels between two neighboring positions, by tap.
         digest: SHA-256 of the weight file, or of the tensors where there is none.
 
     Raises:
@@ -104,7 +104,7 @@ class Encoder(nn.Module):
         self.eval()
 
     def groups(self) -> list[Group]:
-        """List which convolutions make each rectified map and which read it, for the normalisation."""
+        """List which convolutions make each rectified map and which read it, for the normalization."""
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def load_means(settings: Mapping[str, Any], channels: Mapping[str, int]) -> dict
         channels: how many means each tap must have.
 
     Returns:
-        (C,) float64 means by tap; None where there are none, or not whole ones: they are measured anew then.
+        (C,) float64 means by tap; None where there are none, or not whole ones: they are measured again then.
     """
     try:
         stored = json.loads(_path(settings).read_text())
@@ -137,7 +137,7 @@ def save_means(settings: Mapping[str, Any], means: Mapping[str, Tensor]) -> None
     if broken:
         raise ValueError(
             f"{settings['encoder']} with weights {settings['digest'][:12]} must give finite activations, found others "
-            f"at {', '.join(broken)}; get the weights anew"
+            f"at {', '.join(broken)}; get the weights again"
         )
     try:
         write_json(_path(settings), {"settings": dict(settings), "means": values})

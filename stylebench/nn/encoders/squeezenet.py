@@ -1,6 +1,6 @@
 """SqueezeNet 1.0: ImageNet features of 5 MB that a CPU computes quickly.
 
-Source: Iandola et al. 2016, table 1; weights from torchvision. Ours: the `same` geometry and the normalisation of fire
+Source: Iandola et al. 2016, table 1; weights from torchvision. Ours: the `same` geometry and the normalization of fire
 modules to mean activation 1.
 """
 

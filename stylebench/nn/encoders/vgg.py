@@ -1,7 +1,7 @@
 """VGG-16 and VGG-19, the classic feature networks of style transfer.
 
 Source: Simonyan & Zisserman 2015, table 1 (configurations D and E); weights from torchvision. Ours: the choice of
-padding and pooling, and the normalisation to mean activation 1.
+padding and pooling, and the normalization to mean activation 1.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ class VGGShaped(Encoder):
 class VGGEncoder(VGGShaped):
     """VGG with taps `conv<block>_<conv>`, `relu<block>_<conv>` and `pool<block>`.
 
-    Papers that write "conv4_2" mean the rectified map: `relu4_2` here. The means of the normalisation are measured on
+    Papers that write "conv4_2" mean the rectified map: `relu4_2` here. The means of the normalization are measured on
     the network as it was trained (zero padding, max-pooling), so that all variants share one set of weights.
 
     Args:

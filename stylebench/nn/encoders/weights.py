@@ -76,7 +76,7 @@ def random_seed(weights: str) -> int | None:
         weights: what the configuration says.
 
     Raises:
-        ValueError: if what follows `random-` is no seed, and no file is called so.
+        ValueError: if what follows `random-` is not a seed, and no file is called so.
     """
     if weights == RANDOM:
         return 0
@@ -124,7 +124,7 @@ def resolve_weights(weights: str, known: Mapping[str, Source | Shipped]) -> Weig
     if not digest.startswith(source.digest):
         raise DamagedFileError(
             f"{path} should have a SHA-256 that begins {source.digest}, found {digest}; remove the file to have it "
-            f"downloaded anew, or set weights to the path of another"
+            f"downloaded again, or set weights to the path of another"
         )
     return WeightFile(path, digest)
 
@@ -217,7 +217,7 @@ def load_state(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str) -> 
     tensors = {key: state[key].float() for key in shapes}
     broken = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
-        raise ValueError(f"{path} should hold finite numbers, found others in {_some(broken)}; get it anew")
+        raise ValueError(f"{path} should hold finite numbers, found others in {_some(broken)}; get it again")
     return tensors
 
 

@@ -4,7 +4,7 @@ Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Sup
 and the supplement's table of layers.
 
 Deviations: convolutions pad by reflection instead of by zeros, so that borders show no frame (the transposed
-convolutions keep their zeros). By default the network computes what to add to the bicubic enlargement, in grey levels,
+convolutions keep their zeros). By default the network computes what to add to the bicubic enlargement, in gray levels,
 and doubles sizes by nearest neighbor; the paper's, `skip=none head=paper upsample=deconv`, makes the whole image and
 needs long training.
 """

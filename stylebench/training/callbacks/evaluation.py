@@ -50,7 +50,7 @@ class Evaluation(pl.Callback):
         self.size = size
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say what cannot be measured for want of weights."""
+        """Say what cannot be measured because weights are missing."""
         if trainer.is_global_zero:
             tell_missing(self.evaluator)
 

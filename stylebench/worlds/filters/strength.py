@@ -13,7 +13,7 @@ def blend(images: Tensor, filtered: Tensor, amount: float) -> Tensor:
 
     Prints and drawings take their whole strength as the amount: what exceeds 1 leads further away from the photograph,
     so that every measure of the style goes on rising. Were it spent on bigger dots or denser strokes instead, means of
-    areas, which a print on white paper raises, would fall back towards the photograph's (halftone, 16 photographs of
+    areas, which a print on white paper raises, would fall back toward the photograph's (halftone, 16 photographs of
     128 px: the projection of palettes would read 0.2 at strength 1.25 and -0.6 at 1.5).
 
     Args:

@@ -20,7 +20,7 @@ def parse_style(name: str) -> tuple[Style, float]:
         The style, and the strength, 1 where none is given.
 
     Raises:
-        ValueError: if there is no such style, or the strength is no number in [0, 1.5]; the message says what there is.
+        ValueError: if there is no such style, or the strength is not a number in [0, 1.5]; the message lists them.
 
     Example:
         >>> style, strength = parse_style("halftone@0.5")

@@ -86,7 +86,7 @@ def _chunks(
 
 
 def _check_images(images: Tensor) -> None:
-    """Raise if these are no images to draw."""
+    """Raise if these are not images to draw."""
     if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < SMALLEST_PX:
         raise ValueError(
             f"expected images of shape (B, 3, H, W) with H and W >= {SMALLEST_PX}, got {tuple(images.shape)}"

@@ -22,7 +22,7 @@ def draw_scenes(keys: Sequence[str]) -> Scenes:
     """Draw scenes, each a function of its key alone.
 
     Two to six objects of random shape, place, size, angle and material lie in random order on one of four backdrops.
-    A scene in which an object would keep less than a quarter of its area is drawn anew from the same stream.
+    A scene in which an object would keep less than a quarter of its area is redrawn from the same stream.
 
     Args:
         keys: names of the scenes, such as "train-0-00012".

@@ -1,14 +1,14 @@
 """A film-like response: from exposure, which has no bounds, to what a display can show.
 
 Colors that are mixed, lit and extrapolated leave the range of a display. Cutting them off would make stronger and
-strongest look alike; this curve bends towards black and white instead, so that order is kept.
+strongest look alike; this curve bends toward black and white instead, so that order is kept.
 """
 
 from torch import Tensor
 
 
 def respond(exposure: Tensor) -> Tensor:
-    """Map exposures to display values: slope 1 in the middle, ever flatter towards 0 and 1.
+    """Map exposures to display values: slope 1 in the middle, ever flatter toward 0 and 1.
 
     Args:
         exposure: any shape, any real values; 0.5 is middle gray.

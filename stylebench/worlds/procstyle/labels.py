@@ -20,7 +20,7 @@ class SceneLabels(NamedTuple):
         main_class: (B,) int64 position in `SHAPES` of the object with the largest visible area.
         depth: (B, H, W) distance from the viewer in (0, 1]: 1 on the background, a step of 1/6 nearer for each object.
         edges: (B, H, W) bool, pixels with a neighbor (above, below, left, right) of another instance.
-        normals: (B, 3, H, W) unit surface normals: right, down, towards the viewer.
+        normals: (B, 3, H, W) unit surface normals: right, down, toward the viewer.
         light: (B, H, W) n.l in [0, 1], as the lambert term uses it.
         contour: (B, H, W) signed distance in pixels to the nearest contour among the object that is seen and those in
             front of it; negative inside an object; on the background the nearest object's.

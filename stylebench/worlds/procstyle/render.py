@@ -108,7 +108,7 @@ class _Chunk:
         return x + amplitude * gradient_noise(u, v, seed + 1), y + amplitude * gradient_noise(u, v, seed + 2)
 
     def _shadow_distances(self, points: Points) -> Tensor | None:
-        """Return distances seen from a step towards the light, where any style casts shadows."""
+        """Return distances seen from a step toward the light, where any style casts shadows."""
         if self.table.rows("shading.shadow") is None:
             return None
         x, y = points

@@ -32,10 +32,10 @@ class Scenes:
         shape: (B, 6) int64 position in `SHAPES`, -1 where there is no object.
         center: (B, 6, 2) x and y, in [0.15, 0.85].
         size: (B, 6) radius, in [0.07, 0.22].
-        turn: (B, 6, 2) cosine and sine of the angle by which an object is turned, from +x towards +y.
+        turn: (B, 6, 2) cosine and sine of the angle by which an object is turned, from +x toward +y.
         material: (B, 6) int64 in 0..5.
         background: (B,) int64 in 0..3.
-        light: (B, 3) unit vector towards the light, z towards the viewer.
+        light: (B, 3) unit vector toward the light, z toward the viewer.
     """
 
     count: Tensor

@@ -45,7 +45,7 @@ class Pattern:
         amplitude: how much of it, >= 0; an amount (see `cover_weight`) for hatch, dots and dry, else the standard
             deviation of the color that it adds.
         frequency: periods in a picture's side, > 0.
-        orientation: direction in which the pattern runs, radians from +x towards +y (down), of period pi: lines,
+        orientation: direction in which the pattern runs, radians from +x toward +y (down), of period pi: lines,
             streaks and dabs lie along it and repeat across it; dots and cloth repeat along and across.
     """
 

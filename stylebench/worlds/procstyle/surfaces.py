@@ -37,7 +37,7 @@ class Surface(NamedTuple):
         y: the same, downwards.
         normal_x: unit normal, its part to the right.
         normal_y: down.
-        normal_z: towards the viewer.
+        normal_z: toward the viewer.
         light: n.l, clamped at 0.
     """
 

@@ -21,7 +21,7 @@ class Band(NamedTuple):
 
     Attributes:
         frequency: its middle, cycles a pixel.
-        orientation: direction in which the pattern repeats, radians from +x towards +y (down) in [0, pi), with 15
+        orientation: direction in which the pattern repeats, radians from +x toward +y (down) in [0, pi), with 15
             degrees to either side; None for a whole ring.
     """
 

@@ -25,7 +25,7 @@ class Readings(NamedTuple):
         strength: (B,) mean over the components that can be read; NaN if there is none.
         shift_px: (B, N, 2) float, how far each object stands off, down and to the right; NaN where there is no object.
         peak_frequency: (B,) of the strongest texture, in periods a picture.
-        peak_orientation: (B,) radians in [0, pi) from +x towards +y (down), the direction in which it repeats; NaN if
+        peak_orientation: (B,) radians in [0, pi) from +x toward +y (down), the direction in which it repeats; NaN if
             it has none.
         texture_excess: (B,) amplitude of texture outside the style's band, over the amplitude of all of the style's, or
             over two levels of 255 where the style has less.

@@ -292,7 +292,7 @@ def test_picture_that_may_not_be_read_is_reported(tmp_path: Path, monkeypatch: p
     [
         ("missing", "out", {}, FileNotFoundError, "nothing at input="),
         ("empty", "out", {}, FileNotFoundError, r"no pictures \(\*\.jpg, .*below"),
-        ("a.png", "out.tiff", {}, ValueError, "the format is told by the suffix, one of .png"),
+        ("a.png", "out.tiff", {}, ValueError, "the suffix decides the format, one of .png"),
         ("a.png", "out", {"suffix": "gif"}, ValueError, "suffix must be one of png, jpg, webp, same, got 'gif'"),
         (".", "a.png", {}, ValueError, "is a folder, but the output .* is a file"),
     ],

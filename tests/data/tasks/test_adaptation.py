@@ -12,7 +12,7 @@ from tests.data.tasks.marked import CLASSES, mark, marked
 MakeTask = Callable[..., Task]
 
 
-def relabelled(domain: Domain, classes: tuple[str, ...], labels: np.ndarray | None) -> Domain:
+def relabeled(domain: Domain, classes: tuple[str, ...], labels: np.ndarray | None) -> Domain:
     return Domain(
         name=domain.name, path=domain.path, ids=domain.ids, shapes=domain.shapes,
         pixels=np.zeros(int(3 * domain.shapes.prod(axis=1).sum()), dtype=np.uint8), digest=domain.digest,
@@ -43,13 +43,13 @@ def test_source_and_target_are_drawn_independently(make_task: MakeTask) -> None:
 
 
 def test_a_target_without_classes_is_fine(make_task: MakeTask) -> None:
-    target = relabelled(marked(1, 25), (), None)
+    target = relabeled(marked(1, 25), (), None)
     task = make_task("adaptation", {"source": marked(0, 40), "target": target})
     assert task.finish(task.fixed(3, "val")).target_label is None
 
 
 def test_a_source_without_classes_is_refused(make_task: MakeTask) -> None:
-    source = relabelled(marked(0, 40), (), None)
+    source = relabeled(marked(0, 40), (), None)
     with pytest.raises(
         ValueError, match=r"needs a class for every source image, but memory:0 has none; sort its images"
     ):
@@ -57,6 +57,6 @@ def test_a_source_without_classes_is_refused(make_task: MakeTask) -> None:
 
 
 def test_other_classes_in_the_target_are_named(make_task: MakeTask) -> None:
-    target = relabelled(marked(1, 25), ("bar", "disc", "cup"), np.arange(25) % 3)
+    target = relabeled(marked(1, 25), ("bar", "disc", "cup"), np.arange(25) % 3)
     with pytest.raises(ValueError, match=r"star only in memory:0 and cup only in memory:1; name domains with the same"):
         make_task("adaptation", {"source": marked(0, 40), "target": target})

@@ -19,7 +19,7 @@ class Negative(nn.Module):
 
 
 class Brighten(Translator):
-    controls = (Control("amount", -1.0, 1.0, 0.5, "grey levels of 1 to add"),)
+    controls = (Control("amount", -1.0, 1.0, 0.5, "gray levels of 1 to add"),)
 
     def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         return images + controls["amount"]

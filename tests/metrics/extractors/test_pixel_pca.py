@@ -42,7 +42,7 @@ def test_the_largest_entry_of_a_component_is_positive() -> None:
 
 
 def test_shrinking_is_antialiased() -> None:
-    # A fine checkerboard is grey at 32 px: as the mean of black and white.
+    # A fine checkerboard is gray at 32 px: as the mean of black and white.
     extractor = PixelPCA(pictures(5))
     board = torch.zeros(1, 3, 128, 128)
     board[..., ::2, ::2] = board[..., 1::2, 1::2] = 1

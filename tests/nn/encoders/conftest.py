@@ -42,7 +42,7 @@ def make_judge(weights: str = "random", **options: Any) -> JudgeEncoder:
 
 
 def write_raw(made: Encoder, name: str, folder: Path) -> str:
-    """Write random weights that claim to be normalised: measured means would blow up the almost dead channels."""
+    """Write random weights that claim to be normalized: measured means would blow up the almost dead channels."""
     shapes = {key: tuple(tensor.shape) for key, tensor in state_of(made).items()}
     claims = {"encoder": name, "calibration": calibration_name(None)}
     return str(write_weights(random_state(shapes), folder / "raw.safetensors", claims, torch.float32))
@@ -50,13 +50,13 @@ def write_raw(made: Encoder, name: str, folder: Path) -> str:
 
 @pytest.fixture(scope="session")
 def compact(pictures: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> CompactEncoder:
-    """Make the encoder with the weights that `random` draws, not normalised."""
+    """Make the encoder with the weights that `random` draws, not normalized."""
     return make_compact(write_raw(make_compact(calibration=pictures), "compact", tmp_path_factory.mktemp("compact")))
 
 
 @pytest.fixture(scope="session")
 def judge(pictures: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> JudgeEncoder:
-    """Make the encoder with the weights that `random` draws, not normalised."""
+    """Make the encoder with the weights that `random` draws, not normalized."""
     return make_judge(write_raw(make_judge(calibration=pictures), "compact_judge", tmp_path_factory.mktemp("judge")))
 
 

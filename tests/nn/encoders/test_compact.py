@@ -158,10 +158,10 @@ def test_compact_geometry_changes_maps_and_name(make: Make, name: str, pictures:
         make(padding="same")
 
 
-# Normalisation and name
+# Normalization and name
 
 
-def test_normalisation_changes_nothing_but_each_channels_scale(
+def test_normalization_changes_nothing_but_each_channels_scale(
     make: Make, encoder: Encoder, pictures: Tensor, images: Tensor
 ) -> None:
     normalized, taps = make(calibration=pictures), [group.tap for group in encoder.groups()]
@@ -202,7 +202,7 @@ def test_random_weights_differ_by_seed(make: Make, pictures: Tensor) -> None:
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 0.0), (torch.float16, 0.01), (torch.bfloat16, 0.05)])
 @pytest.mark.usefixtures("unmeasured")
-def test_file_that_says_it_is_normalised_is_taken_so(
+def test_file_that_says_it_is_normalized_is_taken_so(
     dtype: torch.dtype, error: float, make: Make, encoder: Encoder, name: str, images: Tensor, tmp_path: Path
 ) -> None:
     claims = {"encoder": name, "calibration": calibration_name(None)}
@@ -300,7 +300,7 @@ def test_shipped_file_is_small_and_the_one_recorded(name: str) -> None:
     assert file_digest(path) == module_of(name)._DIGEST
 
 
-def test_shipped_file_says_whose_it_is_and_how_it_was_normalised(name: str) -> None:
+def test_shipped_file_says_whose_it_is_and_how_it_was_normalized(name: str) -> None:
     found = load_metadata(module_of(name).SHIPPED)
     assert (found["encoder"], found["calibration"]) == (name, calibration_name(None))
 

@@ -1,4 +1,4 @@
-"""Measured means: kept on disk, measured anew where they are damaged, never in the way of a run."""
+"""Measured means: kept on disk, measured again where they are damaged, never in the way of a run."""
 
 import json
 import logging

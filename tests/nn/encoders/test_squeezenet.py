@@ -1,4 +1,4 @@
-"""SqueezeNet: torchvision's features, the `same` geometry, normalised fire modules, real weights."""
+"""SqueezeNet: torchvision's features, the `same` geometry, normalized fire modules, real weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_squeezenet_valid_has_the_sizes_it_was_trained_with(squeeze: Callable[..
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
-def test_squeezenet_normalised_fire_modules(
+def test_squeezenet_normalized_fire_modules(
     padding: str, squeeze: Callable[..., SqueezeNetEncoder], pictures: Tensor, images: Tensor
 ) -> None:
     raw, normalized = squeeze(padding=padding), squeeze(padding=padding, normalize=True, calibration=pictures)
@@ -76,7 +76,7 @@ def test_squeezenet_normalised_fire_modules(
         assert (unscaled - before[tap]).norm() / before[tap].norm() < 1e-4, tap
 
 
-def test_squeezenet_normalised_squeeze_maps_stay_as_they_are(
+def test_squeezenet_normalized_squeeze_maps_stay_as_they_are(
     squeeze: Callable[..., SqueezeNetEncoder], pictures: Tensor, images: Tensor
 ) -> None:
     found = []
@@ -97,7 +97,7 @@ def test_squeezenet_refuses_other_weights(tmp_path: Path, squeeze: Callable[...,
 
 
 def _photos(shared: Path, count: int, side: int) -> Tensor:
-    """Read photographs spread over the folder, centre-cropped, as (count, 3, side, side) uint8."""
+    """Read photographs spread over the folder, center-cropped, as (count, 3, side, side) uint8."""
     paths = sorted(path for path in (shared / "data/content/photos256").iterdir() if path.suffix in (".jpg", ".png"))
     crops = []
     for path in paths[:: len(paths) // count][:count]:

@@ -1,4 +1,4 @@
-"""VGG: torchvision's layers under their names, padding and pooling options, the normalisation, wrong weights."""
+"""VGG: torchvision's layers under their names, padding and pooling options, the normalization, wrong weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +100,7 @@ def normalized(pictures: Tensor) -> VGGEncoder:
     return VGGEncoder(16, "random", True, ["relu2_2"], ["relu1_2"], "relu4_1", calibration=pictures)
 
 
-def test_vgg_normalisation_changes_nothing_but_each_channels_scale(
+def test_vgg_normalization_changes_nothing_but_each_channels_scale(
     vgg16: VGGEncoder, normalized: VGGEncoder, pictures: Tensor, images: Tensor
 ) -> None:
     taps = [group.tap for group in vgg16.groups()]

@@ -258,7 +258,7 @@ def test_load_state_refuses_damaged_safetensors(kept: int, tmp_path: Path) -> No
     whole = safetensors.torch.save({key: torch.zeros(shape) for key, shape in SHAPES.items()})
     (tmp_path / "net.safetensors").write_bytes(whole[:kept])
     for read in (lambda path: load_state(path, SHAPES, "net"), load_metadata):
-        with pytest.raises(DamagedFileError, match=r"net\.safetensors cannot be read as safetensors: .*get it anew"):
+        with pytest.raises(DamagedFileError, match=r"net\.safetensors cannot be read as safetensors: .*get it again"):
             read(tmp_path / "net.safetensors")
 
 

@@ -172,13 +172,13 @@ class Fake:
         self.record: dict[str, Any] = {}
 
 
-@pytest.mark.parametrize(("outputs", "expected"), [("grey", "grey_output"), ("inverted", "color_inversion")])
+@pytest.mark.parametrize(("outputs", "expected"), [("gray", "grey_output"), ("inverted", "color_inversion")])
 def test_a_silent_failure_is_named_once(
     outputs: str, expected: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record: Any = Fake()
     health = Health(inputs(), record, from_batch=10)
-    made = {"grey": lambda x: torch.full_like(x, 0.5), "inverted": lambda x: 1 - x}[outputs]
+    made = {"gray": lambda x: torch.full_like(x, 0.5), "inverted": lambda x: 1 - x}[outputs]
     for batches in (5, 10, 15):
         _at(health, made, batches)
         assert (expected in record.record["health_failures"]) == (batches >= 10)

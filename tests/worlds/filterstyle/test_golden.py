@@ -1,6 +1,6 @@
 """Pictures stay what they are: thumbnails of a dozen of them, within a level, on any machine.
 
-After a change that is meant, raise VERSION and run this file as a script: it writes golden.json anew.
+After a change that is meant, raise VERSION and run this file as a script: it rewrites golden.json.
 """
 
 import json

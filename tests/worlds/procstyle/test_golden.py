@@ -1,6 +1,6 @@
 """Sixteen renders as they were: what changes them must raise VERSION.
 
-Run this file as a script to write the picture anew, after looking at it.
+Run this file as a script to rewrite the picture, after looking at it.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def sheet() -> NDArray[np.uint8]:
 
 def test_renders_are_as_they_were() -> None:
     with Image.open(GOLDEN) as picture:
-        assert picture.info["version"] == str(VERSION), "VERSION rose: look at the renders and write golden.png anew"
+        assert picture.info["version"] == str(VERSION), "VERSION rose: look at the renders and write golden.png again"
         golden = np.asarray(picture)
     difference = np.abs(sheet().astype(int) - golden.astype(int))
     changed = [

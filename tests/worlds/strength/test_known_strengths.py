@@ -143,7 +143,7 @@ def test_texture_two_pixels_off_changes_no_strength(
 
 
 def test_texture_is_described_beside_its_strength(procstyle: ProcStyle, make_reader: MakeReader) -> None:
-    reader = make_reader(procstyle, "ink_hatch")  # 16 lines a picture at -45 degrees: they repeat at +45
+    reader = make_reader(procstyle, "ink_hatch")  # 16 lines per picture at -45 degrees: they repeat at +45
     readings = reader.read(render(procstyle, IDS, "ink_hatch", 1.0), IDS)
     assert readings.peak_frequency.median().item() == pytest.approx(16, rel=0.15)
     assert torch.rad2deg(readings.peak_orientation).nanmedian().item() == pytest.approx(45, abs=6)
