@@ -13,6 +13,8 @@ limit_spinning()  # as the command does, before torch is imported
 
 import torch  # noqa: E402
 
+from tests.helpers.tiny import FAST_TRANSFER, TINY  # noqa: E402
+
 SHARED_VARIABLE = "STYLEBENCH_SHARED"
 
 
@@ -40,25 +42,6 @@ def shared() -> Path:
 def squeezenet_weights(shared: Path) -> Path:
     """Return the ImageNet-trained SqueezeNet 1.0 weights."""
     return shared / "weights" / "squeezenet1_0_imagenet.pth"
-
-
-FAST_TRANSFER = ["model.generator.width=4", "model.style_size_px=32"]
-TINY = [
-    *FAST_TRANSFER,
-    "dataset=procedural",
-    "dataset.store.count=12",
-    "dataset.store.size_px=48",
-    "dataset.size_px=32",
-    "dataset.flip=true",
-    "encoder=squeezenet",
-    "encoder.weights=random",
-    "encoder.normalize=false",
-    "budget.batches=6",
-    "budget.evaluate_every=3",
-    "budget.validation_images=2",
-    "samples=2",
-    "logger.every_n_batches=2",
-]
 
 
 @pytest.fixture(scope="session")

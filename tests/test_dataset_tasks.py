@@ -15,7 +15,7 @@ from stylebench.commands.train import train
 from stylebench.data.serving import check_serves
 from stylebench.data.tasks import TASKS
 from stylebench.shipped import dataset_tasks
-from tests.dummy_methods import TARGETS
+from tests.helpers.dummy_methods import TARGETS
 
 SIZES = [
     "encoder=squeezenet",

@@ -21,7 +21,7 @@ import pytest
 
 from stylebench import download as module
 from stylebench.download import DownloadError, Fetched, download, file_digests
-from tests.file_server import Server, serving
+from tests.helpers.file_server import Server, serving
 
 DATA = bytes(range(256)) * 1200  # 307,200 bytes
 SHA256 = hashlib.sha256(DATA).hexdigest()

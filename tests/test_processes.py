@@ -17,9 +17,9 @@ import torch
 from stylebench.files import read_pickle
 from stylebench.methods.base import Method
 from stylebench.run_folder import checkpoint_files
-from tests.commands.test_train import assert_equal, rows
-from tests.conftest import TINY
-from tests.ddp_worker import BAD_RANK
+from tests.helpers.ddp_worker import BAD_RANK
+from tests.helpers.runs import assert_equal, rows
+from tests.helpers.tiny import TINY
 
 # Crops at random places beside the flips of TINY: every random choice about data is in play.
 LONG = ["budget.batches=60", "budget.evaluate_every=20", "checkpoint.every_n_batches=5", "dataset.resize_px=40"]
@@ -139,10 +139,22 @@ def run_worker(folder: Path, processes: int, check: bool = True, **environment: 
     folder.mkdir()
     trainer = "ddp_cpu" if processes == 2 else "cpu"
     short = ["budget.batches=4", "budget.evaluate_every=2", "budget.validation_images=3", "dataset.store.count=40"]
-    worker = [str(Path(__file__).with_name("ddp_worker.py")), str(folder), *TINY, *short, f"trainer={trainer}"]
+    worker = [
+        str(Path(__file__).with_name("helpers") / "ddp_worker.py"),
+        str(folder),
+        *TINY,
+        *short,
+        f"trainer={trainer}",
+    ]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else []), *worker, "logger.every_n_batches=1"],
+        [
+            sys.executable,
+            *(launcher if processes > 1 else []),
+            *worker,
+            f"trainer={trainer}",
+            "logger.every_n_batches=1",
+        ],
         check=check,
         timeout=240,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
@@ -185,7 +197,7 @@ def test_players_under_ddp_stay_in_step_send_only_their_own_and_draw_as_one_proc
     subprocess.run(
         [
             *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
-            *[str(Path(__file__).with_name("ddp_two_players.py")), str(tmp_path)],
+            *[str(Path(__file__).with_name("helpers") / "ddp_two_players.py"), str(tmp_path)],
         ],
         check=True,
         timeout=120,

@@ -13,8 +13,8 @@ from torch import Tensor
 from stylebench.cli.config import compose
 from stylebench.commands.train import train
 from stylebench.files import read_pickle
-from tests.commands.test_train import assert_equal, rows
-from tests.ddp_translation import watching
+from tests.helpers.ddp_translation import watching
+from tests.helpers.runs import assert_equal, rows
 from tests.methods.test_cyclegan import TINY as CYCLEGAN
 from tests.methods.test_pix2pix import TINY as PIX2PIX
 from tests.methods.test_stargan import TINY as STARGAN
@@ -32,7 +32,12 @@ def run_two(folder: Path, overrides: list[str]) -> list[dict[str, Any]]:
     subprocess.run(
         [
             *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
-            *[str(Path(__file__).with_name("ddp_translation.py")), str(folder), *overrides, "trainer=ddp_cpu"],
+            *[
+                str(Path(__file__).with_name("helpers") / "ddp_translation.py"),
+                str(folder),
+                *overrides,
+                "trainer=ddp_cpu",
+            ],
         ],
         check=True,
         timeout=240,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stylebench.cli.config import compose
-from tests.dummy_methods import TARGETS
+from tests.helpers.dummy_methods import TARGETS
 from tests.test_dataset_tasks import SIZES, run_on
 
 PACS = [f"pacs/{name}" for name in ("photo", "art_painting", "cartoon", "sketch")]

@@ -16,7 +16,7 @@ from stylebench.cli.main import main
 from stylebench.commands.train import train
 from stylebench.files import read_pickle
 from stylebench.run_folder import checkpoint_files
-from tests.conftest import FAST_TRANSFER, TINY
+from tests.helpers.tiny import FAST_TRANSFER, TINY
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 MODELS = [path.stem for path in sorted((CONF / "model").glob("*.yaml"))]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY
+from tests.helpers.tiny import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow

@@ -24,7 +24,7 @@ from stylebench.cli.help import COMMANDS, KINDS
 from stylebench.cli.main import main
 from stylebench.files import read_pickle
 from stylebench.shipped import conf_folder, keys
-from tests.conftest import TINY
+from tests.helpers.tiny import TINY
 
 
 class Shown(NamedTuple):

@@ -15,8 +15,8 @@ from stylebench.build import build_data, build_method, open_data
 from stylebench.cli.config import compose
 from stylebench.commands.profile import PARTS, BareStep, Figures, Stopwatch, profile, report, summarize, to_json
 from stylebench.methods.base import Method
-from tests.conftest import TINY
-from tests.methods.test_players import Styles, TwoPlayers, fit_players
+from tests.helpers.games import Styles, TwoPlayers, fit_players
+from tests.helpers.tiny import TINY
 
 Make = Callable[..., dict[str, Any]]
 TINY_STARGAN = [

@@ -1,6 +1,5 @@
 """A run from config to folder: what it leaves, and that stopping and resuming changes nothing."""
 
-import csv
 import json
 import math
 from collections.abc import Callable
@@ -19,46 +18,9 @@ from stylebench.methods.fast_transfer import FastTransfer
 from stylebench.methods.terms import NonFiniteLossError
 from stylebench.run_folder import RunFolder
 from stylebench.training.callbacks.metric_log import MetricLog
+from tests.helpers.runs import assert_same_end, newest, record, rows, stop_at
 
 Make = Callable[..., dict[str, Any]]
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def record(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "record.json").read_text()))
-
-
-def newest(folder: Path) -> dict[str, Any]:
-    return dict(read_pickle(sorted((folder / "checkpoints").glob("*.ckpt"))[-1]))
-
-
-def assert_same_end(one: Path, other: Path) -> None:
-    """Weights, averages, optimizer state and the whole metrics.csv are equal, bit by bit."""
-    left, right = newest(one), newest(other)
-    assert left["stylebench"]["batches"] == right["stylebench"]["batches"]
-    assert_equal(left["state_dict"], right["state_dict"])
-    assert_equal(left["optimizer_states"], right["optimizer_states"])
-    assert_equal(left["stylebench"]["ema"], right["stylebench"]["ema"])
-    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
-
-
-def assert_equal(left: Any, right: Any) -> None:
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_equal(left[key], right[key])
-    elif isinstance(left, list):
-        assert len(left) == len(right)
-        for a, b in zip(left, right, strict=True):
-            assert_equal(a, b)
-    else:
-        assert left == right
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +29,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_config: Make) -> Pat
     folder = tmp_path_factory.mktemp("finished")
     train(tiny_config(), folder, [])
     return folder
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, batch: int, error: BaseException) -> None:
-    """Let training raise after batch `batch` has been finished, as a signal does."""
-    original = MetricLog.on_train_batch_start
-
-    def raising(self: MetricLog, trainer: pl.Trainer, method: Any, *args: Any) -> None:
-        if method.batches_done == batch:
-            raise error
-        original(self, trainer, method, *args)
-
-    monkeypatch.setattr(MetricLog, "on_train_batch_start", raising)
 
 
 def test_run_folder_holds_what_was_promised(finished: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stylebench.methods.base import Method
-from tests.methods.test_players import TwoPlayers, fit_players
+from tests.helpers.games import TwoPlayers, fit_players
 
 
 def test_batches_done_counts_batches_not_optimizer_steps() -> None:

@@ -19,8 +19,8 @@ from stylebench.data.tasks import UnpairedBatch
 from stylebench.functional.schedules import EpochDecay
 from stylebench.methods.cyclegan import CycleGAN
 from stylebench.methods.image_pool import ImagePool
-from tests.commands.test_train import assert_same_end, newest, rows, stop_at
-from tests.methods.players import Calls, assert_gradients, fit
+from tests.helpers.players import Calls, assert_gradients, fit
+from tests.helpers.runs import assert_same_end, newest, rows, stop_at
 
 TINY = [
     "model=cyclegan",

@@ -25,8 +25,8 @@ from stylebench.methods.pix2pix import Pix2Pix
 from stylebench.nn.generators.resnet import ResNetGenerator
 from stylebench.nn.generators.unet import UNetGenerator
 from stylebench.training.resume import fingerprint
-from tests.commands.test_train import assert_same_end, newest, rows, stop_at
-from tests.methods.players import Calls, assert_gradients, fit
+from tests.helpers.players import Calls, assert_gradients, fit
+from tests.helpers.runs import assert_same_end, newest, rows, stop_at
 
 UNET = "inference.generator"
 QUIET = {f"{UNET}.dropout": "none"}

@@ -18,8 +18,8 @@ from stylebench.data.tasks import MultiDomainBatch
 from stylebench.functional.hash_noise import hash_uniform
 from stylebench.functional.schedules import LinearDecay
 from stylebench.methods.stargan import StarGAN
-from tests.commands.test_train import assert_same_end, newest, rows, stop_at
-from tests.methods.players import Calls, assert_gradients, fit
+from tests.helpers.players import Calls, assert_gradients, fit
+from tests.helpers.runs import assert_same_end, newest, rows, stop_at
 
 DOMAINS = ["photo", "ink_hatch", "oil_noise"]
 TINY = [

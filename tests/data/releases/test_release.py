@@ -22,7 +22,7 @@ from stylebench.data.releases.archives import ArchiveError
 from stylebench.data.releases.release import RECORD, Release
 from stylebench.download import download
 from stylebench.files import DamagedFileError
-from tests.file_server import Server, serving
+from tests.helpers.file_server import Server, serving
 
 MAKE = Callable[..., Release]
 

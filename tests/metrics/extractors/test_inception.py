@@ -12,7 +12,7 @@ from stylebench.metrics.extractors import Inception, TorchvisionInception, fetch
 from stylebench.metrics.extractors.inception import BlockA, BlockE, TFInception
 from stylebench.metrics.weights import MissingWeightsError
 from stylebench.nn.encoders.weights import Source
-from tests.file_server import serving
+from tests.helpers.file_server import serving
 from tests.metrics.extractors.contract import check_features, check_gradients, pictures
 
 

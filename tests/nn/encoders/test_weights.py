@@ -23,7 +23,7 @@ from stylebench.nn.encoders.weights import (
     resolve_weights,
     torchvision_source,
 )
-from tests.file_server import Server, serving
+from tests.helpers.file_server import Server, serving
 
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

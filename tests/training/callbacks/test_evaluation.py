@@ -47,7 +47,7 @@ def inputs(split: str = "val", count: int = 6, scenes: int = 4, *overrides: str)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of four batches with two evaluations."""
-    from tests.conftest import TINY
+    from tests.helpers.tiny import TINY
 
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:

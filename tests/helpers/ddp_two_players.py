@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from stylebench.methods.base import Method
-from tests.methods.test_players import Styles, TwoPlayers
+from tests.helpers.games import Styles, TwoPlayers
 
 
 class Recorded(Method):
