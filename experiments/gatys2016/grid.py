@@ -21,9 +21,8 @@ from stylebench.build import build_translator
 from stylebench.cli.config import compose
 from stylebench.commands.stylize.guides import shrunk
 from stylebench.data.images import decode_image
-from stylebench.functional.geometry import center_square
+from stylebench.functional.geometry import center_square, resized
 from stylebench.functional.pixels import quantize
-from stylebench.inference.translators.style import resized
 
 logger = logging.getLogger(__name__)
 LIMIT = 200_000_000

@@ -1,7 +1,16 @@
 """Resizing and cropping of float images."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def resized(pictures: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize (B, 3, h, w) pictures in [0, 1] to (B, 3, *size), antialiased, clamped."""
+    if list(pictures.shape[-2:]) == list(size):
+        return pictures
+    return F.interpolate(pictures, list(size), mode="bicubic", antialias=True, align_corners=False).clamp(0.0, 1.0)
 
 
 def center_square(images: Tensor, size_px: int) -> Tensor:

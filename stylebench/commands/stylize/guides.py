@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylebench.data.images import decode_image
+from stylebench.functional.geometry import resized
 from stylebench.inference.translators.base import Translator
-from stylebench.inference.translators.style import StyleTranslator, resized
+from stylebench.inference.translators.style import StyleTranslator
 
 _INSIDE = 0.5  # a mask's pixel is inside from this lightness on
 

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from stylebench.checks import check_choice
+from stylebench.functional.geometry import resized
 from stylebench.functional.histogram_matching import match_histograms
 from stylebench.functional.precision import float32_island
 from stylebench.inference.base import CONTENT, Choice, Control, Picture
 from stylebench.inference.translators.base import Guides, OptimizingTranslator
-from stylebench.inference.translators.style import COLOR, STYLE, STYLE_SCALE, StyleTranslator, resized
+from stylebench.inference.translators.style import COLOR, STYLE, STYLE_SCALE, StyleTranslator
 from stylebench.nn.encoders.base import Encoder
 from stylebench.optimization.loop import (
     INITS,

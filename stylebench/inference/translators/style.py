@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from stylebench.functional.color_transfer import coral, luminance_only
+from stylebench.functional.geometry import resized
 from stylebench.inference.base import CONTENT, Choice, Control, Picture
 from stylebench.inference.translators.base import Encoded, Guides, Translator
 
@@ -95,13 +95,6 @@ def scaled(pictures: Tensor, factor: float) -> Tensor:
         return pictures
     size = [max(1, round(side * factor)) for side in pictures.shape[-2:]]
     return resized(pictures, size)
-
-
-def resized(pictures: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize (B, 3, h, w) pictures in [0, 1] to (B, 3, *size), antialiased, clamped."""
-    if list(pictures.shape[-2:]) == list(size):
-        return pictures
-    return F.interpolate(pictures, list(size), mode="bicubic", antialias=True, align_corners=False).clamp(0.0, 1.0)
 
 
 def _listed(style: Any) -> tuple[Any, ...]:
