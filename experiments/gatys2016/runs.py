@@ -13,11 +13,10 @@ from experiments.gatys2016.pairs import Pair
 from stylebench.build import build_translator
 from stylebench.cli.config import compose
 from stylebench.inference.translators.gatys import GatysTranslator, TextureTranslator
-from stylebench.optimization.loop import Progress
-from stylebench.optimization.matching import Targets, Weights
+from stylebench.optimization.gatys import Progress, Targets, Weights
 
 STYLE_WEIGHT = 10.0  # of the studies, in units of the style term's gradient; content weight 1
-LAST = 26  # evaluations among which L-BFGS keeps the best picture (`image_optimization`)
+LAST = 26  # evaluations among which L-BFGS keeps the best picture (`optimization/image_parameter.py`)
 Row = dict[str, Any]
 
 
@@ -74,11 +73,12 @@ def terms(image: Tensor, content: Tensor | None, style: Tensor, overrides: Seque
         style: (1, 3, h, w).
         overrides: of the config.
     """
-    matching = translator("gatys", tuple(overrides)).matching
+    objective = translator("gatys", tuple(overrides)).objective
     targets = Targets(
-        {} if content is None else matching.content_targets(content), [matching.style_targets(style)], (1.0,)
+        {} if content is None else objective.content_targets(content), [objective.style_targets(style)], (1.0,)
     )
-    found = matching.evaluate(image, targets=targets, weights=Weights(1.0, 1.0, 0.0)).terms
+    weights = Weights(0.0 if content is None else 1.0, 1.0, 0.0)
+    found = objective.evaluate(image, targets=targets, weights=weights).terms
     return {name: float(sum(found[name].values())) for name in ("content", "style") if name in found}
 
 

@@ -27,7 +27,7 @@ from stylebench.functional.dead_leaves import dead_leaves
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.nn.encoders import CompactEncoder, Encoder, SqueezeNetEncoder
-from stylebench.optimization.matching import Targets, Weights
+from stylebench.optimization.gatys import Targets, Weights
 from stylebench.optimization.style_losses import GramStyle
 
 logger = logging.getLogger(__name__)
@@ -70,9 +70,9 @@ def pictures(size: int) -> tuple[Tensor, Tensor]:
 def evaluation(encoder: Encoder, size: int, repeats: int) -> dict[str, Any]:
     """Compare an evaluation with the bare passes."""
     content, style = pictures(size)
-    matching = translator(encoder, "adam", None).matching
+    objective = translator(encoder, "adam", None).objective
     weights = Weights(1.0, 10.0, 0.0)
-    targets = Targets(matching.content_targets(content), [matching.style_targets(style)], (1.0,))
+    targets = Targets(objective.content_targets(content), [objective.style_targets(style)], (1.0,))
     layers = tuple(dict.fromkeys((*encoder.content_layers, *encoder.style_layers)))
     with torch.no_grad():
         wanted = encoder(content, encoder.content_layers)
@@ -89,7 +89,7 @@ def evaluation(encoder: Encoder, size: int, repeats: int) -> dict[str, Any]:
         return gradient
 
     def ours() -> Tensor:
-        return matching.evaluate(image, targets=targets, weights=weights).gradient
+        return objective.evaluate(image, targets=targets, weights=weights).gradient
 
     calls = {"ours": ours, "bare": bare}
     difference = float((ours() - bare()).abs().max() / bare().abs().max())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stylebench.functional.pixels import quantize
 from stylebench.inference.translators.gatys import GatysTranslator, TextureTranslator
-from stylebench.optimization.loop import Progress
+from stylebench.optimization.gatys import Progress
 
 
 class OptimizedPair(NamedTuple):

@@ -1,6 +1,7 @@
 """Is the style family on the device what it is on the CPU? AdaIN, and the objective that pixels are optimized by."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from stylebench.inference.translators.adain import AdaINTranslator
 from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.nn.encoders import CompactEncoder
-from stylebench.optimization.matching import FeatureMatching, Targets, Weights
+from stylebench.optimization.gatys import Objective, Targets, Weights
 from stylebench.optimization.style_losses import (
     BatchStatistics,
     GaussianMMD,
@@ -18,6 +19,7 @@ from stylebench.optimization.style_losses import (
     PolynomialMMD,
     StyleLoss,
 )
+from stylebench.optimization.tiled import TiledObjective
 from tests.gpu.base import Outcome, Setting
 from tests.gpu.equality import compared, noise
 
@@ -37,12 +39,15 @@ def objective(setting: Setting) -> Outcome:
         found: dict[str, Tensor] = {}
         for name, loss in LOSSES.items():
             for tile_px in (None, 64):
-                matching = FeatureMatching(
-                    encoder, content_layers=CONTENT, style_layers=STYLE, style_loss=loss, layer_weights=None,
-                    content_norm="mean", tv_convention="magenta", tile_px=tile_px,
-                )  # fmt: skip
-                targets = Targets(matching.content_targets(content), [matching.style_targets(style)], (1.0,))
-                result = matching.evaluate(image, targets=targets, weights=Weights(1.0, 1.0, 0.1))
+                settings: dict[str, Any] = {
+                    "content_layers": CONTENT, "style_layers": STYLE, "style_loss": loss, "layer_weights": None,
+                    "content_norm": "mean", "tv_convention": "magenta",
+                }  # fmt: skip
+                wanted = Objective(encoder, **settings)
+                if tile_px is not None:
+                    wanted = TiledObjective(encoder, tile_px=tile_px, **settings)
+                targets = Targets(wanted.content_targets(content), [wanted.style_targets(style)], (1.0,))
+                result = wanted.evaluate(image, targets=targets, weights=Weights(1.0, 1.0, 0.1))
                 kind = f"{name} {'tiled' if tile_px else 'whole'}"
                 found |= {kind: result.total, f"{kind} gradient": result.gradient}
         return found

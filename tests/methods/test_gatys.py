@@ -17,7 +17,7 @@ from stylebench.commands.evaluate import evaluate
 from stylebench.commands.train import train
 from stylebench.inference.translators.gatys import GatysTranslator
 from stylebench.methods.optimized_pairs import OptimizedPairs
-from stylebench.optimization.loop import Progress
+from stylebench.optimization.gatys import Progress
 from stylebench.run_folder import RunFolder
 
 TINY = [

@@ -19,7 +19,7 @@ from stylebench.functional.pixels import quantize
 from stylebench.inference.translators.base import OptimizingTranslator, Translator, Watch
 
 if TYPE_CHECKING:  # it would bring the encoders, and with them torchvision, where a trained model needs none
-    from stylebench.optimization.loop import Progress
+    from stylebench.optimization.gatys import Progress
 
 
 @contextlib.contextmanager

@@ -123,7 +123,7 @@ class Translator(Inference):
         Args:
             images: (B, 3, H, W) or (3, H, W) RGB, floating point in [0, 1], any device; the size alone counts where the
                 translator takes no content.
-            watch: for a translator that optimizes: called with an `image_optimization.Progress` at every evaluation.
+            watch: for a translator that optimizes: called with an `optimization.gatys.Progress` at every evaluation.
             **given: a value for any of `controls`, and the pictures of `inputs` beside the content. A `style`, where it
                 is declared, is a picture (3, h, w) or (1 or B, 3, h, w), or a list of them, of any sizes;
                 `style_weights` a share of each, >= 0; `masks` (K, H, W) or (1 or B, K, H, W), 0 or 1: where each of K
@@ -150,7 +150,7 @@ class Translator(Inference):
 class OptimizingTranslator(Translator):
     """A translator that optimizes each picture: it takes minutes instead of a pass, and shows how far it is.
 
-    It needs no training, and hands `guides.watch` an `image_optimization.Progress` at every evaluation.
+    It needs no training, and hands `guides.watch` an `optimization.gatys.Progress` at every evaluation.
     """
 
 

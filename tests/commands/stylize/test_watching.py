@@ -12,7 +12,7 @@ from torch import nn
 from stylebench.commands.stylize.watching import watching
 from stylebench.inference.translators.base import Guides, OptimizingTranslator
 from stylebench.inference.translators.image_to_image import ImageToImage
-from stylebench.optimization.loop import Progress
+from stylebench.optimization.gatys import Progress
 
 
 class Optimizes(OptimizingTranslator):

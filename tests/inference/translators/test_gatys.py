@@ -11,7 +11,7 @@ from stylebench.functional.content import content_loss
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.inference.translators.gatys import GatysTranslator, TextureTranslator
 from stylebench.nn.encoders import CompactEncoder, Encoder
-from stylebench.optimization.loop import Progress
+from stylebench.optimization.gatys import Progress
 from stylebench.optimization.style_losses import (
     BatchStatistics,
     GaussianMMD,

@@ -1,4 +1,4 @@
-"""The objective of image optimization: tiles, terms, weights in units of gradients."""
+"""The objective over whole pictures: terms, gradient, weights in units of gradients."""
 
 from typing import Any
 
@@ -9,8 +9,9 @@ from torch import Tensor
 from stylebench.functional.content import content_loss
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.functional.total_variation import total_variation
-from stylebench.nn.encoders import CompactEncoder, Encoder, SqueezeNetEncoder
-from stylebench.optimization.matching import Evaluation, FeatureMatching, Targets, Weights, noise
+from stylebench.nn.encoders import CompactEncoder, Encoder
+from stylebench.optimization.gatys import Evaluation, Objective, Targets, Weights
+from stylebench.optimization.pictures import noise
 from stylebench.optimization.style_losses import GramStyle, StyleLoss
 
 CONTENT, STYLE = ["relu2_1", "relu3_1"], ["relu1_1", "relu2_2", "relu3_2"]
@@ -20,29 +21,29 @@ def encoder(**options: Any) -> Encoder:
     return CompactEncoder("random", CONTENT, STYLE, "relu2_1", **options).double()
 
 
-def matching(network: Encoder | None = None, style_loss: StyleLoss | None = None, **options: Any) -> FeatureMatching:
+def objective(network: Encoder | None = None, style_loss: StyleLoss | None = None, **options: Any) -> Objective:
     settings: dict[str, Any] = {
         "content_layers": CONTENT, "style_layers": STYLE, "layer_weights": None, "content_norm": "mean",
-        "tv_convention": "magenta", "tile_px": None,
+        "tv_convention": "magenta",
     }  # fmt: skip
-    return FeatureMatching(network or encoder(), style_loss=style_loss or GramStyle("gatys"), **{**settings, **options})
+    return Objective(network or encoder(), style_loss=style_loss or GramStyle("gatys"), **{**settings, **options})
 
 
 def picture(height: int, width: int, seed: int = 0) -> Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def targets(found: FeatureMatching, height: int = 70, width: int = 50) -> Targets:
+def targets(found: Objective, height: int = 70, width: int = 50) -> Targets:
     styles = [found.style_targets(picture(40, 60, 1)), found.style_targets(picture(33, 45, 2))]
     return Targets(found.content_targets(picture(height, width, 3)), styles, (0.25, 0.75))
 
 
-def evaluated(found: FeatureMatching, size: tuple[int, int] = (70, 50)) -> Evaluation:
+def evaluated(found: Objective, size: tuple[int, int] = (70, 50)) -> Evaluation:
     return found.evaluate(picture(*size), targets=targets(found, *size), weights=Weights(2.0, 3.0, 0.5))
 
 
 def test_value_and_gradient_are_those_of_the_formula() -> None:
-    found = matching(layer_weights=[1.0, 0.5, 2.0])
+    found = objective(layer_weights=[1.0, 0.5, 2.0])
     image = picture(70, 50).requires_grad_()
     maps = found.encoder(image, [*CONTENT, *STYLE])
     content = found.encoder(picture(70, 50, 3), CONTENT)
@@ -61,59 +62,22 @@ def test_value_and_gradient_are_those_of_the_formula() -> None:
     assert result.gradient.is_contiguous()
 
 
-@pytest.mark.parametrize("size", [(201, 133), (130, 96)])
-@pytest.mark.parametrize("padding", ["zeros", "reflect"])
-def test_tiled_gradient_equals_untiled(size: tuple[int, int], padding: str) -> None:
-    network = encoder(padding=padding)
-    whole, tiled = (evaluated(matching(network, tile_px=side), size) for side in (None, 64))
-    assert torch.allclose(tiled.total, whole.total, rtol=1e-10)
-    assert torch.allclose(tiled.gradient, whole.gradient, rtol=0, atol=1e-9 * float(whole.gradient.abs().max()))
-    for name in ("content", "style"):
-        for layer, term in whole.terms[name].items():
-            assert torch.allclose(tiled.terms[name][layer], term, rtol=1e-9)
-
-
-def test_three_by_two_tiles_in_float32_with_squeezenet() -> None:
-    network = SqueezeNetEncoder("random", True, ["pool4"], ["conv1", "fire3", "fire5"], "fire2")
-    options: dict[str, Any] = {"content_layers": ["pool4"], "style_layers": ["conv1", "fire3", "fire5"]}
-    results = []
-    for tile_px in (None, 64):
-        found = matching(network, GramStyle("relative"), tile_px=tile_px, **options)
-        goal = Targets(
-            found.content_targets(picture(187, 121, 3).float()),
-            [found.style_targets(picture(90, 70, 1).float())],
-            (1.0,),
-        )
-        results.append(found.evaluate(picture(187, 121).float(), targets=goal, weights=Weights(1.0, 1.0, 0.0)))
-    assert len(found._tiles(picture(187, 121), found.style_layers)) == 6
-    difference = (results[1].gradient - results[0].gradient).abs().max()
-    assert difference <= 1e-5 * results[0].gradient.abs().max()
-
-
-def test_tiles_without_halo_would_show() -> None:
-    network = encoder()
-    whole, tiled = matching(network), matching(network, tile_px=64)
-    network.reach_px = lambda layer: 0  # type: ignore[method-assign]
-    difference = (evaluated(tiled, (130, 96)).gradient - evaluated(whole, (130, 96)).gradient).abs().max()
-    assert difference > 1e-3 * evaluated(whole, (130, 96)).gradient.abs().max()
-
-
 def test_gatys_content_is_half_the_sum() -> None:
-    mean, half = evaluated(matching()), evaluated(matching(content_norm="gatys"))
+    mean, half = evaluated(objective()), evaluated(objective(content_norm="gatys"))
     for layer in CONTENT:
-        entries = matching().content_targets(picture(70, 50, 3))[layer][0].numel()
+        entries = objective().content_targets(picture(70, 50, 3))[layer][0].numel()
         assert torch.allclose(half.terms["content"][layer], mean.terms["content"][layer] * entries / 2)
 
 
 def test_terms_with_weight_zero_are_left_out() -> None:
-    found = matching()
+    found = objective()
     result = found.evaluate(picture(70, 50), targets=targets(found), weights=Weights(1.0, 0.0, 0.0))
     assert set(result.terms) == {"content"}
     assert torch.allclose(result.total, torch.stack(list(result.terms["content"].values())).sum())
 
 
 def test_calibrated_weights_are_gradients_of_unit_size() -> None:
-    found = matching()
+    found = objective()
     goal, reference = targets(found), picture(70, 50, 9)
     weights = found.calibrated(Weights(1.0, 4.0, 0.25), goal, {"content": reference, "style": reference})
     for name, wanted in (("content", 1.0), ("style", 4.0), ("tv", 0.25)):
@@ -131,7 +95,7 @@ def test_calibration_makes_the_scale_of_an_encoder_irrelevant() -> None:
         last.weight.mul_(factor)
         last.bias.mul_(factor)
         options: dict[str, Any] = {"content_layers": ["relu1_1"], "style_layers": ["relu1_1"]}
-        found = matching(network, **options)
+        found = objective(network, **options)
         goal = Targets(found.content_targets(picture(70, 50, 3)), [found.style_targets(picture(40, 60, 1))], (1.0,))
         weights = found.calibrated(Weights(1.0, 1.0, 0.0), goal, {name: picture(70, 50, 9) for name in Weights._fields})
         gradients.append(found.evaluate(picture(70, 50), targets=goal, weights=weights).gradient)
@@ -139,7 +103,7 @@ def test_calibration_makes_the_scale_of_an_encoder_irrelevant() -> None:
 
 
 def test_unit_at_the_target_itself_comes_from_noise() -> None:
-    found = matching()
+    found = objective()
     goal = Targets(found.content_targets(picture(70, 50, 3)), [found.style_targets(picture(40, 60, 1))], (1.0,))
     weights = found.calibrated(Weights(1.0, 0.0, 0.0), goal, {"content": picture(70, 50, 3)})
     gradient = found.evaluate(noise((70, 50), picture(70, 50), 0), targets=goal, weights=weights).gradient
@@ -148,18 +112,18 @@ def test_unit_at_the_target_itself_comes_from_noise() -> None:
 
 def test_layer_that_is_no_tap_lists_the_taps() -> None:
     with pytest.raises(ValueError, match=r"no layer 'relu9_1'; choose from conv1_1, relu1_1"):
-        matching(style_layers=["relu9_1"])
+        objective(style_layers=["relu9_1"])
 
 
 def test_settings_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="a weight for each of the style layers"):
-        matching(layer_weights=[1.0])
+        objective(layer_weights=[1.0])
     with pytest.raises(ValueError, match="content_norm must be one of mean, gatys"):
-        matching(content_norm="sum")
+        objective(content_norm="sum")
 
 
 def test_one_color_style_is_refused_by_name() -> None:
-    found = matching(style_loss=GramStyle("relative"))
+    found = objective(style_loss=GramStyle("relative"))
     black = torch.zeros(1, 3, 40, 40, dtype=torch.float64)
     for stage in found.encoder.stages.values():
         for conv in stage.convs().values():  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""The loop over pixels: counting, bounds, line searches that end in the middle, and the ladder of sizes."""
+"""A picture as the variable of an optimizer, and the loop over it: counting, bounds, line searches cut short."""
 
 from functools import partial
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylebench.optimization.loop import PixelOptimizer, Progress, Settings, ladder
-from stylebench.optimization.matching import Evaluation, noise
+from stylebench.optimization.gatys import Evaluation, Progress, minimize
+from stylebench.optimization.image_parameter import ImageParameter, Settings
 
 LBFGS = partial(
     torch.optim.LBFGS, lr=1.0, history_size=10, line_search_fn="strong_wolfe", max_iter=10000, max_eval=100000,
@@ -42,7 +42,7 @@ def start(value: float = 0.1, size: tuple[int, int] = (4, 6)) -> Tensor:
 @pytest.mark.parametrize("evaluations", [1, 7, 40])
 def test_every_evaluation_is_counted_and_no_more_are_made(minimizer: Any, evaluations: int) -> None:
     objective, seen = Rosenbrock(), list[Progress]()
-    PixelOptimizer(Settings(minimizer, "none"), start()).run(objective, evaluations, seen.append)
+    minimize(ImageParameter(Settings(minimizer, "none"), start()), objective, evaluations, seen.append)
     assert objective.calls == list(range(1, evaluations + 1))
     assert [(part.evaluation, part.evaluations) for part in seen] == [(i, evaluations) for i in objective.calls]
 
@@ -50,16 +50,16 @@ def test_every_evaluation_is_counted_and_no_more_are_made(minimizer: Any, evalua
 def test_a_search_that_ends_in_the_middle_leaves_the_best_point() -> None:
     for evaluations in range(2, 30):
         objective = Rosenbrock()
-        optimizer = PixelOptimizer(Settings(LBFGS, "none"), start())
-        optimizer.run(objective, evaluations)
-        reached = Rosenbrock()(optimizer.image, 0).total.item()
+        parameter = ImageParameter(Settings(LBFGS, "none"), start())
+        minimize(parameter, objective, evaluations)
+        reached = Rosenbrock()(parameter.image, 0).total.item()
         assert reached <= objective.best + 1e-12
 
 
 def test_lbfgs_finds_the_minimum() -> None:
-    optimizer = PixelOptimizer(Settings(LBFGS, "none"), start())
-    optimizer.run(Rosenbrock(), 120)
-    assert torch.allclose(optimizer.image, torch.ones(()).double(), atol=1e-5)  # the valley's end: (1, 1)
+    parameter = ImageParameter(Settings(LBFGS, "none"), start())
+    minimize(parameter, Rosenbrock(), 120)
+    assert torch.allclose(parameter.image, torch.ones(()).double(), atol=1e-5)  # the valley's end: (1, 1)
 
 
 class Far:
@@ -77,81 +77,64 @@ class Far:
 @pytest.mark.parametrize("bounds", ["clamp", "sigmoid"])
 def test_bounds_hold_at_every_evaluation(minimizer: Any, bounds: str) -> None:
     objective = Far()
-    optimizer = PixelOptimizer(Settings(minimizer, bounds, low=0.2, high=0.9), start(0.5))
-    optimizer.run(objective, 60)
+    parameter = ImageParameter(Settings(minimizer, bounds, low=0.2, high=0.9), start(0.5))
+    minimize(parameter, objective, 60)
     beyond = 0.0 if bounds == "clamp" else 0.03 * 0.7
     assert all(low >= 0.2 - beyond and high <= 0.9 + beyond for low, high in objective.seen)
-    assert float(optimizer.image.min()) > 0.8
-    assert float(optimizer.image.max()) <= 0.9
-    free = PixelOptimizer(Settings(minimizer, "none", low=0.2, high=0.9), start(0.5))
-    free.run(objective, 60)
+    assert float(parameter.image.min()) > 0.8
+    assert float(parameter.image.max()) <= 0.9
+    free = ImageParameter(Settings(minimizer, "none", low=0.2, high=0.9), start(0.5))
+    minimize(free, objective, 60)
     assert objective.seen[-1][1] > 0.9
     assert float(free.image.max()) <= 0.9  # clamped at the end
 
 
 def test_sigmoid_gradient_is_that_of_the_variable() -> None:
-    optimizer = PixelOptimizer(Settings(ADAM, "sigmoid"), start(0.3))
+    parameter = ImageParameter(Settings(ADAM, "sigmoid"), start(0.3))
     grads: list[Tensor] = []
 
     def objective(image: Tensor, step: int) -> Evaluation:
-        variable = optimizer.variable.detach().clone().requires_grad_()
+        variable = parameter.variable.detach().clone().requires_grad_()
         ((1.06 * variable.sigmoid() - 0.03) ** 3).sum().backward()  # 0.03 wider at both ends
         assert variable.grad is not None
         grads.append(variable.grad)
         return Evaluation((image**3).sum(), 3 * image**2, {})
 
-    optimizer.run(objective, 1)
-    assert optimizer.variable.grad is not None
-    assert torch.allclose(optimizer.variable.grad, grads[0], atol=1e-12)
+    minimize(parameter, objective, 1)
+    assert parameter.variable.grad is not None
+    assert torch.allclose(parameter.variable.grad, grads[0], atol=1e-12)
 
 
 def test_moments_of_adam_go_up_the_ladder() -> None:
-    optimizer = PixelOptimizer(Settings(ADAM, "none"), start(size=(4, 6)))
-    optimizer.run(Rosenbrock(), 5)
-    bigger = optimizer.enlarged((8, 12))
+    parameter = ImageParameter(Settings(ADAM, "none"), start(size=(4, 6)))
+    minimize(parameter, Rosenbrock(), 5)
+    bigger = parameter.enlarged((8, 12))
     state = bigger.optimizer.state[bigger.variable]
-    before = optimizer.optimizer.state[optimizer.variable]
+    before = parameter.optimizer.state[parameter.variable]
     assert float(state["step"]) == 5
     assert state["exp_avg"].shape == (1, 3, 8, 12)
     assert torch.allclose(state["exp_avg"].mean(), before["exp_avg"].mean(), rtol=0.05)
     assert float(state["exp_avg_sq"].min()) >= 0
     assert bigger.image.shape == (1, 3, 8, 12)
-    bigger.run(Rosenbrock(), 1)
+    minimize(bigger, Rosenbrock(), 1)
     assert float(bigger.optimizer.state[bigger.variable]["step"]) == 6
 
 
 def test_lbfgs_starts_anew_at_another_size() -> None:
-    optimizer = PixelOptimizer(Settings(LBFGS, "none"), start(size=(4, 6)))
-    optimizer.run(Rosenbrock(), 10)
-    bigger = optimizer.enlarged((8, 12))
+    parameter = ImageParameter(Settings(LBFGS, "none"), start(size=(4, 6)))
+    minimize(parameter, Rosenbrock(), 10)
+    bigger = parameter.enlarged((8, 12))
     assert not bigger.optimizer.state[bigger.variable]
-    bigger.run(Rosenbrock(), 5)
+    minimize(bigger, Rosenbrock(), 5)
 
 
 def test_history_shrinks_above_512_px() -> None:
     def history(side: int) -> int:
-        optimizer = PixelOptimizer(Settings(partial(LBFGS, history_size=100), "none"), torch.zeros(1, 1, side, side))
+        optimizer = ImageParameter(Settings(partial(LBFGS, history_size=100), "none"), torch.zeros(1, 1, side, side))
         return int(optimizer.optimizer.param_groups[0]["history_size"])
 
     # 100 pairs up to 512^2; at 1024^2 a quarter of them; at 4096^2 100 / 64, but never fewer than 5
     assert [history(side) for side in (64, 512, 1024, 4096)] == [100, 100, 25, 5]
-
-
-def test_ladder() -> None:
-    # factors of sqrt(2): 512 / 2, 512 / sqrt(2) = 362.04, 512; the other side halves along
-    assert ladder(512, 256, 256) == [(256, 128), (362, 181), (512, 256)]
-    assert ladder(100, 80, None) == [(100, 80)]
-    assert ladder(100, 80, 500) == [(100, 80)]
-    with pytest.raises(ValueError, match="smallest_px must be a whole number"):
-        ladder(100, 80, 0)
-
-
-def test_noise_follows_from_its_seed() -> None:
-    first, again, other = (noise((8, 9), torch.zeros(1), seed) for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert 0 <= float(first.min()) < 0.1
-    assert 0.9 < float(first.max()) <= 1
 
 
 def test_bounds_follow_from_the_optimizer() -> None:

@@ -1,8 +1,7 @@
-"""Optimize the pixels of a picture: the loop, its counting, its bounds, and the ladder of sizes.
+"""A picture as the variable of an optimizer: its bounds, what L-BFGS keeps, and what a larger picture takes over.
 
-Sources: Gatys et al. 2016, section 2.3 (L-BFGS on pixels); the ladder of sizes, factor sqrt(2), with the moments of
-Adam carried over, crowsonkb/style-transfer-pytorch style_transfer.py. An iteration is an evaluation of the objective
-with its gradient, whatever the optimizer makes of it.
+Sources: Gatys et al. 2016, section 2.3 (L-BFGS on pixels); the moments of Adam that are carried over to a larger
+picture, crowsonkb/style-transfer-pytorch style_transfer.py.
 """
 
 import copy
@@ -10,46 +9,21 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stylebench.checks import check_choice, check_optional_whole
-from stylebench.optimization.matching import Evaluation
+from stylebench.checks import check_choice
 
 BOUNDS = ("auto", "none", "clamp", "sigmoid")
-INITS = ("content", "style", "noise")
 Minimizer = Callable[..., torch.optim.Optimizer]
-Objective = Callable[[Tensor, int], Evaluation]
 
 _EDGE = 1e-3  # how near to the ends of its interval a sigmoid may start
 _MARGIN = 0.03  # by which that interval is wider than the pixels': at its very ends nothing would move any more
 _HISTORY_PIXELS = 512**2  # up to which L-BFGS keeps all of its history
 _LEAST_HISTORY = 5
-_LINE_SEARCH = 26  # evaluations of a line search of torch's L-BFGS at most, with the point that it starts from
-
-
-class Progress(NamedTuple):
-    """Where an optimization stands.
-
-    Attributes:
-        evaluation: number of this evaluation, from 1.
-        evaluations: how many there will be.
-        image: (1, 3, H, W), the picture that was evaluated, within what the bounds allow; keep only a copy.
-        total: scalar, the objective there.
-        terms: its terms, unweighted.
-    """
-
-    evaluation: int
-    evaluations: int
-    image: Tensor
-    total: Tensor
-    terms: dict[str, Any]
-
-
-Watch = Callable[[Progress], None]
+LONGEST_SEARCH = 26  # evaluations of a line search of torch's L-BFGS at most, with the point that it starts from
 
 
 @dataclass(frozen=True)
@@ -81,63 +55,42 @@ class Settings:
         return "sigmoid" if searches_lines(self.minimizer) else "clamp"
 
 
-class PixelOptimizer:
-    """Minimize an objective over the pixels of one picture; can be carried over to a larger one.
+class ImageParameter:
+    """The pixels of one picture as the variable of an optimizer; can be carried over to a larger picture.
 
     Args:
         settings: how.
         image: (1, 3, H, W), where to start.
+
+    Attributes:
+        variable: (1, 3, H, W), what is optimized: the pixels, or what they are a sigmoid of.
+        optimizer: of the variable alone.
+        searches: whether the optimizer searches lines, and may be stopped in the middle of a search.
     """
 
     def __init__(self, settings: Settings, image: Tensor) -> None:
         self.settings = settings
         self.variable = self._variable(image)
         self.optimizer = _built(settings.minimizer, self.variable)
+        self.searches = isinstance(self.optimizer, torch.optim.LBFGS)
 
     @property
     def image(self) -> Tensor:
         """The picture as it is now, within its bounds; (1, 3, H, W)."""
         return self._pixels().clamp(self.settings.low, self.settings.high)
 
-    def run(
-        self, objective: Objective, evaluations: int, watch: Watch | None = None, done: int = 0, of: int = 0
-    ) -> None:
-        """Evaluate an objective a number of times and follow its gradient.
+    def bounded_pixels(self) -> Tensor:
+        """Bring the variable back where `clamp` holds it, and return the pixels to evaluate; (1, 3, H, W)."""
+        if self.settings.chosen == "clamp":
+            self.variable.data.clamp_(self.settings.low, self.settings.high)
+        return self._pixels()
 
-        Args:
-            objective: takes a picture and the number of the evaluation.
-            evaluations: how many.
-            watch: sees every evaluation.
-            done: evaluations before these, for `watch`.
-            of: evaluations in all, for `watch`; 0 for these alone.
-        """
-        count, best = 0, _Best()
-        searches = isinstance(self.optimizer, torch.optim.LBFGS)
+    def take_gradient(self, gradient: Tensor) -> None:
+        """Give the optimizer's variable its gradient, from that of the pixels; (1, 3, H, W)."""
+        # L-BFGS flattens the gradient by a view, which needs it contiguous.
+        self.variable.grad = self._through(gradient).contiguous()
 
-        def closure() -> Tensor:
-            nonlocal count
-            if count == evaluations:
-                raise _SpentError
-            count += 1
-            if self.settings.chosen == "clamp":
-                self.variable.data.clamp_(self.settings.low, self.settings.high)
-            pixels = self._pixels()
-            found = objective(pixels, done + count)
-            # L-BFGS flattens the gradient by a view, which needs it contiguous.
-            self.variable.grad = self._through(found.gradient).contiguous()
-            if searches and count > evaluations - _LINE_SEARCH:
-                best.offer(found.total, self.variable)
-            if watch is not None:
-                watch(Progress(done + count, of or evaluations, pixels, found.total, found.terms))
-            return found.total
-
-        try:
-            while count < evaluations:
-                self.optimizer.step(closure)  # type: ignore[arg-type]
-        except _SpentError:  # in the middle of a line search, at a point that it might not have kept
-            best.give(self.variable)
-
-    def enlarged(self, size: Sequence[int]) -> "PixelOptimizer":
+    def enlarged(self, size: Sequence[int]) -> "ImageParameter":
         """Return the optimization of a picture of another size, with the moments of Adam resized like the picture.
 
         The history of L-BFGS means nothing at another size and is let go.
@@ -181,54 +134,24 @@ class PixelOptimizer:
         return gradient * self._interval()[1] * share * (1 - share)
 
 
-def ladder(height: int, width: int, smallest_px: int | None) -> list[tuple[int, int]]:
-    """Return the sizes of a ladder: factors of sqrt(2) from about a longer side of `smallest_px` up to the picture's.
-
-    Args:
-        height: of the picture.
-        width: of the picture.
-        smallest_px: longer side to begin with; None for the picture's size alone.
-
-    Returns:
-        (height, width) from small to large; the last is the picture's.
-
-    Raises:
-        ValueError: if the side is not a positive number.
-
-    Example:
-        >>> ladder(512, 256, 256)
-        [(256, 128), (362, 181), (512, 256)]
-    """
-    check_optional_whole("smallest_px", smallest_px)
-    if smallest_px is None:
-        return [(height, width)]
-    steps = max(0, round(2 * math.log2(max(height, width) / smallest_px)))
-    return [
-        (max(1, round(height / 2 ** (step / 2))), max(1, round(width / 2 ** (step / 2))))
-        for step in range(steps, -1, -1)
-    ]
-
-
 def searches_lines(minimizer: Minimizer) -> bool:
     """Tell whether an optimizer compares values of different evaluations: L-BFGS does."""
     return isinstance(minimizer, partial) and minimizer.func is torch.optim.LBFGS
 
 
-class _SpentError(Exception):
-    """The evaluations are used up."""
-
-
-class _Best:
-    """The best of the last points, in one vector."""
+class BestPoint:
+    """The best of the last points: where a line search ends in the middle, it might not have kept it."""
 
     def __init__(self) -> None:
         self.total, self.point = math.inf, torch.empty(0)
 
     def offer(self, total: Tensor, point: Tensor) -> None:
+        """Keep a point if its total is the least so far."""
         if float(total) < self.total:
             self.total, self.point = float(total), point.detach().clone()
 
     def give(self, variable: Tensor) -> None:
+        """Write the kept point into a variable; without one it stays."""
         if self.point.numel():
             variable.data.copy_(self.point)
 
