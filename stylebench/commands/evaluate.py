@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from stylebench.build import (
     Config,
@@ -18,6 +17,7 @@ from stylebench.build import (
     reference_cache,
 )
 from stylebench.checks import UsageError
+from stylebench.commands.evaluate_folders import PAIRED, evaluate_folders, open_folders
 from stylebench.commands.stylize.pictures import choose_device
 from stylebench.data.images import write_png
 from stylebench.data.plan import asked_for
@@ -25,10 +25,7 @@ from stylebench.files import write_json
 from stylebench.inference.loading import load_translator, read_model
 from stylebench.inference.translators.base import OptimizingTranslator, Translator, translate_as_asked
 from stylebench.metrics.batch import EvaluationBatch
-from stylebench.metrics.cache import ReferenceCache
-from stylebench.metrics.evaluator import Evaluator
-from stylebench.metrics.folders import ImageFolder
-from stylebench.metrics.measuring import asking, measure_method, reference_sets, tell_missing
+from stylebench.metrics.measuring import asking, measure_method, tell_missing
 from stylebench.metrics.records import to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.nn.encoders.base import record_name
@@ -36,7 +33,6 @@ from stylebench.run_folder import MANIFEST, NOT_APPLICABLE, RunFolder, dashboard
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
-PAIRED = ("content", "style", "target")
 
 
 @dataclass(frozen=True)
@@ -167,129 +163,6 @@ def _refuse_folders(config: Config, translator: Translator) -> None:
             f"{', '.join(given)}: these keys take folders, and only together with generated=<folder>; a run is "
             f"evaluated on its own data set, and this one's controls are: {', '.join(names) or 'none'}"
         )
-
-
-@dataclass(frozen=True)
-class Folders:
-    """The image folders of an evaluation.
-
-    Attributes:
-        generated: what a method made.
-        reference: what it should look like as a set, None for no set metrics.
-        others: `content`, `style` and `target`, those that are given.
-    """
-
-    generated: ImageFolder
-    reference: ImageFolder | None
-    others: Mapping[str, ImageFolder]
-
-
-def open_folders(config: Mapping[str, Any]) -> Folders:
-    """Open the folders that the command names, and match those that go in pairs.
-
-    Raises:
-        UsageError: if there is nothing to compare with.
-        FileNotFoundError: if a folder or its images are missing.
-        ValueError: if an image has no partner.
-    """
-    if config["reference"] is None and all(config[role] is None for role in PAIRED):
-        raise UsageError(
-            "name what the images are compared with: reference=<folder> as a set, or content=, style=, target= pair by "
-            "pair"
-        )
-    generated = ImageFolder(Path(config["generated"]), "generated")
-    reference = None if config["reference"] is None else ImageFolder(Path(config["reference"]), "reference")
-    others = {role: ImageFolder(Path(config[role]), role) for role in PAIRED if config[role] is not None}
-    for folder in others.values():
-        folder.partners(generated.ids)
-    return Folders(generated, reference, others)
-
-
-def evaluate_folders(
-    evaluator: Evaluator, folders: Folders, cache: ReferenceCache, *, size: int, limit: int, device: torch.device
-) -> dict[str, dict[str, Any]]:
-    """Evaluate folders of images.
-
-    Args:
-        evaluator: what to measure.
-        folders: the images.
-        cache: of the reference's features.
-        size: images at a time.
-        limit: generated images that are looked at, at most.
-        device: for the networks.
-
-    Returns:
-        The record's entries, by record key.
-
-    Raises:
-        ValueError: if sizes do not fit.
-    """
-    tell_missing(evaluator)
-    evaluator.check_required({*folders.others, *(["reference"] if folders.reference is not None else [])})
-    evaluator.to(device).reset()
-    generated = folders.generated
-    partners = {role: folder.partners(generated.ids) for role, folder in folders.others.items()}
-    if len(generated) > limit:
-        log.info("measuring %d of %d generated images, by hash (metrics.num_images)", limit, len(generated))
-    for images, numbers in generated.batches(size, limit):
-        chosen = numbers.tolist()
-        known: dict[str, Any] = {"content_id": [generated.ids[number] for number in chosen]}
-        for role, folder in folders.others.items():
-            known |= _partners(role, folder, [partners[role][number] for number in chosen], device)
-            _check_sizes(role, folder, generated)
-        evaluator.update(
-            EvaluationBatch(
-                image=images.to(device),
-                index=numbers,
-                **known,
-            )
-        )
-    reference = _reference(evaluator, folders, cache, size)
-    facts = {"source_codec": generated.codec()}
-    if folders.reference is not None:
-        facts["reference_codec"] = folders.reference.codec()
-        if facts["reference_codec"] != facts["source_codec"]:
-            log.warning(
-                "generated images are %s, reference images %s: distances between sets see compression, too",
-                facts["source_codec"], facts["reference_codec"],
-            )  # fmt: skip
-    return to_record(evaluator.compute(reference), **facts)
-
-
-def _partners(role: str, folder: ImageFolder, places: list[int], device: torch.device) -> dict[str, Any]:
-    """Return a role's pictures of some images, as fields of a batch, with their names."""
-    if folder.single and role == "style":
-        return {"style": folder.image(0)[None].to(device), "style_id": [folder.ids[0]] * len(places)}
-    pictures: Tensor = torch.stack([folder.image(place) for place in places]).to(device)  # (B, 3, H, W)
-    if role == "target":
-        return {"target": pictures[:, None]}
-    return {role: pictures, f"{role}_id": [folder.ids[place] for place in places]}
-
-
-def _check_sizes(role: str, folder: ImageFolder, generated: ImageFolder) -> None:
-    """Check that what is compared place by place has the generated images' size."""
-    if role != "style" and folder.size != generated.size and folder.size and generated.size:
-        (height, width), (own_height, own_width) = folder.size, generated.size
-        raise ValueError(
-            f"images of {role}={folder.path} are {width} x {height}, those of generated={generated.path} {own_width} x "
-            f"{own_height} (width x height); they are compared place by place: resize one of the folders"
-        )
-
-
-def _reference(evaluator: Evaluator, folders: Folders, cache: ReferenceCache, size: int) -> dict[str, Any]:
-    reference = folders.reference
-    if reference is None or len(reference) < 2:
-        return {}
-    first = tuple(reference.image(0).shape[1:])
-    own = [name for name in evaluator.set_extractors() if evaluator.extractors[name].size_px is None]
-    if own and first != folders.generated.size:
-        height, width = folders.generated.size or (0, 0)
-        raise ValueError(
-            f"generated images are {width} x {height}, reference images {first[1]} x {first[0]} (width x height), and "
-            f"{', '.join(own)} look at images at their own size, where scale counts as style; resize one set first"
-        )
-    facts = {"data": reference.digest(), "codec": reference.codec()}
-    return reference_sets(evaluator, cache, facts, lambda: reference.batches(size))
 
 
 class ImageWriter:
