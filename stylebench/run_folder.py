@@ -45,7 +45,9 @@ CHECKPOINT_KEY = "stylebench"  # what a checkpoint holds beside Lightning's own 
 CHECKPOINT_PATTERN = "batch-*.ckpt"
 BATCHES = "train/batches"  # the first column of metrics.csv: finished batches, the only clock
 
-TRAINING, OPTIMIZATION = "training", "optimization"  # kinds of run: a model, or pictures optimized one by one
+# Kinds of run: a model, pictures optimized one by one, or a folder of images that somebody made.
+TRAINING, OPTIMIZATION, FOLDER = "training", "optimization", "folder"
+TRAIN = "train"  # the command that made a folder whose record names none
 RUNNING, FINISHED, STOPPED, FAILED, KILLED = "running", "finished", "stopped", "failed", "killed"
 HEARTBEAT_SECONDS = 60.0  # how often a training run says that it is alive
 _UNKNOWN_HEARTBEAT_SECONDS = 3600.0  # of a record that does not say how often: those written at checkpoints alone
@@ -104,6 +106,11 @@ class RunFolder:
         if recorded != RUNNING or _beats(self.record) or locks.is_held(self.path / LOCK):
             return recorded
         return KILLED
+
+    @property
+    def maker(self) -> str:
+        """The command that made the folder: `train`, `stylize` or `evaluate`."""
+        return str(self.record.get("command", TRAIN))
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints, newest (most batches) first."""

@@ -75,6 +75,7 @@ def stylize(arguments: list[str]) -> None:
     config = compose("stylize", controls_apart(arguments))
     check_switch(config, "overwrite")
     from stylebench.build import build_translator
+    from stylebench.commands.records import record_of_pictures
     from stylebench.commands.stylize.guides import read_guides
     from stylebench.commands.stylize.pictures import choose_device, default_output, stylize_path, synthesize
 
@@ -98,7 +99,7 @@ def stylize(arguments: list[str]) -> None:
         size_px = translator.default_px if config["size_px"] is None else config["size_px"]
         summary = stylize_path(
             translator, source, target, suffix=config["suffix"], max_pixels=config["max_pixels"], size_px=size_px,
-            **common,
+            record=record_of_pictures(translator, target, config), **common,
         )  # fmt: skip
     print(
         f"{len(summary.written)} written, {len(summary.skipped)} already there, {len(summary.failed)} failed: {target}"

@@ -18,6 +18,7 @@ from stylebench.build import (
 )
 from stylebench.checks import UsageError
 from stylebench.commands.evaluate_folders import PAIRED, evaluate_folders, open_folders
+from stylebench.commands.records import recorded
 from stylebench.commands.stylize.pictures import choose_device
 from stylebench.data.images import write_png
 from stylebench.data.plan import asked_for
@@ -29,10 +30,11 @@ from stylebench.metrics.measuring import asking, measure_method, tell_missing
 from stylebench.metrics.records import to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.nn.encoders.base import record_name
-from stylebench.run_folder import MANIFEST, NOT_APPLICABLE, RunFolder, dashboard, mean_dashboard
+from stylebench.run_folder import FOLDER, MANIFEST, NOT_APPLICABLE, RunFolder, dashboard, mean_dashboard
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
+GENERATED = "generated"  # the set of folders of images, beside the sets of runs, such as `test-ema`
 
 
 @dataclass(frozen=True)
@@ -82,24 +84,42 @@ def evaluate(config: Config) -> Evaluated:
     if (config["run"] is None) == (config["generated"] is None):
         raise UsageError("name what to evaluate: run=<run folder>, or generated=<folder of images>, one of them")
     device = choose_device(config["device"])
-    settings = config["metrics"]
     if config["run"] is None:
-        if config["controls"]:
-            raise UsageError(f"{', '.join(config['controls'])}: folders of images have no controls; name a run by run=")
-        folders = open_folders(config)
-        images = max(len(folders.generated), len(folders.reference or ()))
-        evaluator = build_evaluator(settings, images=images)
-        sets = {"": evaluate_folders(
-            evaluator, folders, reference_cache(settings), size=settings["batch_size"], limit=settings["num_images"],
-            device=device,
-        )}  # fmt: skip
-        evaluated = Evaluated(sets, [])
+        evaluated = _evaluate_folders(config, device)
     else:
         evaluated = _evaluate_run(config, Path(config["run"]), device)
-    if config["output"] is not None:
+    if config["output"] is not None and not _keeps_run_folder(config):
         write_json(Path(config["output"]), evaluated.record)
         evaluated.written.append(Path(config["output"]))
     return evaluated
+
+
+def _keeps_run_folder(config: Config) -> bool:
+    """Tell whether folders of images are evaluated into a run folder: `output` ends in a slash or is a folder."""
+    output = config["output"]
+    return config["run"] is None and output is not None and (output.endswith("/") or Path(output).is_dir())
+
+
+def _evaluate_folders(config: Config, device: torch.device) -> Evaluated:
+    """Evaluate folders of images, and keep the values in a run folder where `output` names one."""
+    if config["controls"]:
+        raise UsageError(f"{', '.join(config['controls'])}: folders of images have no controls; name a run by run=")
+    folders, settings = open_folders(config), config["metrics"]
+    evaluator = build_evaluator(settings, images=max(len(folders.generated), len(folders.reference or ())))
+    measure = partial(
+        evaluate_folders, evaluator, folders, reference_cache(settings), size=settings["batch_size"],
+        limit=settings["num_images"], device=device,
+    )  # fmt: skip
+    if not _keeps_run_folder(config):
+        return Evaluated({"": measure()}, [])
+    run = RunFolder(config["output"])
+    facts = {"name": folders.generated.path.resolve().name, "seed": None, "data": folders.describe()}
+    with recorded(run.path, FOLDER, "evaluate", config, facts) as record:
+        entries = measure()
+        record["final"] = dashboard(entries)
+        rows = [{**row, "seed": None} for row in evaluator.table()]
+        written = run.write_evaluation(GENERATED, entries, rows, folders.codecs())
+    return Evaluated({"": entries}, [written])
 
 
 def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluated:

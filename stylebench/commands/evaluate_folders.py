@@ -35,6 +35,20 @@ class Folders:
     reference: ImageFolder | None
     others: Mapping[str, ImageFolder]
 
+    def describe(self) -> dict[str, Any]:
+        """Return path, count and digest of each folder by its role."""
+        given = {"generated": self.generated, "reference": self.reference, **self.others}
+        return {
+            role: {"path": str(folder.path), "count": len(folder), "digest": folder.digest()}
+            for role, folder in given.items()
+            if folder is not None
+        }
+
+    def codecs(self) -> dict[str, str]:
+        """Return how the files of the two sets are compressed, as facts of every value."""
+        reference = {} if self.reference is None else {"reference_codec": self.reference.codec()}
+        return {"source_codec": self.generated.codec(), **reference}
+
 
 def open_folders(config: Mapping[str, Any]) -> Folders:
     """Open the folders that the command names, and match those that go in pairs.
@@ -97,14 +111,11 @@ def evaluate_folders(
             )
         )
     reference = _reference(evaluator, folders, cache, size)
-    facts = {"source_codec": generated.codec()}
-    if folders.reference is not None:
-        facts["reference_codec"] = folders.reference.codec()
-        if facts["reference_codec"] != facts["source_codec"]:
-            log.warning(
-                "generated images are %s, reference images %s: distances between sets see compression, too",
-                facts["source_codec"], facts["reference_codec"],
-            )  # fmt: skip
+    facts = folders.codecs()
+    if len(set(facts.values())) > 1:
+        log.warning(
+            "generated images are %s, reference images %s: distances between sets see compression, too", *facts.values()
+        )
     return to_record(evaluator.compute(reference), **facts)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import OmegaConf
 from pytorch_lightning.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -30,6 +29,7 @@ from stylebench.build import (
 )
 from stylebench.checks import check_switch, check_whole
 from stylebench.commands.prepare import check_report
+from stylebench.commands.records import write_config
 from stylebench.construct import locate
 from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
@@ -41,7 +41,7 @@ from stylebench.inference.loading import load, load_translator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
 from stylebench.nn.encoders.base import record_name
-from stylebench.run_folder import CHECKPOINTS, CONFIG, FAILED, FINISHED, RECORD, SAMPLES, STOPPED
+from stylebench.run_folder import CHECKPOINTS, FAILED, FINISHED, RECORD, SAMPLES, STOPPED
 from stylebench.training.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from stylebench.training.callbacks.ema import EMA
 from stylebench.training.callbacks.evaluation import Evaluation
@@ -125,8 +125,7 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
     facts = _facts(config, overrides, data, method)
     check_inputs(start, facts)
     if first:
-        with atomic_write(folder / CONFIG) as file:
-            file.write(OmegaConf.to_yaml(OmegaConf.create(config)).encode())
+        write_config(folder, config)
         csv.rewind(start.batches, keep_evaluation=start.batches % every == 0)
     record = RunRecord(
         folder,

@@ -26,6 +26,8 @@ from stylebench.run_folder import (
     CHECKPOINT_PATTERN,
     CHECKPOINTS,
     RECORD,
+    TRAIN,
+    RunFolder,
     checkpoint_files,
 )
 from stylebench.trusted import TrustError, inference_classes
@@ -207,6 +209,9 @@ def _read_run(folder: Path, weights: str) -> TrainedModel:
             f"{EXPORT_FACTS}); name the folder that training printed, a .ckpt file, or an exported folder"
         )
     files = checkpoint_files(checkpoints)
+    run = RunFolder(folder)
+    if not files and run.has_record and run.maker != TRAIN:
+        raise FileNotFoundError(f"{folder} is what stylebench {run.maker} made and holds no model; name a trained run")
     if not files:
         raise FileNotFoundError(
             f"the run {folder} has no checkpoint yet (none matches {CHECKPOINTS}/{CHECKPOINT_PATTERN}); wait for its "

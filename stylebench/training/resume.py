@@ -10,7 +10,7 @@ from typing import Any
 from stylebench.checks import check_choice
 from stylebench.files import DamagedFileError, json_digest
 from stylebench.inference.loading import read_checkpoint
-from stylebench.run_folder import CHECKPOINT_KEY, CHECKPOINTS, EARLIER, RUN_FILES, RunFolder
+from stylebench.run_folder import CHECKPOINT_KEY, CHECKPOINTS, EARLIER, RUN_FILES, TRAIN, RunFolder
 
 log = logging.getLogger(__name__)
 MODES = ("never", "auto", "must")
@@ -83,11 +83,14 @@ def find_start(folder: Path, mode: str, config: Mapping[str, Any], *, first_proc
         The checkpoint to continue from, or an empty start.
 
     Raises:
-        ValueError: for an unknown mode, a folder that holds a run under `never`, under `must` a folder without an
-            intact checkpoint of this config, or a run that another length would make another run.
+        ValueError: for an unknown mode, a folder that another command made, one that holds a run under `never`, under
+            `must` a folder without an intact checkpoint of this config, or a run that another length would make another
+            run.
     """
     check_choice("resume", mode, MODES)
     run = RunFolder(folder)
+    if run.has_record and run.maker != TRAIN:
+        raise ValueError(f"{folder} holds what stylebench {run.maker} made; name another folder by run=")
     if mode == "never":
         if run.has_record and first_process:
             raise ValueError(

@@ -14,6 +14,7 @@ from stylebench.cli.config import compose
 from stylebench.commands.evaluate import Evaluated, evaluate, table
 from stylebench.data.images import ImageError
 from stylebench.metrics.weights import MissingWeightsError
+from stylebench.run_folder import FINISHED, FOLDER, RunFolder, find_runs
 
 RANDOM = np.random.default_rng(0)
 ITEMS = {
@@ -109,6 +110,39 @@ def test_values_are_written_and_shown(tmp_path: Path) -> None:
     assert "psnr    22.11" in shown
     assert "fd_rand_ms: needs 2 reference images" in shown
     assert evaluated.record["psnr/n2"]["source_codec"] == "lossless"
+
+
+def test_folders_of_images_are_kept_as_a_run(tmp_path: Path) -> None:
+    generated, target = folder(tmp_path / "g", 51, 51), folder(tmp_path / "t", 204, 51)
+    evaluated = measured(f"generated={generated}", f"target={target}", f"output={tmp_path}/runs/theirs/")
+    (run,) = find_runs(tmp_path / "runs")
+    assert (run.record["kind"], run.status, run.record["name"]) == (FOLDER, FINISHED, "g")
+    assert run.config["metrics"]["items"].keys() == {"psnr", "ssim", "fd"}
+    assert {role: facts["count"] for role, facts in run.record["data"].items()} == {"generated": 2, "target": 2}
+    assert run.sets() == ["generated"]
+    assert run.values("generated") == json.loads(json.dumps(evaluated.record))
+    # 20 log10(255 / 153) = 4.437 dB, and equal pictures count 100 dB
+    found = {row["content_id"]: row["psnr/n2"] for row in run.rows("generated")}
+    assert found == {"000": pytest.approx(4.437, abs=1e-3), "001": 100.0}
+    assert run.final()["psnr"] == pytest.approx((4.437 + 100) / 2, abs=1e-3)
+    manifest = json.loads((run.set_folder("generated") / "manifest.json").read_text())
+    assert manifest == {"source_codec": "lossless", "images": {}}
+    assert [path.relative_to(tmp_path) for path in evaluated.written] == [Path("runs/theirs/evaluation/generated")]
+    again = measured(f"generated={generated}", f"target={generated}", f"output={run.path}")  # now that it is a folder
+    assert RunFolder(run.path).final()["psnr"] == 100.0
+    assert again.written == evaluated.written
+
+
+def test_networks_of_a_kept_evaluation_are_described_once(tmp_path: Path) -> None:
+    generated, reference = folder(tmp_path / "g", *[None] * 4), folder(tmp_path / "r", *[None] * 4)
+    evaluated = measured(f"generated={generated}", f"reference={reference}", f"output={tmp_path}/run/")
+    run = RunFolder(tmp_path / "run")
+    written = json.loads((run.set_folder("generated") / "values.json").read_text())
+    key = "fd/rand-ms-s3/none/n4x4"
+    assert list(written["networks"]) == ["rand-ms-s3"]
+    assert written["entries"][key]["network"] == {"name": "rand-ms-s3"}
+    assert run.values("generated")[key]["network"] == evaluated.record[key]["network"]
+    assert written["facts"] == {"source_codec": "lossless", "reference_codec": "lossless"}
 
 
 def test_lossy_files_are_told_apart(tmp_path: Path) -> None:

@@ -53,6 +53,11 @@ class Summary:
     skipped: list[Path] = field(default_factory=list)
     failed: list[tuple[Path, str]] = field(default_factory=list)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pictures were written, were there already, and failed."""
+        return {"written": len(self.written), "skipped": len(self.skipped), "failed": len(self.failed)}
+
 
 def stylize_path(
     translator: Translator,
@@ -66,6 +71,7 @@ def stylize_path(
     guides: GuidePictures | None = None,
     every: int | None = None,
     progress: bool = True,
+    record: contextlib.AbstractContextManager[dict[str, Any]] | None = None,
     **controls: Any,
 ) -> Summary:
     """Stylize a picture, or every picture below a folder, at its own size.
@@ -86,6 +92,8 @@ def stylize_path(
         guides: pictures of styles, for a translator that takes them; see `guides.read_guides`.
         every: for one picture that is optimized: evaluations between pictures on the way; see `watching`.
         progress: show a bar on stderr, over the pictures of a folder, or over an optimization.
+        record: of the output folder, kept while the pictures of a folder are worked on; it is told how many were
+            written, were there already, and failed.
         **controls: of the translator.
 
     Returns:
@@ -118,7 +126,10 @@ def stylize_path(
         with watching(translator, target, every, progress) as watch:
             _stylize_file(work._replace(watch=watch), picture, target)
         return Summary(written=[target])
-    return _stylize_folder(work, jobs, overwrite, progress)
+    with record or contextlib.nullcontext(dict[str, Any]()) as facts:
+        summary = _stylize_folder(work, jobs, overwrite, progress)
+        facts["pictures"] = summary.counts
+    return summary
 
 
 def synthesize(
