@@ -3,6 +3,8 @@
 import difflib
 import os
 import re
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from stylebench.checks import UsageError, closest
 from stylebench.renames import CONTROLS, present_key, updated_override
@@ -160,3 +162,16 @@ def controls_apart(arguments: list[str], command: str = "stylize") -> list[str]:
             argument = f"+controls.{name}={value}"
         turned.append(argument)
     return turned
+
+
+def given_controls(config: Mapping[str, Any], arguments: list[str], declared: Collection[str]) -> dict[str, Any]:
+    """Return what a command line gives for a model's controls.
+
+    Args:
+        config: the composed config of the command: `controls`, and its own keys.
+        arguments: as typed.
+        declared: names of the model's controls. Where one is a key of the command, too (`seed`), a typed value counts
+            for both; the command's default does not.
+    """
+    typed = {key_of(argument) for argument in arguments}
+    return {**config["controls"], **{name: config[name] for name in declared if name in typed and name in config}}

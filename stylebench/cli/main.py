@@ -18,6 +18,7 @@ from stylebench.cli.arguments import (
     check_keys,
     check_trained_model_is_alone,
     controls_apart,
+    given_controls,
 )
 from stylebench.cli.completion import complete
 from stylebench.cli.config import check_switch, compose, known_keys
@@ -82,9 +83,8 @@ def stylize(arguments: list[str]) -> None:
     translator = build_translator(config, choose_device(config["device"]))
     if config["input"] is None and translator.takes("content"):
         raise UsageError("name what to stylize: input=<a picture, or a folder of pictures>")
-    if any(argument.startswith("seed=") for argument in arguments):  # of a loaded model: a control, if it has one
-        config["controls"] |= {"seed": config["seed"]} if "seed" in {part.name for part in translator.controls} else {}
-    controls = translator.check_controls(**config["controls"])
+    declared = [control.name for control in translator.controls]
+    controls = translator.check_controls(**given_controls(config, arguments, declared))
     guides = read_guides(
         translator, _as_list(config["style"]), config["style_weights"] and _as_list(config["style_weights"]),
         _as_list(config["masks"]), config["max_pixels"], **controls,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stylebench.checks import UsageError
-from stylebench.cli.arguments import before_overrides, check_keys, started_elsewhere
+from stylebench.cli.arguments import before_overrides, check_keys, given_controls, started_elsewhere
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,11 @@ def test_the_target_of_a_model_is_its_domain_and_that_of_folders_stays() -> None
             check_keys(command, [*words, "target=sketch"])
     check_keys("evaluate", ["generated=theirs", "target=truth"])
     check_keys("train", ["run=x", "+dataset.target=photos"])
+
+
+def test_a_typed_key_of_the_command_reaches_the_control_of_its_name() -> None:
+    config = {"seed": 3, "size_px": 64, "controls": {"alpha": 0.5}}
+    typed = ["run=x", "seed=3", "size_px=64", "alpha=0.5"]
+    assert given_controls(config, typed, ["alpha", "seed"]) == {"alpha": 0.5, "seed": 3}
+    assert given_controls(config, typed, ["alpha"]) == {"alpha": 0.5}  # a model without such a control
+    assert given_controls(config, ["run=x", "alpha=0.5"], ["alpha", "seed"]) == {"alpha": 0.5}  # its own seed stays
