@@ -25,8 +25,20 @@ class ManifoldScores(NamedTuple):
     coverage: float
 
 
-def manifold_scores(real: Tensor, generated: Tensor, k_precision: int = 3, k_density: int = 5) -> ManifoldScores:
-    """Compare two sets by balls that reach to each sample's k-th neighbor in its own set, exclusively.
+class Repeats(NamedTuple):
+    """Samples whose ball of precision and recall has the radius 0: at least k others are equal to them."""
+
+    real: int
+    generated: int
+
+
+def manifold_scores(
+    real: Tensor, generated: Tensor, k_precision: int = 3, k_density: int = 5
+) -> tuple[ManifoldScores, Repeats]:
+    """Compare two sets by balls that reach to each sample's k-th neighbor in its own set.
+
+    A sample on the rim of a ball is inside for precision and recall, and outside for density and coverage, as their
+    papers have it. This matters where images are repeated: a ball of radius 0 holds the samples equal to its center.
 
     Args:
         real: (N, d) features.
@@ -35,7 +47,7 @@ def manifold_scores(real: Tensor, generated: Tensor, k_precision: int = 3, k_den
         k_density: k of density and coverage.
 
     Returns:
-        The four scores.
+        The four scores, and how many balls of precision and recall have the radius 0.
 
     Raises:
         ValueError: if shapes do not fit, or a set has not more samples than a k that looks into it.
@@ -61,17 +73,18 @@ def manifold_scores(real: Tensor, generated: Tensor, k_precision: int = 3, k_den
     recalled, covered, balls = [], [], 0
     for rows in torch.split(torch.arange(len(real), device=real.device), _BLOCK):
         distances = _squared(real[rows], generated)  # (n, M)
-        inside |= (distances < radius_precision[rows, None]).any(0)
-        recalled.append((distances < radius_generated).any(1))
+        inside |= (distances <= radius_precision[rows, None]).any(0)
+        recalled.append((distances <= radius_generated).any(1))
         in_ball = distances < radius_density[rows, None]
         covered.append(in_ball.any(1))
         balls += int(in_ball.sum())
-    return ManifoldScores(
+    scores = ManifoldScores(
         precision=float(inside.double().mean()),
         recall=float(torch.cat(recalled).double().mean()),
         density=balls / (k_density * len(generated)),
         coverage=float(torch.cat(covered).double().mean()),
     )
+    return scores, Repeats(int((radius_precision == 0).sum()), int((radius_generated == 0).sum()))
 
 
 def expected_coverage(n_real: int, n_generated: int, k: int = 5) -> float:

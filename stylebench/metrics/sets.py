@@ -1,5 +1,6 @@
 """Metrics of two sets of images, on features that were extracted once for all of them."""
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -22,9 +23,11 @@ from stylebench.functional.manifold import expected_coverage, manifold_scores
 from stylebench.metrics.features import FeatureSet
 from stylebench.statistics.intervals import t_interval
 
+_log = logging.getLogger(__name__)
 _SPLITS = 5  # of the reference, that check the floor
 _ENOUGH_TO_HALVE = 16  # images below which halves and quarters say nothing
 _WIDEST_SPLIT = 512  # features above which one split must do: five cost more than they tell
+_RIM_PROTOCOL = 2  # of precision and recall: since 2 a sample on the rim of a ball is inside
 _MANY = 4  # times as many images as features, from which the spectrum alone gives the floor
 
 
@@ -199,13 +202,27 @@ class Manifold(SetMetric):
         self.k_precision, self.k_density = k_precision, k_density
 
     def compare(self, reference: FeatureSet, generated: FeatureSet) -> list[SetResult]:
-        """Return the four scores; coverage with its value for a perfect model."""
-        scores = manifold_scores(reference.rows(), generated.rows(), self.k_precision, self.k_density)
+        """Return the four scores, density and coverage with their values for a perfect model.
+
+        Images that are repeated more than `k_precision` times have balls of radius 0; they are counted and logged.
+        """
+        scores, repeats = manifold_scores(reference.rows(), generated.rows(), self.k_precision, self.k_density)
         perfect = expected_coverage(reference.count, generated.count, self.k_density)
-        details: dict[str, dict[str, Any]] = {"density": {"perfect": 1.0}, "coverage": {"perfect": perfect}}
-        return [
-            SetResult(value, variant=name, details=details.get(name, {})) for name, value in scores._asdict().items()
-        ]
+        for number, count, which in (
+            (repeats.real, reference.count, "reference"),
+            (repeats.generated, generated.count, "generated"),
+        ):
+            if number:
+                _log.warning(
+                    "%s: %d of %d %s images have %d or more others equal to them, so that their balls have the radius "
+                    "0 and hold nothing but equal images; precision, recall, density and coverage count them so",
+                    self.stem, number, count, which, self.k_precision,
+                )  # fmt: skip
+        rim = {"protocol": _RIM_PROTOCOL, "zero_radii": {"reference": repeats.real, "generated": repeats.generated}}
+        details: dict[str, dict[str, Any]] = {
+            "precision": rim, "recall": rim, "density": {"perfect": 1.0}, "coverage": {"perfect": perfect},
+        }  # fmt: skip
+        return [SetResult(value, variant=name, details=details[name]) for name, value in scores._asdict().items()]
 
 
 class GaussianMMD(SetMetric):

@@ -35,7 +35,7 @@ def test_values_are_those_of_the_functions() -> None:
     values = {m.stem: {r.variant: r.value for r in m(FeatureSet.of(x), FeatureSet.of(y))} for m in METRICS}
     assert values["fd"] == {"": pytest.approx(frechet_distance_of_features(x, y), rel=1e-12)}
     assert values["kd"] == {"": kernel_distance(x, y, 5, 30).mean}
-    assert values["prdc"] == manifold_scores(x, y)._asdict()
+    assert values["prdc"] == manifold_scores(x, y)[0]._asdict()
     assert values["cd"] == {"": gaussian_mmd(x, y)}
 
 
@@ -124,3 +124,14 @@ def test_floor_is_what_two_samples_of_one_law_show(n: int, m: int) -> None:
     ]
     shown, floor = sum(r.value for r in found), sum(r.details["floor"] for r in found)
     assert 0.97 < floor / shown < 1.3  # never much too low, so that a perfect model has no excess
+
+
+def test_repeated_images_are_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    real, collapsed = normal(20, 4, 8), normal(1, 4, 9).repeat(12, 1)
+    found = {result.variant: result for result in Manifold("net")(FeatureSet.of(real), FeatureSet.of(collapsed))}
+    for name in ("precision", "recall"):
+        assert found[name].details == {"protocol": 2, "zero_radii": {"reference": 0, "generated": 12}}
+    assert "12 of 12 generated images" in caplog.text
+    caplog.clear()
+    Manifold("net")(FeatureSet.of(real), FeatureSet.of(real + 0.1))
+    assert not caplog.text
