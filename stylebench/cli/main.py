@@ -101,9 +101,7 @@ def stylize(arguments: list[str]) -> None:
             translator, source, target, suffix=config["suffix"], max_pixels=config["max_pixels"], size_px=size_px,
             record=record_of_pictures(translator, target, config), **common,
         )  # fmt: skip
-    print(
-        f"{len(summary.written)} written, {len(summary.skipped)} already there, {len(summary.failed)} failed: {target}"
-    )
+    print(f"{summary.words}: {target}")
     if summary.failed:
         raise SystemExit(1)
 
@@ -146,6 +144,7 @@ def prepare(arguments: list[str]) -> None:
     config = compose("prepare", arguments, allow_missing=True)
     from stylebench.build import build
     from stylebench.commands import prepare
+    from stylebench.data.listing import left_out_words
 
     settings = config["dataset"]
     if settings["release"] is not None:
@@ -161,6 +160,8 @@ def prepare(arguments: list[str]) -> None:
         )
         for name, reason in domain.skipped:
             print(f"  left out {name}: {reason}")
+        if domain.left_out:
+            print(f"  {left_out_words(domain.left_out)}")
     if config["sheet"]:
         prepare.write_sheet(store, domains, Path(config["sheet"]))
         print(f"contact sheet  {config['sheet']}")

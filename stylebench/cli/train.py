@@ -111,7 +111,12 @@ def _remove_unused(folder: Path) -> None:
 
 
 def _say_where(result: Any) -> None:
+    from stylebench.data.listing import left_out_words
+
     shown = os.path.relpath(result.folder)
+    for domain in result.opened.domains.values() if result.opened is not None else ():
+        if domain.left_out:
+            print(f"\n{left_out_words(domain.left_out)} of {domain.path}", end="")
     print(f"\nrun folder  {shown}\npictures    {shown}/samples/\nuse it      {how_to_use(shown, result.inputs)}")
 
 

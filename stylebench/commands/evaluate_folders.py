@@ -36,13 +36,9 @@ class Folders:
     others: Mapping[str, ImageFolder]
 
     def describe(self) -> dict[str, Any]:
-        """Return path, count and digest of each folder by its role."""
+        """Return path, count, what was left out, and digest of each folder by its role."""
         given = {"generated": self.generated, "reference": self.reference, **self.others}
-        return {
-            role: {"path": str(folder.path), "count": len(folder), "digest": folder.digest()}
-            for role, folder in given.items()
-            if folder is not None
-        }
+        return {role: folder.describe() for role, folder in given.items() if folder is not None}
 
     def codecs(self) -> dict[str, str]:
         """Return how the files of the two sets are compressed, as facts of every value."""

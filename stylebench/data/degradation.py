@@ -75,5 +75,6 @@ class Degraded(Domain):
             layout=Layout(targets.splits, targets.classes, targets.labels),
             stored_px=targets.stored_px,
             skipped=targets.skipped,
+            left_out=targets.left_out,
         )
         self.degradation = degradation

@@ -1,6 +1,6 @@
 """A domain: an ordered set of images that can be read by index, whole or in part, at memory speed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +35,8 @@ class Domain:
         classes: class names.
         digest: digest of the content: equal digests mean equal pixels under equal ids.
         stored_px: shorter sides were shrunk to this when the domain was stored; None if none could be longer.
-        skipped: (id, reason) of the files that were left out.
+        skipped: (id, reason) of the image files that cannot be read.
+        left_out: how many files are no images by their name, by their ending.
         splits: ascending indices under "train", "val", "test" and "all"; see `split`.
     """
 
@@ -52,6 +53,7 @@ class Domain:
         address: str | None = None,
         stored_px: int | None = None,
         skipped: Sequence[tuple[str, str]] = (),
+        left_out: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
         self.path = path
@@ -61,6 +63,7 @@ class Domain:
         self.digest = digest
         self.stored_px = stored_px
         self.skipped = list(skipped)
+        self.left_out = dict(left_out or {})
         self.classes, self.labels = list(layout.classes), layout.labels
         self.splits = dict(layout.splits)
         self._ends = np.cumsum(3 * shapes.prod(axis=1))
@@ -168,6 +171,7 @@ class Domain:
             "digest": self.digest,
             "stored_px": self.stored_px,
             "skipped": [list(entry) for entry in self.skipped],
+            "left_out": self.left_out,
         }
 
     def _slice(self, pixels: Pixels, index: int) -> Pixels:

@@ -3,7 +3,8 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from stylebench.checks import check_choice, check_whole
 from stylebench.data.domain import Domain
 from stylebench.data.images import IMAGE_SUFFIXES
+from stylebench.data.listing import Listing, list_pictures, sort_out
 from stylebench.data.packing import UNREADABLE, Pack, PackSettings, SourceFile, in_threads, open_pack
 from stylebench.data.splits import SPLIT_FOLDERS, check_fractions, layout_by_path
 from stylebench.data.stores import Part
@@ -96,8 +98,11 @@ class Folders:
 
     def _open(self, path: Path, settings: PackSettings) -> Domain:
         path = path.expanduser().absolute()
-        pack = open_pack(self._scan(path), settings, self.cache, str(path))
+        listing = _find(path)
+        pack = open_pack(self._scan(path, listing), settings, self.cache, str(path))
         self._check_unreadable(path, pack)
+        if listing.left_out:
+            _log.warning("%s of %s: no pictures by name", listing.words, path)
         return Domain(
             name=path.stem if path.is_file() else path.name,
             path=str(path),
@@ -108,22 +113,20 @@ class Folders:
             layout=layout_by_path(pack.ids, self.val_fraction, self.test_fraction),
             stored_px=self.settings.stored_px,
             skipped=pack.skipped,
+            left_out=listing.left_out,
         )
 
-    def _scan(self, path: Path) -> list[SourceFile]:
-        """List the image files, sorted by posix path, with the digests of their contents."""
-        found = _find(path)
-        images = {id_: file for id_, file in sorted(found.items()) if file.suffix.lower() in IMAGE_SUFFIXES}
-        if not images:
-            suffixes = sorted({file.suffix.lower() or "no suffix" for file in found.values()})
-            seen = f"{len(found)} other files ({', '.join(suffixes[:_LISTED])})" if found else "no other file either"
+    def _scan(self, path: Path, listing: Listing) -> list[SourceFile]:
+        """Return the image files, sorted by posix path, with the digests of their contents."""
+        if not listing.pictures:
+            seen = listing.words or "no other file either"
             raise FileNotFoundError(
                 f"no images ({', '.join('*' + suffix for suffix in IMAGE_SUFFIXES)}) under {path}: {seen}; set the "
                 "dataset key that named it (dataset.content, dataset.style, ...) to a folder with images"
             )
-        return self._digested(path, images)
+        return self._digested(path, listing.pictures)
 
-    def _digested(self, path: Path, images: dict[str, Path]) -> list[SourceFile]:
+    def _digested(self, path: Path, images: Mapping[str, Path]) -> list[SourceFile]:
         """Attach content digests, read from the index where size and time of the file are unchanged."""
         index_file = self.cache / "digests" / f"{json_digest(os.fsdecode(path))}.json"
         known = _read_index(index_file)
@@ -158,16 +161,16 @@ class Folders:
             _log.warning("left out %d of %d unreadable images under %s", len(pack.skipped), total, path)
 
 
-def _find(path: Path) -> dict[str, Path]:
-    """Return the files that a path stands for, by id."""
+def _find(path: Path) -> Listing:
+    """List the pictures that a path stands for."""
     if path.is_file() and path.suffix.lower() == ".txt":
-        return _read_list(path)
+        return sort_out(_read_list(path))
     if path.is_file():
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             raise ValueError(f"{path} is no image file by its name; expected one of {', '.join(IMAGE_SUFFIXES)}")
-        return {path.name: path}
+        return sort_out({path.name: path})
     if path.is_dir():
-        return {file.relative_to(path).as_posix(): file for file in _walk(path)}
+        return list_pictures(path)
     by_split = _split_folders(path)
     if not by_split:
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
@@ -177,11 +180,9 @@ def _find(path: Path) -> dict[str, Path]:
             f"no folder or image {path}{holds}; set the dataset key that named it (dataset.content, dataset.style, "
             "...) to an existing one"
         )
-    return {
-        f"{split}/{file.relative_to(folder).as_posix()}": file
-        for split, folder in by_split.items()
-        for file in _walk(folder)
-    }
+    parts = {split: list_pictures(folder) for split, folder in by_split.items()}
+    pictures = {f"{split}/{id_}": file for split, part in parts.items() for id_, file in part.pictures.items()}
+    return Listing(dict(sorted(pictures.items())), sum((Counter(part.left_out) for part in parts.values()), Counter()))
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
@@ -205,26 +206,6 @@ def _read_list(path: Path) -> dict[str, Path]:
             "in a list are relative to the folder it lies in"
         )
     return files
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, without hidden ones; links are followed, loops of links are not."""
-    seen: set[tuple[int, int]] = set()
-    stack = [folder]
-    while stack:
-        current = stack.pop()
-        status = current.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(current) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    stack.append(Path(entry.path))
-                elif entry.is_file():
-                    yield Path(entry.path)
 
 
 def _digest(file: Path) -> str:

@@ -22,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from stylebench.files import atomic_write
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp")
 
 _SIGNATURE_BYTES = 12
 _ORIENTATION_TAG = 0x0112

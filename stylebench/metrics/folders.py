@@ -1,19 +1,24 @@
 """Folders of images under evaluation: anybody's results, what they were made from, and what they should look like."""
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from stylebench.data.images import IMAGE_SUFFIXES, decode_image
+from stylebench.data.listing import Listing, list_pictures
 from stylebench.data.splits import unit_hash
 from stylebench.files import file_digest
 
 _MAX_PIXELS = 178_956_970  # of one picture; Pillow's own bound
 _LISTED = 10
-_LOSSY = (".jpg", ".jpeg", ".webp")
+_LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
+
+_log = logging.getLogger(__name__)
 
 
 class ImageFolder:
@@ -33,12 +38,16 @@ class ImageFolder:
             raise FileNotFoundError(f"there is nothing at {role}={path}; expected a folder of images, or one image")
         self.path, self.role = path, role
         self.single = path.is_file()
-        found = [path] if self.single else sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        self.files = [file for file in found if file.is_file()]
+        listing = Listing({path.name: path}, {}) if self.single else list_pictures(path)
+        self.files = sorted(listing.pictures.values())
+        self.left_out = dict(listing.left_out)
         if not self.files:
+            beside = listing.words or "no other file either"
             raise FileNotFoundError(
-                f"no images ({', '.join(IMAGE_SUFFIXES)}) under {role}={path}; name a folder that holds some"
+                f"no images ({', '.join(IMAGE_SUFFIXES)}) under {role}={path}: {beside}; name a folder that holds some"
             )
+        if self.left_out:
+            _log.warning("%s of %s=%s: no pictures by name", listing.words, role, path)
         self.ids = [self._id(file) for file in self.files]
         if len(set(self.ids)) != len(self.ids):
             twice = sorted({id_ for id_ in self.ids if self.ids.count(id_) > 1})
@@ -110,6 +119,10 @@ class ImageFolder:
         """Return `lossy`, `lossless` or `mixed`, by the files' suffixes."""
         lossy = {file.suffix.lower() in _LOSSY for file in self.files}
         return "mixed" if len(lossy) == 2 else ("lossy" if lossy == {True} else "lossless")
+
+    def describe(self) -> dict[str, Any]:
+        """Return path, count, what was left out, and digest, as plain values."""
+        return {"path": str(self.path), "count": len(self), "left_out": self.left_out, "digest": self.digest()}
 
     def digest(self) -> str:
         """Return a digest of all paths and contents."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from experiments.johnson2016.super_resolution.bicubic import baseline, read_picture
-from stylebench.commands.stylize.pictures import find_pictures
+from stylebench.data.listing import list_pictures
 from stylebench.functional.bicubic import blur, crop_to_multiple, cubic, degrade, enlarge, resize, shrink
 
 
@@ -171,7 +171,7 @@ def test_what_cannot_be_resized_is_refused() -> None:
 )
 def test_published_figures_of_set5(channels: str, rounded: bool, published: tuple[float, float], shared: Path) -> None:
     """What papers print for bicubic enlargement by 4 (recalled): no blur, border of 4 pixels, valid windows."""
-    pictures = [read_picture(path) for path in find_pictures(shared / "data" / "sr" / "Set5")]
+    pictures = [read_picture(path) for path in list_pictures(shared / "data" / "sr" / "Set5").pictures.values()]
     found = baseline(pictures, 4, channels, rounded, 0.0, 4)
     assert found[0] == pytest.approx(published[0], abs=0.006)  # two decimals
     assert found[1] == pytest.approx(published[1], abs=0.0002)
@@ -179,5 +179,9 @@ def test_published_figures_of_set5(channels: str, rounded: bool, published: tupl
 
 def test_published_figure_of_one_picture(shared: Path) -> None:
     """The butterfly of Set5: papers print 22.10 dB for bicubic enlargement by 4 (recalled)."""
-    (picture,) = (read_picture(path) for path in find_pictures(shared / "data" / "sr" / "Set5") if "fly" in path.name)
+    (picture,) = (
+        read_picture(path)
+        for path in list_pictures(shared / "data" / "sr" / "Set5").pictures.values()
+        if "fly" in path.name
+    )
     assert baseline([picture], 4, "luma", False, 0.0, 4)[0] == pytest.approx(22.10, abs=0.006)

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stylebench.commands.stylize.pictures import find_pictures
 from stylebench.data.images import decode_image
+from stylebench.data.listing import list_pictures
 from stylebench.functional.bicubic import blur, crop_to_multiple, enlarge, shrink
 from stylebench.functional.pixels import psnr, quantize, video_luma, without_border
 from stylebench.metrics.pairs import ssim_of
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--factors", default="4,8")
     options = parser.parse_args()
-    pictures = [read_picture(path) for path in find_pictures(options.photos)]
+    pictures = [read_picture(path) for path in list_pictures(options.photos).pictures.values()]
     for factor in map(int, options.factors.split(",")):
         print(f"{options.photos.name}, {len(pictures)} pictures, x{factor}")  # noqa: T201
         print("| channels | low resolution | blur | border | PSNR-Y | SSIM-Y |\n|---|---|---|---|---|---|")  # noqa: T201

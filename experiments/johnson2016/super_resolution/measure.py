@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from experiments.johnson2016.super_resolution.bicubic import luma_scores, read_picture
-from stylebench.commands.stylize.pictures import find_pictures
 from stylebench.data.degradation import Degradation
+from stylebench.data.listing import list_pictures
 from stylebench.functional.bicubic import crop_to_multiple, enlarge
 from stylebench.functional.geometry import center_square
 from stylebench.functional.pixels import quantize
@@ -46,7 +46,7 @@ def main() -> None:
     judge = EncoderFeatures(JudgeEncoder("shipped", ["mix2"], list(JUDGE_LAYERS), "mix5"), layers=JUDGE_LAYERS)
     scores: dict[str, list[tuple[float, float, float]]] = {}
     shown = []
-    for path in find_pictures(options.photos):
+    for path in list_pictures(options.photos).pictures.values():
         whole = crop_to_multiple(read_picture(path), degradation.factor)
         small = quantize(degradation(whole.float() / 255)).float() / 255
         made = {

@@ -3,10 +3,9 @@
 import contextlib
 import io
 import logging
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from stylebench.checks import check_choice, check_optional_whole, check_whole
 from stylebench.commands.stylize.guides import GuidePictures, shrunk
 from stylebench.commands.stylize.watching import watching
 from stylebench.data.images import IMAGE_SUFFIXES, decode_image
+from stylebench.data.listing import Listing, left_out_words, list_pictures
 from stylebench.files import atomic_write
 from stylebench.functional.pixels import quantize
 from stylebench.inference.translators.base import Translator, Watch
@@ -34,6 +34,8 @@ WRITERS: dict[str, tuple[str, dict[str, int]]] = {
     ".png": ("PNG", {"compress_level": 4}),
     ".jpg": ("JPEG", JPEG_OPTIONS),
     ".jpeg": ("JPEG", JPEG_OPTIONS),
+    ".jpe": ("JPEG", JPEG_OPTIONS),
+    ".jfif": ("JPEG", JPEG_OPTIONS),
     ".webp": ("WEBP", {"quality": 95}),
     ".bmp": ("BMP", {}),
 }
@@ -47,16 +49,24 @@ class Summary:
         written: outputs written.
         skipped: outputs that were there already.
         failed: inputs that could not be stylized, each with the reason.
+        left_out: how many files of a folder are no pictures by their name, by their ending.
     """
 
     written: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failed: list[tuple[Path, str]] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
         """How many pictures were written, were there already, and failed."""
         return {"written": len(self.written), "skipped": len(self.skipped), "failed": len(self.failed)}
+
+    @property
+    def words(self) -> str:
+        """What became of the pictures, in a line."""
+        line = f"{len(self.written)} written, {len(self.skipped)} already there, {len(self.failed)} failed"
+        return ", ".join(filter(None, (line, left_out_words(self.left_out))))
 
 
 def stylize_path(
@@ -114,8 +124,10 @@ def stylize_path(
     check_choice("suffix", suffix, SUFFIXES)
     if not source.exists():
         raise FileNotFoundError(f"there is nothing at input={source}; name a picture or a folder of pictures")
+    left_out: dict[str, int] = {}
     if source.is_dir():
-        jobs = _folder_jobs(source, output, suffix)
+        listing = _listed(source, output)
+        jobs, left_out = _folder_jobs(source, output, listing, suffix), dict(listing.left_out)
     else:
         jobs = {_single_output(source, output, suffix, overwrite): source}
     for target in jobs:
@@ -127,8 +139,8 @@ def stylize_path(
             _stylize_file(work._replace(watch=watch), picture, target)
         return Summary(written=[target])
     with record or contextlib.nullcontext(dict[str, Any]()) as facts:
-        summary = _stylize_folder(work, jobs, overwrite, progress)
-        facts["pictures"] = summary.counts
+        summary = replace(_stylize_folder(work, jobs, overwrite, progress), left_out=left_out)
+        facts["pictures"], facts["left_out"] = summary.counts, summary.left_out
     return summary
 
 
@@ -198,19 +210,6 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def find_pictures(folder: Path, leave_out: Path | None = None) -> list[Path]:
-    """Return the picture files below `folder`, sorted, without those below `leave_out` and without hidden ones."""
-    found: list[Path] = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and (Path(parent, name).resolve() != leave_out)
-        ]
-        found += [
-            Path(parent, name) for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-        ]
-    return sorted(found)
-
-
 def check_writable(folders: Iterable[Path]) -> None:
     """Create folders and prove that a file can be written in each.
 
@@ -260,21 +259,34 @@ def _single_output(source: Path, output: Path, suffix: str, overwrite: bool) -> 
     return target
 
 
-def _folder_jobs(source: Path, output: Path, suffix: str) -> dict[Path, Path]:
-    """Return output -> input for every picture of a folder.
+def _listed(source: Path, output: Path) -> Listing:
+    """List the pictures of a folder, without those of an output folder that lies inside.
 
     Raises:
-        ValueError: if the output is the source folder, or two pictures would get one output.
+        FileNotFoundError: if there is none.
+        ValueError: if the output is a file, or the source folder.
     """
     if output.exists() and not output.is_dir():
         raise ValueError(f"the input {source} is a folder, but the output {output} is a file; name a folder")
     if output.resolve() == source.resolve():
         raise ValueError(f"input and output are the same folder, {source}; name another output")
-    pictures = find_pictures(source, leave_out=output.resolve())
-    if not pictures:
-        raise FileNotFoundError(f"no pictures (*{', *'.join(IMAGE_SUFFIXES)}) below {source}")
+    listing = list_pictures(source, leave_out=output.resolve())
+    if not listing.pictures:
+        beside = f": {listing.words}" if listing.left_out else ""
+        raise FileNotFoundError(f"no pictures (*{', *'.join(IMAGE_SUFFIXES)}) below {source}{beside}")
+    if listing.left_out:
+        log.warning("%s of %s: no pictures by name", listing.words, source)
+    return listing
+
+
+def _folder_jobs(source: Path, output: Path, listing: Listing, suffix: str) -> dict[Path, Path]:
+    """Return output -> input for every picture of a folder.
+
+    Raises:
+        ValueError: if two pictures would get one output.
+    """
     jobs: dict[Path, Path] = {}
-    for picture in pictures:
+    for picture in sorted(listing.pictures.values()):
         target = output / picture.relative_to(source).with_suffix(_suffix_for(picture, suffix))
         if target in jobs:
             raise ValueError(

@@ -15,13 +15,13 @@ from stylebench.commands.stylize.pictures import (
     check_writable,
     choose_device,
     default_output,
-    find_pictures,
     stylize_path,
     to_pixels,
     to_tensor,
     write_picture,
 )  # fmt: skip
 from stylebench.data.images import ImageError
+from stylebench.data.listing import list_pictures
 from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.nn.generators.johnson import JohnsonModern
 
@@ -174,7 +174,7 @@ def test_output_inside_the_input_is_not_read_again(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     for _ in range(2):
         stylize_path(negative(), tmp_path, tmp_path / "stylized")
-    assert [path.relative_to(tmp_path).as_posix() for path in find_pictures(tmp_path)] == ["a.png", "stylized/a.png"]
+    assert list(list_pictures(tmp_path).pictures) == ["a.png", "stylized/a.png"]
 
 
 def test_corrupt_pictures_are_reported_and_the_rest_goes_on(
