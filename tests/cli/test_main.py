@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ import yaml
 from PIL import Image
 
 import stylebench
+from stylebench import download
 from stylebench.cli.arguments import key_of, recorded_overrides
 from stylebench.cli.help import COMMANDS, KINDS
 from stylebench.cli.main import main
@@ -432,13 +435,12 @@ def test_weights_with_another_digest(run: Run, tmp_path: Path, monkeypatch: pyte
 
 
 def test_weights_that_cannot_be_downloaded(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stylebench.nn.encoders import weights
-
     def offline(*args: Any, **settings: Any) -> None:
-        raise OSError("the network is unreachable")
+        raise URLError(OSError("the network is unreachable"))
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(weights.urllib.request, "urlopen", offline)
+    monkeypatch.setattr(download, "_opener", lambda: SimpleNamespace(open=offline))
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)  # between attempts
     shown = message(run("train", *TINY, "encoder.weights=imagenet", "run=r"))
     for part in (
         "squeezenet1_0-b66bff10.pth",
