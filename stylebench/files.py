@@ -79,6 +79,45 @@ def write_json(path: Path, value: Any) -> None:
         file.write(text.encode() + b"\n")
 
 
+def json_file(path: Path, way_out: str) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Args:
+        path: the file.
+        way_out: what to do if it is damaged, for the message.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        DamagedFileError: if it is no JSON object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is damaged ({error!r}): {way_out}") from error
+    if not isinstance(found, dict):
+        raise DamagedFileError(f"{path} is damaged: expected a JSON object, found {type(found).__name__}; {way_out}")
+    return found
+
+
+def yaml_file(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        DamagedFileError: if it is no mapping.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is damaged ({str(error).splitlines()[0]})") from error
+    if not isinstance(found, dict):
+        raise DamagedFileError(f"{path} is damaged: expected a mapping, found {type(found).__name__}")
+    return found
+
+
 def read_pickle(path: Path) -> Any:
     """Read a file written by `torch.save`, with `weights_only=True` and every byte checked against its CRC.
 

@@ -9,7 +9,6 @@ import contextlib
 import csv
 import hashlib
 import io
-import json
 import math
 import os
 import re
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from stylebench import locks
-from stylebench.files import DamagedFileError, atomic_write, write_json
+from stylebench.checks import UsageError
+from stylebench.files import DamagedFileError, atomic_write, json_file, write_json, yaml_file
 
 RECORD = "record.json"
 CONFIG = "config.yaml"
@@ -53,6 +53,16 @@ HEARTBEAT_SECONDS = 60.0  # how often a training run says that it is alive
 _UNKNOWN_HEARTBEAT_SECONDS = 3600.0  # of a record that does not say how often: those written at checkpoints alone
 _MISSED_BEATS = 3
 _LONGEST_NAME = 200  # bytes of a folder's name; most file systems take 255
+
+# What a run is: with another value of one of these, or of a key below it, it is another run. Its data and the weights
+# of its encoder bind it by their content (`content_digests`), wherever they lie.
+BINDING_KEYS = (
+    "seed", "model", "adaptation", "ema", "dataset.size_px", "dataset.resize_px", "dataset.flip", "dataset.batch_size",
+    "dataset.on_small", "dataset.direction", "dataset.degradation", "dataset.store.val_fraction",
+    "dataset.store.test_fraction", "dataset.store.photographs.val_fraction", "dataset.store.photographs.test_fraction",
+    "trainer.precision", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm",
+    "trainer.accumulate_grad_batches",
+)  # fmt: skip
 
 SHOWN = ("dashboard", "table", "record")  # everywhere, not on dashboards, not even in tables
 NOT_APPLICABLE = "not_applicable"
@@ -93,7 +103,7 @@ class RunFolder:
             DamagedFileError: if the file cannot be read.
         """
         inside = self.record.get("config") if self.has_record else None
-        return inside if isinstance(inside, dict) else _read_yaml(self.path / CONFIG)
+        return inside if isinstance(inside, dict) else yaml_file(self.path / CONFIG)
 
     @property
     def status(self) -> str:
@@ -115,6 +125,27 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints, newest (most batches) first."""
         return checkpoint_files(self.path / CHECKPOINTS)
+
+    def earlier(self) -> list[Path]:
+        """Return the runs that were set aside here, newest first."""
+        found = [path for path in self.path.glob(f"{EARLIER}*") if path.name.removeprefix(EARLIER).isdecimal()]
+        return sorted(found, key=lambda path: int(path.name.removeprefix(EARLIER)), reverse=True)
+
+    def elsewhere(self) -> str:
+        """Return, for a message, where a run lies that was set aside here and left no other; empty if none was."""
+        found = [] if self.checkpoints() else [path for path in self.earlier() if RunFolder(path).checkpoints()]
+        return f"; the run that was here lies in {found[0]}: name that by run=" if found else ""
+
+    def set_aside(self) -> Path:
+        """Move the run's files into a numbered sub-folder, so that nothing is overwritten; return it."""
+        number = 1
+        while (target := self.path / f"{EARLIER}{number}").exists():
+            number += 1
+        target.mkdir()
+        for name in RUN_FILES:
+            if (self.path / name).exists():
+                os.replace(self.path / name, target / name)
+        return target
 
     def set_folder(self, name: str) -> Path:
         """Return the folder of an evaluation; what no file name may hold, such as a path's slash, is escaped."""
@@ -220,9 +251,39 @@ class RunFolder:
         about = {"format": VALUES_FORMAT, "written": written, "batches": batches}
         write_json(self.path / EVALUATION / f"means-{split}-{weights}.json", {**about, "values": dict(means)})
 
-    def held(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the folder's lock for the time of a `with` block, so that others see that its run is alive."""
-        return locks.held(self.path / LOCK)
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder, and hold it for the time of a `with` block: one folder has one writer.
+
+        Others see by its lock that its run is alive. Where nothing was written, nothing is left.
+
+        Raises:
+            UsageError: if another process holds it.
+            PermissionError: if it cannot be written to.
+        """
+        made, fresh = not self.path.exists(), not (self.path / LOCK).exists()
+        with contextlib.ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locks.held(self.path / LOCK))
+                with atomic_write(self.path / ".writable"):
+                    pass
+                (self.path / ".writable").unlink(missing_ok=True)
+            except locks.HeldError as error:
+                raise UsageError(
+                    f"{self.path} is in use by {error}; wait until that ends or end it, or name another folder"
+                ) from error
+            except OSError as error:
+                raise PermissionError(
+                    f"cannot write to the folder {self.path} ({error.strerror}); name another one"
+                ) from error
+            try:
+                yield
+            finally:
+                if fresh and [path.name for path in self.path.iterdir()] == [LOCK]:
+                    (self.path / LOCK).unlink()
+                    if made:
+                        self.path.rmdir()
 
     def _files(self, pattern: str) -> Collection[Path]:
         return sorted((self.path / EVALUATION).glob(pattern))
@@ -234,6 +295,69 @@ class RunFolder:
         """Return the evaluations inside a record of format 2."""
         found = self.record.get("metrics") if self.has_record else None
         return found if isinstance(found, dict) else {}
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of a nested mapping as dotted keys and values."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def binding_part(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the leaves of a resolved config that bind a run: `BINDING_KEYS` without what names a place.
+
+    Places are the file of an encoder's weights, and what follows the key of a domain (`model.labels.domains`).
+    """
+    leaves = dict(flatten(config))
+    bound = {key: leaves[key] for key in leaves if any(f"{key}.".startswith(f"{name}.") for name in BINDING_KEYS)}
+    places = {
+        key.removeprefix("dataset."): leaves[key] for key in leaves.keys() - bound.keys() if key[:8] == "dataset."
+    }
+    return {
+        key: value
+        for key, value in bound.items()
+        if not key.endswith("encoder.weights")
+        and not any(key.endswith(f".{place}") and value == at for place, at in places.items())
+    }
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """Return `old -> new` for every binding key whose value differs."""
+    before, after = binding_part(old), binding_part(new)
+    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    return {key: f"{before.get(key, '(none)')} -> {after.get(key, '(none)')}" for key in keys}
+
+
+def content_digests(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of each domain, and of weights that were read, by config key, from the facts of a record."""
+    found = {f"dataset.{role}": str(domain["digest"]) for role, domain in (facts.get("data") or {}).items()}
+    read = {"encoder.weights": facts.get("encoder"), "init": facts.get("init")}
+    return {**found, **{key: str(about["digest"]) for key, about in read.items() if about}}
+
+
+def changed_content(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Compare what a run was made from with what there is now.
+
+    Args:
+        before: the facts of its record: `data`, `encoder` and `init`.
+        now: the same facts, found now.
+
+    Returns:
+        `digest ... -> ...` by config key where the content differs; empty if the run is bound to what there is now.
+    """
+    old, new = content_digests(before), content_digests(now)
+    changed = {
+        key: f"digest {old.get(key, '(none)')[:12]} -> {new.get(key, '(none)')[:12]}"
+        for key in [*old, *(key for key in new if key not in old)]
+        if old.get(key) != new.get(key)
+    }
+    orders = [[key for key in digests if key.startswith("dataset.")] for digests in (old, new)]
+    if not changed and orders[0] != orders[1]:
+        changed["dataset"] = " -> ".join(", ".join(order) for order in orders)
+    return changed
 
 
 def find_runs(root: str | Path) -> Iterator[RunFolder]:
@@ -356,36 +480,3 @@ def _beats(record: Mapping[str, Any]) -> bool:
         return age <= _MISSED_BEATS * float(record.get("heartbeat_seconds", _UNKNOWN_HEARTBEAT_SECONDS))
     except (ValueError, TypeError):  # no time, or one without its zone: no sign of life
         return False
-
-
-def json_file(path: Path, way_out: str) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Args:
-        path: the file.
-        way_out: what to do if it is damaged, for the message.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        DamagedFileError: if it is no JSON object.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{path} is damaged ({error!r}): {way_out}") from error
-    if not isinstance(found, dict):
-        raise DamagedFileError(f"{path} is damaged: expected a JSON object, found {type(found).__name__}; {way_out}")
-    return found
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise DamagedFileError(f"{path} is damaged ({str(error).splitlines()[0]})") from error
-    if not isinstance(found, dict):
-        raise DamagedFileError(f"{path} is damaged: expected a mapping, found {type(found).__name__}")
-    return found

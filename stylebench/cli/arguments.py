@@ -12,6 +12,7 @@ from stylebench.run_folder import RECORD, RunFolder
 from stylebench.shipped import conf_folder, groups, keys, options
 
 _RECORDABLE = re.compile(r"\+{0,2}[A-Za-z_][\w./]*=|~[A-Za-z_][\w./]*(=|$)", re.ASCII)
+PRECISION = "trainer.precision"
 _HYDRA_FLAGS = (
     "-m", "--multirun", "-c", "--cfg", "--resolve", "-p", "--package", "-i", "--info", "--hydra-help", "-cd",
     "--config-dir",
@@ -30,21 +31,36 @@ def recorded_overrides(arguments: list[str]) -> list[str]:
     A folder without a checkpoint has nothing to go on from. What the record says is not trusted: it may set keys of the
     run, never Hydra's own, which start programs.
     """
-    folders = [argument.removeprefix("run=") for argument in arguments if argument.startswith("run=")]
-    if not folders or {"-m", "--multirun"} & set(arguments):
+    named = given_run(arguments)
+    if named is None or {"-m", "--multirun"} & set(arguments):
         return []
-    run = RunFolder(folders[-1])
+    run = RunFolder(named)
     if not run.has_record or not run.checkpoints():
         return []
     taken = {key_of(argument) for argument in arguments} | {"run", "resume"}
-    return [override for override in _read_overrides(run) if key_of(override) not in taken]
+    kept = [override for override in _read_overrides(run) if key_of(override) not in taken]
+    return kept if PRECISION in taken else [*kept, *_kept_precision(run, arguments, kept)]
+
+
+def _kept_precision(run: RunFolder, arguments: list[str], recorded: list[str]) -> list[str]:
+    """Return an override that keeps the run's precision where another trainer is chosen: that alone is no new run."""
+    if not any(key_of(argument) == "trainer" for argument in arguments) or PRECISION in map(key_of, recorded):
+        return []
+    trainer = run.config.get("trainer")
+    precision = trainer.get("precision") if isinstance(trainer, Mapping) else None
+    return [f"{PRECISION}={precision}"] if re.fullmatch(r"[a-z0-9-]+", str(precision)) and precision else []
+
+
+def set_aside_here(arguments: list[str]) -> str:
+    """Return, for a message, where the run lies that was in the folder named by `run=`; empty if there is none."""
+    named = given_run(arguments)
+    return "" if named is None else RunFolder(named).elsewhere()
 
 
 def started_elsewhere(arguments: list[str]) -> str | None:
     """Return the folder that the run named by `run=` was started in, where that is another than this one."""
-    folders = [argument.removeprefix("run=") for argument in arguments if argument.startswith("run=")]
     try:
-        directory = RunFolder(folders[-1]).record["directory"]
+        directory = RunFolder(given_run(arguments) or "").record["directory"]
     except (OSError, ValueError, LookupError, TypeError):  # no run, no readable record: nothing to say here
         return None
     return directory if isinstance(directory, str) and directory != os.getcwd() else None
@@ -97,8 +113,22 @@ def check_keys(command: str, arguments: list[str]) -> None:
             raise UsageError(f"{key} is {present} now; write {present}")
 
 
+def given_run(arguments: list[str]) -> str | None:
+    """Return what the last `run=` on a command line names, read by Hydra's grammar; None if there is none."""
+    named = [argument for argument in arguments if key_of(argument) == "run" and "=" in argument]
+    if not named:
+        return None
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return str(OverridesParser.create().parse_override(named[-1]).value())
+    except HydraException:  # Hydra is about to say what is wrong with it
+        return None
+
+
 def _names_a_run(arguments: list[str]) -> bool:
-    return any(argument.startswith("run=") for argument in arguments)
+    return any(key_of(argument) == "run" and "=" in argument for argument in arguments)
 
 
 def _model_name(command: str, arguments: list[str]) -> str:
@@ -128,7 +158,7 @@ def check_experiments(arguments: list[str]) -> None:
 def check_shared_folder(arguments: list[str]) -> None:
     """Processes that were started apart (torchrun, srun) must be told one run folder: each would name its own."""
     apart = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
-    named = any(argument.startswith(("run=", "hydra.run.dir=")) for argument in arguments)
+    named = any(key_of(argument) in ("run", "hydra.run.dir") for argument in arguments)
     if apart and not named and int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
         raise UsageError(
             "several processes were started at once; give them one run folder: run=outputs/<name>/<folder>"

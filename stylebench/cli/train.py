@@ -5,19 +5,21 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from stylebench.checks import UsageError
 from stylebench.cli.arguments import (
     before_overrides,
     check_experiments,
     check_shared_folder,
     recorded_overrides,
+    set_aside_here,
     started_elsewhere,
 )
 from stylebench.cli.config import CONF, VERSION_BASE
-from stylebench.cli.errors import explain
+from stylebench.cli.errors import explain, is_usage
 from stylebench.run_folder import LOG
 
 if TYPE_CHECKING:
@@ -31,10 +33,11 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 def train(arguments: list[str]) -> None:
     """Hand the overrides to Hydra, which makes the run folder and, with -m, one job after the other."""
-    import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
+
+    from stylebench.cli.folders import RunLog
 
     check_experiments(arguments)
     check_shared_folder(arguments)
@@ -52,36 +55,59 @@ def train(arguments: list[str]) -> None:
             logging.getLogger().setLevel(logging.WARNING)
         job = HydraConfig.get()
         folder = Path(job.runtime.output_dir)
-        try:
-            with _environment(FULL_ERROR, asked_for_traceback):
-                config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-                if recorded:
-                    run.check_recorded(config)
-                result = run.train(config, folder, list(job.overrides.task))
-        except Exception as error:
-            if job.mode == RunMode.RUN:  # Hydra would print its own message before ours
-                failed.append(error)
-                _remove_unused(folder)
-                return None
-            logging.getLogger(__name__).error("%s", explain(error))  # the sweep's other jobs go on
-            raise
-        if run.first_process():
-            _say_where(result)
-        if config["panel"] and run.first_process():
-            page = run.report(config, result, shlex.join(["stylebench", "train", *arguments]))
-            print(f"report      {os.path.relpath(page)}")
+        with RunLog(folder / LOG).attached() as run_log:
+            try:
+                with _environment(FULL_ERROR, asked_for_traceback):
+                    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+                    if recorded:
+                        run.check_recorded(config)
+                    result = run.train(config, folder, list(job.overrides.task), began=run_log.begin)
+            except Exception as error:
+                if job.mode == RunMode.RUN:  # Hydra would print its own message before ours
+                    failed.append(error)
+                    _remove_unused(folder)
+                    return None
+                logging.getLogger(__name__).error("%s", explain(error))  # the sweep's other jobs go on
+                if not any(folder.iterdir()):
+                    run_log.begin()
+                raise
+            if run.first_process():
+                _say_where(result)
+                if config["panel"]:
+                    page = run.report(config, result, shlex.join(["stylebench", "train", *arguments]))
+                    print(f"report      {os.path.relpath(page)}")
         return result.metrics.get(config["optimized_metric"])
 
     sys.argv = [program, *before_overrides(recorded, arguments)]
-    with _environment(FULL_ERROR, "1"):  # Hydra then lets exceptions through, and `main` words them
-        hydra.main(config_path=CONF, config_name="train", version_base=VERSION_BASE)(task)()
+    _run_hydra(task)
     if failed:
-        directory = started_elsewhere(arguments) if recorded else None
-        if directory and isinstance(failed[0], FileNotFoundError):
-            raise FileNotFoundError(
-                f"{failed[0]} (the run was started in {directory}; its relative paths are read from where you are now)"
-            ) from failed[0]
-        raise failed[0]
+        _fail(failed[0], started_elsewhere(arguments) if recorded else None, set_aside_here(arguments))
+
+
+def _run_hydra(task: "Callable[[DictConfig], float | None]") -> None:
+    """Let Hydra read `sys.argv` and call the task for each job; its exceptions come through, and `main` words them."""
+    import hydra
+
+    from stylebench.cli.folders import RefusedError, release
+
+    try:
+        with _environment(FULL_ERROR, "1"):
+            hydra.main(config_path=CONF, config_name="train", version_base=VERSION_BASE)(task)()
+    except RefusedError as refused:
+        raise refused.error from None
+    finally:
+        release()
+
+
+def _fail(error: Exception, directory: str | None, aside: str) -> NoReturn:
+    """Raise what ended a run, with what its folder tells: where it was started, or the run that was set aside there."""
+    if aside and is_usage(error):
+        raise UsageError(f"{explain(error)}{aside}") from error
+    if directory and isinstance(error, FileNotFoundError):
+        raise FileNotFoundError(
+            f"{error} (the run was started in {directory}; its relative paths are read from where you are now)"
+        ) from error
+    raise error
 
 
 @contextlib.contextmanager
@@ -103,10 +129,8 @@ def _set_variable(name: str, value: str | None) -> None:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove a run folder that holds nothing but an empty log: the run never began."""
-    files = list(folder.iterdir()) if folder.is_dir() else []
-    if [file.name for file in files] == [LOG] and not files[0].stat().st_size:
-        files[0].unlink()
+    """Remove a run folder that holds nothing: the run never began."""
+    if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 

@@ -49,24 +49,8 @@ def recorded(
     run = RunFolder(folder)
     if run.has_record and run.maker != command:
         raise UsageError(f"{folder} holds a run that stylebench {run.maker} made; name another folder by output=")
-    before = run.record if run.has_record else {}
-    plain = config if is_json(config) else None
-    session = {"started": now(), "config_digest": plain and json_digest(plain)}
-    record = {
-        "format": RECORD_FORMAT,
-        "kind": kind,
-        "command": command,
-        "heartbeat_seconds": HEARTBEAT_SECONDS,
-        **facts,
-        "config": plain,
-        "started": before.get("started", session["started"]),
-        "commit": source_commit(),
-        "versions": versions(),
-        "machine": machine(),
-        "sessions": [*before.get("sessions", []), session],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
     with run.held():
+        record = _opening(RunFolder(folder), kind, command, config, facts)
         write_config(folder, config)
         write_json(folder / RECORD, {**record, "status": RUNNING, "error": None, "updated": now()})
         status, error = FAILED, None
@@ -79,6 +63,26 @@ def recorded(
             raise
         finally:
             write_json(folder / RECORD, {**record, "status": status, "error": error, "updated": now()})
+
+
+def _opening(run: RunFolder, kind: str, command: str, config: Config, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record as a session begins, with the sessions before it."""
+    before = run.record if run.has_record else {}
+    plain = config if is_json(config) else None
+    session = {"started": now(), "config_digest": plain and json_digest(plain)}
+    return {
+        "format": RECORD_FORMAT,
+        "kind": kind,
+        "command": command,
+        "heartbeat_seconds": HEARTBEAT_SECONDS,
+        **facts,
+        "config": plain,
+        "started": before.get("started", session["started"]),
+        "commit": source_commit(),
+        "versions": versions(),
+        "machine": machine(),
+        "sessions": [*before.get("sessions", []), session],
+    }
 
 
 def record_of_pictures(

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,14 @@ from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
 from stylebench.data.plan import asked_for
 from stylebench.data.tasks import device_batch_size
-from stylebench.files import atomic_write, is_json, write_json
+from stylebench.files import is_json, write_json
 from stylebench.inference.base import Picture
 from stylebench.inference.loading import load, load_translator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
 from stylebench.nn.encoders.base import record_name
-from stylebench.run_folder import CHECKPOINTS, FAILED, FINISHED, RECORD, SAMPLES, STOPPED
+from stylebench.run_folder import CHECKPOINTS, FAILED, FINISHED, RECORD, SAMPLES, STOPPED, RunFolder, flatten
+from stylebench.training.callbacks.beginning import Beginning
 from stylebench.training.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from stylebench.training.callbacks.ema import EMA
 from stylebench.training.callbacks.evaluation import Evaluation
@@ -51,7 +52,7 @@ from stylebench.training.callbacks.progress import Progress
 from stylebench.training.callbacks.run_record import RunRecord
 from stylebench.training.callbacks.sample_grid import SampleGrid
 from stylebench.training.csv_log import CSVLog
-from stylebench.training.resume import Start, check_inputs, find_start, fingerprint, flatten
+from stylebench.training.resume import Start, check_content, find_start, fingerprint
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
@@ -85,13 +86,16 @@ class Result:
     opened: Opened | None = None
 
 
-def train(config: Config, folder: Path, overrides: list[str]) -> Result:
+def train(config: Config, folder: Path, overrides: list[str], began: Callable[[], None] | None = None) -> Result:
     """Train a method as the config says, or continue it, and keep its run folder.
+
+    A run that lies in the folder stays as it is until the first new batch has been trained.
 
     Args:
         config: the resolved training config.
-        folder: the run folder; created.
+        folder: the run folder; created, and held against other processes.
         overrides: the command-line overrides, for the record.
+        began: called once the run writes into its folder, in the process that writes.
 
     Returns:
         Where the results lie, and the newest metrics.
@@ -101,32 +105,30 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         NonFiniteLossError: if the loss became NaN or infinite; the newest checkpoint is from before that.
     """
     check_settings(config)
+    with RunFolder(folder).held() if first_process() else contextlib.nullcontext():
+        return _train(config, folder, overrides, began or (lambda: None))
+
+
+def _train(config: Config, folder: Path, overrides: list[str], began: Callable[[], None]) -> Result:
+    """Train in a folder that is held."""
     opened: Opened | None = None
     if config["panel"]:
         opened = open_data(config)
         check_report(opened)
-    first = first_process()
-    _make_writable(folder)
-    start = find_start(folder, config["resume"], config, first_process=first)
-    batches, every = config["budget"]["batches"], config["budget"]["evaluate_every"]
+    start = find_start(folder, config["resume"], config)
     csv = CSVLog(folder)
     if start.checkpoint is not None:
         log.info("continuing %s from batch %d", folder, start.batches)
-        if start.batches >= batches:
-            log.info("the run has its %d batches already; %s", batches, _how_to_go_on(config))
-            csv.rewind(start.batches, keep_evaluation=True)
-            if first:
-                _close_record(folder, start, csv)
-            return Result(folder, csv.last_values(), start.batches, load(folder).inputs, opened)
+        if start.batches >= config["budget"]["batches"]:
+            return _finished(config, folder, start, csv, opened)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     opened = opened or open_data(config)
     data = build_data(config, opened)
     method = build_method(config, data)
     facts = _facts(config, overrides, data, method)
-    check_inputs(start, facts)
-    if first:
-        write_config(folder, config)
-        csv.rewind(start.batches, keep_evaluation=start.batches % every == 0)
+    check_content(folder, start, facts)
+    batches, every = config["budget"]["batches"], config["budget"]["evaluate_every"]
+    csv.rewind(start.batches, keep_evaluation=start.batches % every == 0)
     record = RunRecord(
         folder,
         {**facts, "config": config if is_json(config) else None},
@@ -134,13 +136,38 @@ def train(config: Config, folder: Path, overrides: list[str]) -> Result:
         previous=start.record,
         count_flops=not config["compile"],
     )
-    callbacks = make_callbacks(config, folder, opened, method, record, facts)
+    callbacks = [
+        _beginning(config, start, record, csv, began),
+        *make_callbacks(config, folder, opened, method, record, facts),
+    ]
     epochs = -(-batches // every) - start.batches // every
     trainer = make_trainer(config, folder, csv, callbacks, max_epochs=epochs)
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
-    with record.run.held() if first else contextlib.nullcontext():
-        _fit(trainer, method, data, record, csv, start)
+    _fit(trainer, method, data, record, csv, start)
     return Result(folder, csv.last_values(), batches, method.model.inputs, opened)
+
+
+def _finished(config: Config, folder: Path, start: Start, csv: CSVLog, opened: Opened | None) -> Result:
+    """Return what a run left that has all its batches; its data are read only where they are called otherwise now."""
+    if config["dataset"] != start.config.get("dataset"):
+        opened = opened or open_data(config)
+        check_content(folder, start, {**start.facts, "data": opened.task.describe()})
+    log.info("the run has its %d batches already; %s", start.batches, _how_to_go_on(config))
+    csv.rewind(start.batches, keep_evaluation=True)
+    if first_process():
+        _close_record(folder, start, csv)
+    return Result(folder, csv.last_values(), start.batches, load(folder).inputs, opened)
+
+
+def _beginning(config: Config, start: Start, record: RunRecord, csv: CSVLog, began: Callable[[], None]) -> Beginning:
+    """Return what writes a session's first files: at once in a new folder, else after its first batch."""
+    run = record.run
+    record.wait()
+    actions: list[Callable[[], object]] = [lambda: write_config(run.path, config), csv.begin, record.begin, began]
+    if start.sets_aside:
+        actions.insert(0, run.set_aside)
+    at_once = not run.has_record and not run.checkpoints()
+    return Beginning(*(actions if first_process() else []), at_once=at_once)
 
 
 def _how_to_go_on(config: Config) -> str:
@@ -168,6 +195,7 @@ def report(config: Config, result: Result, command: str) -> Path:
 def _close_record(folder: Path, start: Start, csv: CSVLog) -> None:
     """Write the end of a run that was killed between its last checkpoint and its record."""
     if start.record is not None and start.record["status"] != FINISHED:
+        csv.begin()
         ended = {"status": FINISHED, "error": None, "batches": start.batches, "final": csv.last_values()}
         write_json(folder / RECORD, {**start.record, **ended})
 
@@ -297,7 +325,7 @@ def _facts(config: Config, overrides: list[str], data: DomainData, method: Metho
         "fingerprint": fingerprint(config),
         "overrides": overrides,
         "directory": os.getcwd(),
-        "data": {role: domain.describe() for role, domain in data.task.domains.items()},
+        "data": data.task.describe(),
     }
     encoder = getattr(method, "encoder", None)
     return {**facts, "encoder": encoder.describe() if encoder is not None else None}
@@ -315,18 +343,6 @@ def check_settings(config: Config) -> None:
     encoder = config["model"].get("encoder")
     if isinstance(encoder, Mapping) and "_target_" in encoder:
         refuse_judges(locate(encoder["_target_"], "encoder"))  # the method would too, but only once the data are read
-
-
-def _make_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / ".writable"):
-            pass
-        (folder / ".writable").unlink(missing_ok=True)
-    except OSError as error:
-        raise PermissionError(
-            f"cannot write to the run folder {folder} ({error.strerror}); name another one by run=<folder>"
-        ) from error
 
 
 def check_recorded(config: Config) -> None:

@@ -202,20 +202,20 @@ def _check_format(path: Path, found: Any, newest: int, version: Any) -> None:
 
 def _read_run(folder: Path, weights: str) -> TrainedModel:
     """Read the newest intact checkpoint of a run folder."""
-    checkpoints = folder / CHECKPOINTS
-    if not checkpoints.is_dir() and not (folder / RECORD).is_file():
+    checkpoints, run = folder / CHECKPOINTS, RunFolder(folder)
+    if not checkpoints.is_dir() and not run.has_record:
+        way_out = run.elsewhere() or "; name the folder that training printed, a .ckpt file, or an exported folder"
         raise FileNotFoundError(
             f"{folder} is neither a run folder (it has no {RECORD} and no {CHECKPOINTS}/) nor an export (no "
-            f"{EXPORT_FACTS}); name the folder that training printed, a .ckpt file, or an exported folder"
+            f"{EXPORT_FACTS}){way_out}"
         )
     files = checkpoint_files(checkpoints)
-    run = RunFolder(folder)
     if not files and run.has_record and run.maker != TRAIN:
         raise FileNotFoundError(f"{folder} is what stylebench {run.maker} made and holds no model; name a trained run")
     if not files:
         raise FileNotFoundError(
-            f"the run {folder} has no checkpoint yet (none matches {CHECKPOINTS}/{CHECKPOINT_PATTERN}); wait for its "
-            "first one, or train it again"
+            f"the run {folder} has no checkpoint yet (none matches {CHECKPOINTS}/{CHECKPOINT_PATTERN})"
+            f"{run.elsewhere() or '; wait for its first one, or train it again'}"
         )
     for file in files:
         try:

@@ -31,6 +31,7 @@ class CSVLog(Logger):
         self._columns: list[str] = [BATCHES]
         self._rows: list[dict[str, str]] = []
         self._last_row_at = 0
+        self._waits = False
 
     @property
     def name(self) -> str:
@@ -71,7 +72,9 @@ class CSVLog(Logger):
             self._rows.append({BATCHES: str(step)})
         self._rows[-1].update({name: repr(float(value)) for name, value in metrics.items() if name != BATCHES})
         fresh = [name for name in metrics if name not in self._columns]
-        if fresh or not self.path.exists():
+        if self._waits:
+            self._columns.extend(fresh)
+        elif fresh or not self.path.exists():
             self._columns.extend(fresh)
             self._rewrite()
         else:
@@ -79,7 +82,7 @@ class CSVLog(Logger):
 
     @rank_zero_only
     def rewind(self, batches: int, keep_evaluation: bool) -> None:
-        """Read the file of an interrupted run and drop what came after a checkpoint.
+        """Read the file of an interrupted run and drop what came after a checkpoint; `begin` writes what is left.
 
         Args:
             batches: the checkpoint's batch; later rows go.
@@ -88,6 +91,7 @@ class CSVLog(Logger):
         """
         if not self.path.exists():
             return
+        self._waits = True
         with self.path.open(newline="") as file:
             reader = csv.DictReader(file)
             self._columns = list(reader.fieldnames or [BATCHES])
@@ -99,7 +103,13 @@ class CSVLog(Logger):
                 self._rows.pop()
         used = {name for row in self._rows for name in row}
         self._columns = [BATCHES, *(name for name in self._columns if name in used and name != BATCHES)]
-        self._rewrite()
+
+    @rank_zero_only
+    def begin(self) -> None:
+        """Write what `rewind` left and what was logged since; from now on every row at once."""
+        if self._waits:
+            self._waits = False
+            self._rewrite()
 
     def last_values(self) -> dict[str, float]:
         """Return the newest finite value of each column."""

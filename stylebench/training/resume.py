@@ -1,8 +1,7 @@
 """Which checkpoint a run continues from: the newest intact one of the same configuration in its own folder."""
 
 import logging
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,20 @@ from typing import Any
 from stylebench.checks import check_choice
 from stylebench.files import DamagedFileError, json_digest
 from stylebench.inference.loading import read_checkpoint
-from stylebench.run_folder import CHECKPOINT_KEY, CHECKPOINTS, EARLIER, RUN_FILES, TRAIN, RunFolder
+from stylebench.run_folder import (
+    CHECKPOINT_KEY,
+    CHECKPOINTS,
+    EARLIER,
+    TRAIN,
+    RunFolder,
+    binding_part,
+    changed_content,
+    differences,
+)
 
 log = logging.getLogger(__name__)
-MODES = ("never", "auto", "must")
+MODES = ("never", "auto", "must", "restart")
 SCHEDULE_LENGTH = "model.schedule.batches"
-
-# What may differ between a run and its continuation: where it is written, how long it is, how it is watched, on what.
-FREE_KEYS = (
-    "run", "name", "resume", "panel", "logger", "optimized_metric", "metrics", "compile", "channels_last", "checkpoint",
-    "samples",
-    "budget.batches", "dataset.num_workers", "dataset.store.cache", "dataset.store.packed", "dataset.tasks",
-    "dataset.release", "dataset.groups",
-    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,88 +30,72 @@ class Start:
     """Where training begins: from nothing, or from a checkpoint with its batches and the record so far.
 
     Attributes:
-        inputs: digests of the data and weights that the checkpoint was trained with, by name.
+        checkpoint: to continue from.
+        batches: that it has trained.
+        record: of the run so far.
+        config: that the checkpoint was trained with.
+        facts: what it says of its data and weights.
+        sets_aside: whether another run lies in the folder, which goes aside once this one has begun.
     """
 
     checkpoint: Path | None = None
     batches: int = 0
     record: dict[str, Any] | None = None
-    inputs: dict[str, str] = field(default_factory=dict)
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of a nested mapping as dotted keys and values."""
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def binding_part(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the leaves of a resolved config that decide the trained weights."""
-    return {
-        key: value
-        for key, value in flatten(config)
-        if not any(key == free or key.startswith(f"{free}.") for free in FREE_KEYS)
-    }
+    config: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    sets_aside: bool = False
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """Return the digest of what decides the trained weights; runs may only be continued under the same one."""
+    """Return the digest of the settings that bind a run."""
     return json_digest(binding_part(config))
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
-    """Return `old -> new` for every binding key whose value differs."""
-    before, after = binding_part(old), binding_part(new)
-    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-    return {key: f"{before.get(key, '(none)')} -> {after.get(key, '(none)')}" for key in keys}
-
-
-def find_start(folder: Path, mode: str, config: Mapping[str, Any], *, first_process: bool = True) -> Start:
-    """Decide whether the run in `folder` is continued, begun, or refused.
+def find_start(folder: Path, mode: str, config: Mapping[str, Any]) -> Start:
+    """Decide whether the run in `folder` is continued, begun, or refused; nothing is written.
 
     Args:
         folder: the run folder, which need not exist.
-        mode: `never`, `auto` or `must`.
+        mode: `never`, `auto`, `must` or `restart`.
         config: the resolved config of the run that is to start.
-        first_process: whether this process may move files.
 
     Returns:
         The checkpoint to continue from, or an empty start.
 
     Raises:
-        ValueError: for an unknown mode, a folder that another command made, one that holds a run under `never`, under
-            `must` a folder without an intact checkpoint of this config, or a run that another length would make another
-            run.
+        ValueError: for an unknown mode, a folder that another command made, one that holds a run under `never`, one
+            that holds a run of other settings unless `restart` asks for another, or under `must` a folder without an
+            intact checkpoint.
     """
     check_choice("resume", mode, MODES)
     run = RunFolder(folder)
     if run.has_record and run.maker != TRAIN:
         raise ValueError(f"{folder} holds what stylebench {run.maker} made; name another folder by run=")
+    holds = run.has_record or bool(run.checkpoints())
     if mode == "never":
-        if run.has_record and first_process:
+        if holds:
             raise ValueError(
                 f"{folder} already holds a run; continue it with resume=auto, or name another folder by run="
             )
         return Start()
-    start, reason = _newest_matching(folder, config)
+    if mode == "restart":
+        return Start(sets_aside=holds)
+    start, reason = _newest_matching(run, config)
     if start is not None:
         return start
     if mode == "must":
         raise ValueError(f"resume=must, but {reason}")
-    if run.has_record and first_process and run.checkpoints():
-        log.warning("%s; starting over, the earlier run is kept in %s", reason, _set_aside(folder))
-    return Start()
+    if run.checkpoints():
+        log.warning("%s; starting over, the earlier run is kept in %s*", reason, folder / EARLIER)
+    return Start(sets_aside=bool(run.checkpoints()))
 
 
-def _newest_matching(folder: Path, config: Mapping[str, Any]) -> tuple[Start | None, str]:
+def _newest_matching(run: RunFolder, config: Mapping[str, Any]) -> tuple[Start | None, str]:
     """Return the start from the newest intact checkpoint, or None and why there is none."""
-    run = RunFolder(folder)
     files = run.checkpoints()
     if not files:
-        return None, f"{folder / CHECKPOINTS} holds no checkpoint; start it with resume=auto, or name a run by run="
+        where = run.elsewhere() or "; start it with resume=auto, or name a run by run="
+        return None, f"{run.path / CHECKPOINTS} holds no checkpoint{where}"
     for path in files:
         try:
             checkpoint = read_checkpoint(path)
@@ -121,50 +104,39 @@ def _newest_matching(folder: Path, config: Mapping[str, Any]) -> tuple[Start | N
             continue
         entry = checkpoint[CHECKPOINT_KEY]
         if changed := differences(entry["config"], config):
-            if set(changed) == {SCHEDULE_LENGTH}:
-                raise ValueError(
-                    f"the learning rate of the run in {folder} falls over its length ({SCHEDULE_LENGTH}: "
-                    f"{changed[SCHEDULE_LENGTH]}): another length would have changed its learning rates from "
-                    "the first batch; name another folder by run= for that, or keep the length (only a run that was "
-                    "started with model/schedule=constant can be made longer)"
-                )
-            shown = "; ".join(f"{key}: {values}" for key, values in list(changed.items())[:8])
-            shown += "; ..." if len(changed) > 8 else ""
-            return None, f"the run in {folder} has another config ({shown})"
+            _refuse(run.path, changed)
         record = run.record if run.has_record else None
-        return Start(path, int(entry["batches"]), record, input_digests(entry["record"])), ""
-    return None, f"none of the {len(files)} checkpoints in {folder / CHECKPOINTS} is intact"
+        return Start(path, int(entry["batches"]), record, entry["config"], entry["record"]), ""
+    return None, f"none of the {len(files)} checkpoints in {run.path / CHECKPOINTS} is intact"
 
 
-def input_digests(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests of each domain and of the encoder's weights that a run's facts name."""
-    found = {f"dataset.{role}": domain["digest"] for role, domain in facts.get("data", {}).items()}
-    encoder = facts.get("encoder")
-    return {**found, "encoder.weights": encoder["digest"]} if encoder else found
-
-
-def check_inputs(start: Start, facts: Mapping[str, Any]) -> None:
+def check_content(folder: Path, start: Start, facts: Mapping[str, Any]) -> None:
     """Refuse to continue on other data or weights: batch k would no longer be the batch that it was.
 
+    Args:
+        folder: the run folder.
+        start: where the run would go on.
+        facts: what there is now: `data`, `encoder` and `init`.
+
     Raises:
-        ValueError: naming the config key whose content has changed.
+        ValueError: naming the config keys whose content has changed.
     """
-    now = input_digests(facts)
-    for key, digest in start.inputs.items():
-        if key in now and now[key] != digest:
-            raise ValueError(
-                f"{key} is no longer what the run was trained with (digest {digest[:12]}, now {now[key][:12]}); "
-                "restore it, or start a new run in another folder by run="
-            )
+    if start.checkpoint is not None and (changed := changed_content(start.facts, facts)):
+        _refuse(folder, changed)
 
 
-def _set_aside(folder: Path) -> Path:
-    """Move the files of an earlier run into a numbered sub-folder, so that nothing is overwritten."""
-    number = 1
-    while (target := folder / f"{EARLIER}{number}").exists():
-        number += 1
-    target.mkdir()
-    for name in RUN_FILES:
-        if (folder / name).exists():
-            os.replace(folder / name, target / name)
-    return target
+def _refuse(folder: Path, changed: Mapping[str, str]) -> None:
+    """Say why the run in a folder is not continued, and how to begin another one."""
+    shown = "; ".join(f"{key}: {values}" for key, values in list(changed.items())[:8])
+    shown += "; ..." if len(changed) > 8 else ""
+    why = ""
+    if set(changed) == {SCHEDULE_LENGTH}:
+        why = (
+            ". Its learning rate falls over its length: another length would have changed it from the first batch, and "
+            "only a run that was started with model/schedule=constant can be made longer"
+        )
+    raise ValueError(
+        f"the run in {folder} is bound to other values ({shown}){why}. To continue it, leave them as they were; for "
+        "another run name another folder by run=, or give resume=restart to start anew in this one: the earlier run is "
+        f"then kept in {EARLIER}<n>"
+    )

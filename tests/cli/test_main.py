@@ -313,7 +313,7 @@ BAD_VALUES = [
     ("model.style_layers=[relu9_9]", r"relu9_9"),
     ("trainer.devices=x", r"devices"),
     ("trainer.precision=half", r"Precision 'half' is invalid"),
-    ("resume=yes please", r"resume must be one of never, auto, must, got 'yes please'"),
+    ("resume=yes please", r"resume must be one of never, auto, must, restart, got 'yes please'"),
     ("resume=must", r"resume=must, but .* holds no checkpoint; start it with resume=auto"),
     ("dataset.size_px=64", r"12 of 12 images .*smaller than the crop of 64 px.*Lower dataset\.size_px"),
     ("encoder.weights=none.pth", r"weights must be imagenet, random or the path.*no file none\.pth"),

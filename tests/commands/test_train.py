@@ -139,7 +139,7 @@ def test_other_data_under_the_same_name_is_not_continued_on(tmp_path: Path, tiny
     checkpoint["stylebench"]["record"]["data"]["content"]["digest"] = "0" * 64
     torch.save(checkpoint, path)
     before = (tmp_path / "metrics.csv").read_text()
-    with pytest.raises(ValueError, match=r"dataset\.content is no longer what the run was trained with.*run="):
+    with pytest.raises(ValueError, match=r"dataset\.content: digest 000000000000 -> .*run="):
         train(tiny_config(), tmp_path, [])
     assert (tmp_path / "metrics.csv").read_text() == before
 
@@ -216,7 +216,7 @@ def test_several_style_images_are_refused_with_the_way_to_pick_one(tmp_path: Pat
 
 def test_an_unwritable_run_folder_is_refused_before_any_work(tmp_path: Path, tiny_config: Make) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(PermissionError, match=r"cannot write to the run folder.*run=<folder>"):
+    with pytest.raises(PermissionError, match=r"cannot write to the folder.*name another one"):
         train(tiny_config(), tmp_path / "file" / "run", [])
 
 

@@ -47,10 +47,14 @@ def test_csv_log_rewind_drops_later_rows_and_columns_that_only_they_had(tmp_path
         log.log_metrics({"a": float(batch)}, step=batch)
     log.log_metrics({"val/b": 1.0}, step=30)
     again = CSVLog(tmp_path)
+    before = (tmp_path / "metrics.csv").read_bytes()
     again.rewind(20, keep_evaluation=True)
-    assert read(tmp_path) == [{BATCHES: "10", "a": "10.0"}, {BATCHES: "20", "a": "20.0"}]
+    again.log_metrics({"a": 20.0, "val/c": 2.0}, step=20)
+    assert (tmp_path / "metrics.csv").read_bytes() == before  # until the session begins
+    again.begin()
+    assert read(tmp_path) == [{BATCHES: "10", "a": "10.0", "val/c": ""}, {BATCHES: "20", "a": "20.0", "val/c": "2.0"}]
     again.log_metrics({"a": 31.0}, step=31)
-    assert read(tmp_path)[-1] == {BATCHES: "31", "a": "31.0"}
+    assert read(tmp_path)[-1] == {BATCHES: "31", "a": "31.0", "val/c": ""}
 
 
 def test_csv_log_rewind_survives_a_line_that_a_kill_cut_off(tmp_path: Path) -> None:
@@ -59,7 +63,9 @@ def test_csv_log_rewind_survives_a_line_that_a_kill_cut_off(tmp_path: Path) -> N
     log.log_metrics({"a": 1.0, "b": 2.0}, step=2)
     path = tmp_path / "metrics.csv"
     path.write_bytes(path.read_bytes()[:-5])
-    CSVLog(tmp_path).rewind(1, keep_evaluation=True)
+    again = CSVLog(tmp_path)
+    again.rewind(1, keep_evaluation=True)
+    again.begin()
     assert read(tmp_path) == [{BATCHES: "1", "a": "1.0", "b": "2.0"}]
 
 
@@ -67,7 +73,9 @@ def test_csv_log_rewind_can_forget_an_evaluation_that_a_longer_run_would_not_hav
     log = CSVLog(tmp_path)
     log.log_metrics({"train/a": 1.0}, step=25)
     log.log_metrics({"val/a": 1.0}, step=25)
-    CSVLog(tmp_path).rewind(25, keep_evaluation=False)
+    again = CSVLog(tmp_path)
+    again.rewind(25, keep_evaluation=False)
+    again.begin()
     assert read(tmp_path) == [{BATCHES: "25", "train/a": "1.0"}]
 
 

@@ -87,12 +87,23 @@ class RunRecord(pl.Callback):
         self._clock: float | None = None
         self._timed_batches = 0
         self._written = time.monotonic()
+        self._waits = False
+
+    def wait(self) -> None:
+        """Write nothing until `begin`: a record of earlier sessions stays as it is."""
+        self._waits = True
+
+    def begin(self) -> None:
+        """Write the record, and from now on every change."""
+        self._waits = False
+        self.write()
 
     def write(self, **changes: Any) -> None:
-        """Update entries and write the file."""
+        """Update entries, and write the file unless it waits."""
         self.record.update(changes, updated=now())
-        write_json(self.run.path / RECORD, self.record)
-        self._written = time.monotonic()
+        if not self._waits:
+            write_json(self.run.path / RECORD, self.record)
+            self._written = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note sizes and where this session starts."""

@@ -1,0 +1,199 @@
+"""A finished run survives whatever keeps its continuation from starting, and is bound to content, not to places."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stylebench.inference.loading import load
+from stylebench.run_folder import RunFolder
+from stylebench.training.callbacks.metric_log import MetricLog
+from tests.cli.test_main import Run, message, run  # noqa: F401 (a fixture)
+from tests.helpers.runs import assert_same_end, record, rows
+from tests.helpers.tiny import TINY
+
+PICTURES = [entry for entry in TINY if not entry.startswith("dataset")]
+SMALL = ["dataset.size_px=32", "dataset.batch_size=2", "dataset.num_workers=0", "metrics=none", "budget.batches=2"]
+SMALL += ["budget.evaluate_every=2", "samples=1", "logger.every_n_batches=1"]
+
+
+def photos(folder: Path, seed: int = 0, count: int = 12, side: int = 40) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        pixels = np.random.default_rng((seed, number)).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place with photographs, a style and a finished run of two batches on them, in `R`."""
+    from stylebench.cli.main import main
+
+    place = tmp_path_factory.mktemp("original")
+    photos(place / "photos")
+    photos(place / "other", seed=1)
+    photos(place / "tiny", side=20)
+    shutil.copy(photos(place / "style", 2, 1) / "0.png", place / "s.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setenv("STYLEBENCH_CACHE", str(place / "cache"))
+        line = ["train", *PICTURES, *SMALL, "dataset.content=photos", "dataset.style=s.png", "run=R"]
+        patch.setattr("sys.argv", ["stylebench", *line])
+        main()
+    return place
+
+
+@pytest.fixture
+def place(run: Run, original: Path, tmp_path: Path) -> Path:  # noqa: F811
+    """A copy of that place, which is the working directory."""
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file of a run; the lock says only who holds the folder now."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def interrupt(patch: pytest.MonkeyPatch) -> None:
+    def stop(*args: Any) -> None:
+        raise RuntimeError("a device was lost")
+
+    patch.setattr(MetricLog, "on_train_batch_start", stop)
+
+
+MORE = "budget.batches=6"
+CANNOT_START = {
+    "no such device": (["trainer=gpu", "trainer.accelerator=tpu", MORE], "torch_xla"),
+    "crops larger than the pictures": (["dataset.size_px=500"], r"dataset\.size_px: 32 -> 500"),
+    "other size": (["dataset.size_px=16", MORE], r"dataset\.size_px: 32 -> 16"),
+    "other seed": (["seed=1", MORE], "seed: 0 -> 1"),
+    "other weight of a term": (["model.weight_style=1", MORE], r"model\.weight_style: \S+ -> 1"),
+    "other width": (["model.generator.width=8", MORE], r"model\.generator\.width: 4 -> 8"),
+    "other precision": (["trainer.precision=bf16-mixed", MORE], r"trainer\.precision: 32-true -> bf16-mixed"),
+    "other batch size": (["dataset.batch_size=4", MORE], r"dataset\.batch_size: 2 -> 4"),
+    "other average": (["ema.decay=0.5", MORE], r"ema\.decay: 0\.999 -> 0\.5"),
+    "other contents": (["dataset.content=other", MORE], r"dataset\.content: digest \w{12} -> \w{12}.*resume=restart"),
+    "other contents of a run that is complete": (["dataset.content=other"], r"dataset\.content: digest"),
+    "no contents": (["dataset.content=nowhere", MORE], "no folder or image"),
+    "pictures that are too small": (["dataset.content=tiny", "resume=restart", MORE], "smaller than the crop"),
+    "a style of many pictures": (["dataset.style=photos", MORE], "one style image"),
+    "a mode that is none": (["resume=maybe", MORE], "resume must be one of"),
+    "a run is there": (["resume=never", MORE], "already holds a run"),
+    "a length that is none": (["budget.batches=-6"], r"budget\.batches must be"),
+    "a logger that is not there": (["logger.mirror={_target_:nowhere.Logger}", MORE], "nowhere"),
+    "a batch that cannot be divided": (["trainer=ddp_cpu", "trainer.devices=3", MORE], "cannot be divided"),
+    "an unknown key": (["modle.width=3", MORE], "no key 'modle.width'"),
+    "a weight below zero, from anew": (["resume=restart", "model.weight_style=-1"], "weight_style must be"),
+    "lost in its first batch": ([MORE], "a device was lost"),
+    "lost in its first batch, from anew": (["resume=restart", "seed=3"], "a device was lost"),
+}
+
+
+@pytest.mark.parametrize("why", CANNOT_START)
+def test_a_finished_run_survives_a_continuation_that_cannot_start(
+    why: str,
+    run: Run,  # noqa: F811
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given, expected = CANNOT_START[why]
+    before = contents(place / "R")
+    if why.startswith("lost"):
+        interrupt(monkeypatch)
+        with pytest.raises(RuntimeError, match=expected):
+            run("train", "run=R", *given)
+    else:
+        shown = run("train", "run=R", *given)
+        assert shown.code in (1, 2), shown
+        assert re.search(expected, shown.err), shown.err
+    assert contents(place / "R") == before
+    assert RunFolder("R").status == "finished"
+    load("R")
+
+
+def test_the_missing_device_is_named_and_not_the_precision_that_comes_with_it(run: Run, place: Path) -> None:  # noqa: F811
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    before = contents(place / "R")
+    shown = message(run("train", "run=R", "trainer=gpu", MORE))
+    assert "try trainer=cpu" in shown
+    assert "precision" not in shown
+    assert contents(place / "R") == before
+
+
+def test_restart_sets_the_earlier_run_aside_once_a_batch_is_trained(run: Run, place: Path) -> None:  # noqa: F811
+    before = contents(place / "R")
+    assert run("train", "run=R", "resume=restart", "seed=1").code == 0
+    assert (record(place / "R")["seed"], record(place / "R")["batches"]) == (1, 2)
+    assert len(record(place / "R")["sessions"]) == 1
+    kept = contents(place / "R" / "earlier-1")
+    assert kept == {name: data for name, data in before.items() if name in kept}
+    assert {"config.yaml", "record.json", "metrics.csv", "checkpoints/batch-000000002.ckpt"} <= kept.keys()
+    assert [row["train/batches"] for row in rows(place / "R")] == ["1", "2"]
+
+
+def test_a_run_goes_on_with_other_trainer_logger_budget_and_place(run: Run, place: Path) -> None:  # noqa: F811
+    shutil.copytree(place / "R", place / "straight")
+    (place / "photos").rename(place / "moved")
+    (place / "elsewhere").mkdir()
+    (place / "s.png").rename(place / "elsewhere" / "s.png")
+    moved = ["dataset.content=moved", "dataset.style=elsewhere/s.png"]
+    changed = ["logger=tensorboard", "trainer.deterministic=true", "checkpoint.keep=1"]
+    assert run("train", "run=R", "budget.batches=4", *moved, *changed).code == 0
+    assert [session["from_batch"] for session in record(place / "R")["sessions"]] == [0, 2]
+    assert not (place / "R" / "earlier-1").exists()
+    assert run("train", "run=straight", "budget.batches=4", *moved).code == 0
+    assert_same_end(place / "R", place / "straight")
+
+
+@pytest.mark.parametrize("command", ["stylize", "train", "train must", "evaluate", "export"])
+def test_every_command_names_a_run_that_was_set_aside(command: str, run: Run, place: Path) -> None:  # noqa: F811
+    RunFolder("R").set_aside()
+    lines = {
+        "stylize": ["stylize", "run=R", "input=photos"],
+        "train": ["train", "run=R"],
+        "train must": ["train", "run=R", "resume=must", "dataset.content=photos", "dataset.style=s.png"],
+        "evaluate": ["evaluate", "run=R"],
+        "export": ["export", "run=R", "output=x"],
+    }
+    assert "the run that was here lies in" in message(run(*lines[command]))
+    assert [path.name for path in (place / "R").iterdir() if path.name not in (".lock", "train.log")] == ["earlier-1"]
+
+
+def test_a_pair_of_jobs_on_a_finished_run(
+    run: Run,  # noqa: F811
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second one comes while the first is at work, and says who that is."""
+    before, seen = contents(place / "R"), []
+    original_start = MetricLog.on_train_batch_start
+
+    def meanwhile(self: MetricLog, *args: Any) -> None:
+        if not seen:
+            seen.append(contents(place / "R") == before)
+            from stylebench.checks import UsageError
+            from stylebench.commands.train import train
+
+            with pytest.raises(UsageError, match="in use by process") as caught:
+                train(json.loads(before["record.json"])["config"], place / "R", [])
+            seen.append("\n" not in str(caught.value))
+            seen.append(contents(place / "R") == before)
+        original_start(self, *args)
+
+    monkeypatch.setattr(MetricLog, "on_train_batch_start", meanwhile)
+    assert run("train", "run=R", "budget.batches=4").code == 0
+    assert seen == [True, True, True]
+    assert record(place / "R")["batches"] == 4
