@@ -1,12 +1,15 @@
 """Files: digests, atomic writes, the cache folder, and the one place that reads pickled tensors."""
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
+import math
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,6 +66,13 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def check_writable(folder: Path) -> None:
+    """Try a folder before the work whose results it should hold; OSError if nothing can be written there."""
+    with atomic_write(folder / ".writable"):
+        pass
+    (folder / ".writable").unlink(missing_ok=True)
+
+
 def is_json(value: Any) -> bool:
     """Tell whether JSON can hold a value: plain containers of text, whole and finite numbers, switches and nothing."""
     try:
@@ -77,6 +87,24 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=2, allow_nan=False)
     with atomic_write(path) as file:
         file.write(text.encode() + b"\n")
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> str:
+    """Return rows as CSV; numbers by `repr`, so that reading gives the same float64, nothing where there is none.
+
+    Args:
+        rows: values by column; all but those of the first columns are numbers.
+        first: the first columns, whatever the rows hold.
+    """
+    columns = list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        metrics = [row.get(name) for name in columns[len(first) :]]
+        numbers = ["" if value is None or not math.isfinite(value) else repr(float(value)) for value in metrics]
+        writer.writerow([*("" if row.get(name) is None else row[name] for name in first), *numbers])
+    return text.getvalue()
 
 
 def json_file(path: Path, way_out: str) -> dict[str, Any]:

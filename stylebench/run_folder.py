@@ -21,7 +21,7 @@ from typing import Any
 
 from stylebench import locks
 from stylebench.checks import UsageError
-from stylebench.files import DamagedFileError, atomic_write, json_file, write_json, yaml_file
+from stylebench.files import DamagedFileError, atomic_write, check_writable, csv_text, json_file, write_json, yaml_file
 
 RECORD = "record.json"
 CONFIG = "config.yaml"
@@ -55,7 +55,7 @@ _MISSED_BEATS = 3
 _LONGEST_NAME = 200  # bytes of a folder's name; most file systems take 255
 
 # What a run is: with another value of one of these, or of a key below it, it is another run. Its data and the weights
-# of its encoder bind it by their content (`content_digests`), wherever they lie.
+# of its encoder bind it by their content (see binding.py), wherever they lie.
 BINDING_KEYS = (
     "seed", "model", "adaptation", "ema", "dataset.size_px", "dataset.resize_px", "dataset.flip", "dataset.batch_size",
     "dataset.on_small", "dataset.direction", "dataset.degradation", "dataset.store.val_fraction",
@@ -126,15 +126,11 @@ class RunFolder:
         """Return the checkpoints, newest (most batches) first."""
         return checkpoint_files(self.path / CHECKPOINTS)
 
-    def earlier(self) -> list[Path]:
-        """Return the runs that were set aside here, newest first."""
-        found = [path for path in self.path.glob(f"{EARLIER}*") if path.name.removeprefix(EARLIER).isdecimal()]
-        return sorted(found, key=lambda path: int(path.name.removeprefix(EARLIER)), reverse=True)
-
     def elsewhere(self) -> str:
         """Return, for a message, where a run lies that was set aside here and left no other; empty if none was."""
-        found = [] if self.checkpoints() else [path for path in self.earlier() if RunFolder(path).checkpoints()]
-        return f"; the run that was here lies in {found[0]}: name that by run=" if found else ""
+        aside = [] if self.checkpoints() else [path for path in self.path.glob(f"{EARLIER}*") if path.is_dir()]
+        newest = max(aside, key=lambda path: path.stat().st_mtime, default=None)
+        return f"; the run that was here lies in {newest}: name that by run=" if newest else ""
 
     def set_aside(self) -> Path:
         """Move the run's files into a numbered sub-folder, so that nothing is overwritten; return it."""
@@ -233,7 +229,7 @@ class RunFolder:
         folder = self.set_folder(name)
         networks: dict[str, Any] = {}
         short = {key: _shortened(entry, facts, networks) for key, entry in entries.items()}
-        table = _table(rows).encode()
+        table = csv_text(rows, IMAGE_COLUMNS).encode()
         with atomic_write(folder / ROWS) as file:
             file.write(table)
         if images is None and (folder / MANIFEST).is_file():
@@ -266,9 +262,7 @@ class RunFolder:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locks.held(self.path / LOCK))
-                with atomic_write(self.path / ".writable"):
-                    pass
-                (self.path / ".writable").unlink(missing_ok=True)
+                check_writable(self.path)
             except locks.HeldError as error:
                 raise UsageError(
                     f"{self.path} is in use by {error}; wait until that ends or end it, or name another folder"
@@ -295,69 +289,6 @@ class RunFolder:
         """Return the evaluations inside a record of format 2."""
         found = self.record.get("metrics") if self.has_record else None
         return found if isinstance(found, dict) else {}
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of a nested mapping as dotted keys and values."""
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def binding_part(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the leaves of a resolved config that bind a run: `BINDING_KEYS` without what names a place.
-
-    Places are the file of an encoder's weights, and what follows the key of a domain (`model.labels.domains`).
-    """
-    leaves = dict(flatten(config))
-    bound = {key: leaves[key] for key in leaves if any(f"{key}.".startswith(f"{name}.") for name in BINDING_KEYS)}
-    places = {
-        key.removeprefix("dataset."): leaves[key] for key in leaves.keys() - bound.keys() if key[:8] == "dataset."
-    }
-    return {
-        key: value
-        for key, value in bound.items()
-        if not key.endswith("encoder.weights")
-        and not any(key.endswith(f".{place}") and value == at for place, at in places.items())
-    }
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
-    """Return `old -> new` for every binding key whose value differs."""
-    before, after = binding_part(old), binding_part(new)
-    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-    return {key: f"{before.get(key, '(none)')} -> {after.get(key, '(none)')}" for key in keys}
-
-
-def content_digests(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests of each domain, and of weights that were read, by config key, from the facts of a record."""
-    found = {f"dataset.{role}": str(domain["digest"]) for role, domain in (facts.get("data") or {}).items()}
-    read = {"encoder.weights": facts.get("encoder"), "init": facts.get("init")}
-    return {**found, **{key: str(about["digest"]) for key, about in read.items() if about}}
-
-
-def changed_content(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """Compare what a run was made from with what there is now.
-
-    Args:
-        before: the facts of its record: `data`, `encoder` and `init`.
-        now: the same facts, found now.
-
-    Returns:
-        `digest ... -> ...` by config key where the content differs; empty if the run is bound to what there is now.
-    """
-    old, new = content_digests(before), content_digests(now)
-    changed = {
-        key: f"digest {old.get(key, '(none)')[:12]} -> {new.get(key, '(none)')[:12]}"
-        for key in [*old, *(key for key in new if key not in old)]
-        if old.get(key) != new.get(key)
-    }
-    orders = [[key for key in digests if key.startswith("dataset.")] for digests in (old, new)]
-    if not changed and orders[0] != orders[1]:
-        changed["dataset"] = " -> ".join(", ".join(order) for order in orders)
-    return changed
 
 
 def find_runs(root: str | Path) -> Iterator[RunFolder]:
@@ -458,19 +389,6 @@ def _shortened(entry: Mapping[str, Any], facts: Mapping[str, Any], networks: dic
     if isinstance(network, Mapping) and networks.setdefault(str(network["name"]), dict(network)) == network:
         short["network"] = {"name": network["name"]}
     return short
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV; numbers by `repr`, so that reading gives the same float64, nothing where there is none."""
-    columns = list(dict.fromkeys([*IMAGE_COLUMNS, *(name for row in rows for name in row)]))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        metrics = [row.get(name) for name in columns[len(IMAGE_COLUMNS) :]]
-        numbers = ["" if value is None or not math.isfinite(value) else repr(float(value)) for value in metrics]
-        writer.writerow([*("" if row.get(name) is None else row[name] for name in IMAGE_COLUMNS), *numbers])
-    return text.getvalue()
 
 
 def _beats(record: Mapping[str, Any]) -> bool:

@@ -14,7 +14,19 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "stylebench"
 LONGEST_FILE = 400
 ROOMS = [  # a row imports only from the rows above it
-    ["checks", "construct", "download", "files", "locks", "machine", "renames", "run_folder", "shipped", "trusted"],
+    [
+        "binding",
+        "checks",
+        "construct",
+        "download",
+        "files",
+        "locks",
+        "machine",
+        "renames",
+        "run_folder",
+        "shipped",
+        "trusted",
+    ],
     ["statistics"],
     ["functional"],
     ["nn"],

@@ -17,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from stylebench import __version__
+from stylebench.binding import flatten
 from stylebench.build import (
     Config,
     build,
@@ -41,7 +42,7 @@ from stylebench.inference.loading import load, load_translator
 from stylebench.methods.base import Method
 from stylebench.methods.checks import refuse_judges
 from stylebench.nn.encoders.base import record_name
-from stylebench.run_folder import CHECKPOINTS, FAILED, FINISHED, RECORD, SAMPLES, STOPPED, RunFolder, flatten
+from stylebench.run_folder import CHECKPOINTS, FAILED, FINISHED, RECORD, SAMPLES, STOPPED, RunFolder
 from stylebench.training.callbacks.beginning import Beginning
 from stylebench.training.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from stylebench.training.callbacks.ema import EMA

@@ -6,19 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stylebench.binding import binding_part, changed_content, differences
 from stylebench.checks import check_choice
 from stylebench.files import DamagedFileError, json_digest
 from stylebench.inference.loading import read_checkpoint
-from stylebench.run_folder import (
-    CHECKPOINT_KEY,
-    CHECKPOINTS,
-    EARLIER,
-    TRAIN,
-    RunFolder,
-    binding_part,
-    changed_content,
-    differences,
-)
+from stylebench.run_folder import CHECKPOINT_KEY, CHECKPOINTS, EARLIER, TRAIN, RunFolder
 
 log = logging.getLogger(__name__)
 MODES = ("never", "auto", "must", "restart")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from stylebench.run_folder import RunFolder, binding_part, changed_content, differences
+from stylebench.binding import binding_part, changed_content, differences
+from stylebench.run_folder import RunFolder
 from stylebench.training.resume import check_content, find_start, fingerprint
 
 CONFIG = {
