@@ -3,7 +3,8 @@
 A config that was read from a checkpoint, an export or somebody's run folder is untrusted: a `_target_` is a call. The
 list decides, and it is compared with the *resolved object's* own module and name: a string or a prefix proves nothing
 (`torch.utils.collect_env.run` runs a shell, `torch.os` is the os module). Of this package, what the shipped config
-files name is on the list, so a new method is trusted by its own YAML; of other packages, what `FOREIGN` names.
+files name is on the list, so a new method is trusted by its own YAML; of other packages, what `FOREIGN` names. Of a
+package that the user's own settings trust (`own_packages.py`), a config may name every class that is defined in it.
 """
 
 import functools
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stylebench.own_packages import how_to_trust, import_package, trusted_packages
 from stylebench.shipped import shipped_targets
 
 # Of other packages, each by the module that defines it: a new name here is a decision, not a consequence.
@@ -102,32 +104,67 @@ def check_targets(config: Any, listed: frozenset[str] | None = None, place: str 
 
 
 def resolve(target: Any, listed: frozenset[str], place: str = "config") -> Any:
-    """Return the listed class that a dotted path leads to, by whatever public alias (`torch.optim.Adam`).
+    """Return the class that a dotted path leads to: a listed one, or one of a package that the user trusts.
 
-    Imports no module but the listed ones and the packages they are in, and reads no attribute but one, from the
-    module's own dictionary.
+    A listed one may be named by any public alias (`torch.optim.Adam`).
+
+    Imports no module but the listed ones, the packages they are in, and those of the user's packages; reads no
+    attribute but one, from the module's own dictionary.
 
     Raises:
         TrustError: if the path leads nowhere, or to something that is not listed.
     """
-    refusal = TrustError(
-        f"{place} names {target!r}, which is not on the list of classes that a config from a file may use; nothing was "
-        "run. Do not use this file if you do not know where it comes from"
-    )
     if not isinstance(target, str) or not _DOTTED.fullmatch(target):
-        raise refusal
+        raise _refusal(target, place)
     module_name, _, name = target.rpartition(".")
+    package = module_name.partition(".")[0]
+    if package not in {entry.partition(".")[0] for entry in listed}:
+        return _resolve_own(target, package, place)
     if not any(f"{entry.rpartition('.')[0]}.".startswith(f"{module_name}.") for entry in listed):
-        raise refusal
+        raise _refusal(target, place)
     found = vars(_import(module_name, place)).get(name)
     if not (inspect.isclass(found) or inspect.isfunction(found)):
-        raise refusal
-    if f"{found.__module__}.{found.__qualname__}" not in listed:
-        raise refusal
-    # An object can claim any name: what it says of itself must lead back to it.
-    if vars(_import(found.__module__, place)).get(found.__qualname__) is not found:
-        raise refusal
+        raise _refusal(target, place)
+    if f"{found.__module__}.{found.__qualname__}" not in listed or not _leads_back(found, place):
+        raise _refusal(target, place)
     return found
+
+
+def _resolve_own(target: str, package: str, place: str) -> Any:
+    """Return a class that a package on the user's list defines; what it merely imports is not its own.
+
+    A function is refused: it would be called with whatever the file says. So is a module such as `__main__`, which does
+    its work as soon as it is imported.
+    """
+    folder = trusted_packages().get(package)
+    module_name, _, name = target.rpartition(".")
+    if folder is None or any(part.startswith("__") for part in target.split(".")):
+        raise _refusal(target, place)
+    try:
+        import_package(package, folder)
+    except ImportError as error:
+        raise TrustError(f"{place} needs the package {package}: {error}") from error
+    found = vars(_import(module_name, place)).get(name)
+    if not inspect.isclass(found) or found.__module__.partition(".")[0] != package or not _leads_back(found, place):
+        raise _refusal(target, place)
+    return found
+
+
+def _leads_back(found: Any, place: str) -> bool:
+    """Tell whether what an object says of itself leads to it: it can claim any name."""
+    return vars(_import(found.__module__, place)).get(found.__qualname__) is found
+
+
+def _refusal(target: Any, place: str) -> TrustError:
+    way_out = "Do not use this file if you do not know where it comes from"
+    package = target.partition(".")[0] if isinstance(target, str) and _DOTTED.fullmatch(target) else ""
+    known = {entry.partition(".")[0] for entry in FOREIGN} | {"stylebench"} | sys.stdlib_module_names
+    if package and package not in known and package not in trusted_packages():
+        way_out += f". If you wrote the package {package} yourself, trust its classes: {how_to_trust(package)}"
+    return TrustError(
+        f"{place} names {target!r}, which is not on the list of classes that a config from a file may use; nothing was "
+        f"run. {way_out}"
+    )
 
 
 def _targets(node: Any, place: str, depth: int) -> Iterator[tuple[str, Any]]:

@@ -20,7 +20,8 @@ SHARED_VARIABLE = "STYLEBENCH_SHARED"
 
 @pytest.fixture(autouse=True)
 def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the user's cache out of the tests, and share one cache among them."""
+    """Keep the user's cache and settings out of the tests, and share one cache among them."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "settings"))
     monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "stylebench-cache"))
 
 

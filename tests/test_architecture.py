@@ -22,6 +22,7 @@ ROOMS = [  # a row imports only from the rows above it
         "files",
         "locks",
         "machine",
+        "own_packages",
         "renames",
         "run_folder",
         "shipped",
@@ -43,6 +44,7 @@ ROOMS = [  # a row imports only from the rows above it
     ["benchmark"],
     ["commands"],
     ["cli"],
+    ["skeletons"],  # of methods and of their tests, which compose configs as a command does
     ["__main__"],
 ]
 GROUND_FLOOR = ROOMS[0]

@@ -6,6 +6,7 @@ from typing import Any
 from stylebench.checks import UsageError
 from stylebench.cli.arguments import key_of
 from stylebench.cli.help import KINDS
+from stylebench.cli.own_models import offer_models
 
 Config = dict[str, Any]
 CONF = "pkg://stylebench.conf"
@@ -27,6 +28,7 @@ def compose(command: str, overrides: list[str], allow_missing: bool = False) -> 
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
+    offer_models(overrides)
     with hydra.initialize_config_module("stylebench.conf", version_base=VERSION_BASE):
         cfg = hydra.compose(command, overrides=overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)

@@ -20,6 +20,8 @@ from stylebench.cli.arguments import (
 )
 from stylebench.cli.config import CONF, VERSION_BASE
 from stylebench.cli.errors import explain, is_usage
+from stylebench.cli.own_models import check_recorded_models, offer_models, untrusted_packages
+from stylebench.own_packages import how_to_trust
 from stylebench.run_folder import LOG
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def train(arguments: list[str]) -> None:
     check_experiments(arguments)
     check_shared_folder(arguments)
     recorded = recorded_overrides(arguments)
+    check_recorded_models(recorded)
+    offer_models(arguments)
     program, everything = sys.argv[0], [*sys.argv[:2], *recorded, *arguments]
     asked_for_traceback = os.environ.get(FULL_ERROR)
     failed: list[Exception] = []
@@ -72,7 +76,7 @@ def train(arguments: list[str]) -> None:
                     run_log.begin()
                 raise
             if run.first_process():
-                _say_where(result)
+                _say_where(result, untrusted_packages(arguments))
                 if config["panel"]:
                     page = run.report(config, result, shlex.join(["stylebench", "train", *arguments]))
                     print(f"report      {os.path.relpath(page)}")
@@ -134,7 +138,7 @@ def _remove_unused(folder: Path) -> None:
         folder.rmdir()
 
 
-def _say_where(result: Any) -> None:
+def _say_where(result: Any, untrusted: Sequence[str]) -> None:
     from stylebench.data.listing import left_out_words
 
     shown = os.path.relpath(result.folder)
@@ -142,6 +146,8 @@ def _say_where(result: Any) -> None:
         if domain.left_out:
             print(f"\n{left_out_words(domain.left_out)} of {domain.path}", end="")
     print(f"\nrun folder  {shown}\npictures    {shown}/samples/\nuse it      {how_to_use(shown, result.inputs)}")
+    for package in untrusted:
+        print(f"once before {how_to_trust(package)}   # so that a run folder may name classes of {package}")
 
 
 def how_to_use(run: str | Path, inputs: "Sequence[Picture]") -> str:
