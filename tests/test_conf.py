@@ -46,9 +46,9 @@ def test_every_option_composes_and_names_listed_targets(group: str, name: str) -
     check_targets(config)
 
 
-@pytest.mark.parametrize("command", ["train", "stylize", "export", "profile", "prepare"])
+@pytest.mark.parametrize("command", ["train", "stylize", "export", "profile", "prepare", "new"])
 def test_every_command_has_a_config_that_composes(command: str) -> None:
-    given = {"stylize": ["run=x", "input=y"], "export": ["run=x", "output=y"]}.get(command, GIVEN)
+    given = {"stylize": ["run=x", "input=y"], "export": ["run=x", "output=y"], "new": []}.get(command, GIVEN)
     assert compose(command, given)
 
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "profile": "images/s, where the time of a step goes, memory, and the frame's cost over a bare loop",
     "prepare": "get a dataset where it can be had, check and pack it once, show what is in it",
     "evaluate": "metrics of a finished run, or of anybody's images beside a reference",
+    "new": "the files of a method that trains as it stands, to be changed; in your own package, or in a checkout",
     "list": "what there is: models, generators, schedules, datasets, encoders, metrics, experiments, controls",
 }
 EXAMPLES = {
@@ -47,6 +48,10 @@ EXAMPLES = {
         "stylebench evaluate run=outputs/fast_transfer/2026-11-20_10-00-00",
         "stylebench evaluate run=outputs/adain/2026-11-20_10-00-00 alpha=0.5",
         "stylebench evaluate generated=theirs/ reference=paintings/ content=photos/ style=painting.jpg",
+    ],
+    "new": [
+        "stylebench new method my_method",
+        "stylebench new method my_method like=adversarial package=my_package",
     ],
     "list": ["stylebench list models", "stylebench list controls run=outputs/fast_transfer/2026-11-20_10-00-00"],
 }

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stylebench.checks import UsageError, closest
 from stylebench.cli.arguments import (
@@ -24,12 +24,12 @@ from stylebench.cli.completion import complete
 from stylebench.cli.config import check_switch, compose, known_keys
 from stylebench.cli.errors import explain, is_expected, is_usage
 from stylebench.cli.help import COMMANDS, KINDS, LISTED_KINDS, command_help, general_help
+from stylebench.cli.own_models import trusted_models
 from stylebench.cli.train import FULL_ERROR, how_to_use, train
 from stylebench.machine import limit_spinning
 from stylebench.shipped import first_comment, options
 
-if TYPE_CHECKING:
-    pass
+NEW_WORDS = 2  # what is made, and its name
 
 
 def main() -> None:
@@ -196,6 +196,22 @@ def evaluate(arguments: list[str]) -> None:
         print(f"written  {os.path.relpath(path)}")
 
 
+def new(arguments: list[str]) -> None:
+    """Write the files of a new method, and say what to do with them."""
+    words = [argument for argument in arguments if "=" not in argument]
+    if len(words) != NEW_WORDS or words[0] != "method":
+        raise UsageError(f"write stylebench new method <name>, got {' '.join(words) or 'no name'}")
+    config = compose("new", [argument for argument in arguments if "=" in argument])
+    from stylebench.commands.new import new_method
+
+    created = new_method(words[1], config)
+    for path in created.files:
+        print(f"written  {path}")
+    print("\nit runs as it stands; change it, and try it:")
+    for command, purpose in created.commands:
+        print(f"\n  # {purpose}\n  {command}")
+
+
 def list_kind(arguments: list[str]) -> None:
     """Print what there is of one kind, one line each."""
     kinds = LISTED_KINDS
@@ -211,6 +227,8 @@ def list_kind(arguments: list[str]) -> None:
             print(f"{control.name:<12} {control.span}: {control.help}")
     else:
         found = options(KINDS[kind])
+        if kind == "models":
+            found |= {name: path.read_text(encoding="utf-8") for name, path in trusted_models()}
         width = max(16, *map(len, found))
         for name, text in found.items():
             print(f"{name:<{width}} {first_comment(text)}")
@@ -218,5 +236,5 @@ def list_kind(arguments: list[str]) -> None:
 
 HANDLERS: dict[str, Callable[[list[str]], None]] = {
     "train": train, "stylize": stylize, "export": export, "profile": profile, "prepare": prepare, "evaluate": evaluate,
-    "list": list_kind,
+    "new": new, "list": list_kind,
 }  # fmt: skip
