@@ -38,7 +38,7 @@ class MyMethod(Method):
         schedule: of the learning rates.
 
     Raises:
-        ValueError: if a weight is no number of at least 0, or there is no such objective.
+        ValueError: if a weight is not a number of at least 0, or there is no such objective.
     """
 
     task: ClassVar[type[Task]] = UnpairedTask

@@ -4,9 +4,9 @@ Paper: none yet. Write here: authors, "title", venue and year, and which section
 
 Deviations: none yet. Write here what differs from the paper or its code, and why.
 
-What stands here works: the network is that of `MyMethodTranslator`; each stylized image keeps the content's feature
-maps (content loss), and its maps take the channel means and standard deviations of its own style image (style loss).
-Its neighbor is `methods/adain.py`.
+What stands here works, with the network of `MyMethodTranslator`:
+each stylized image keeps the content's feature maps (content loss), and its maps take the channel means and standard
+deviations of its own style image (style loss). Its neighbor is `methods/adain.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class MyMethod(Method):
         weight_style: factor of the style loss.
 
     Raises:
-        ValueError: if a weight is no number of at least 0.
+        ValueError: if a weight is not a number of at least 0.
     """
 
     compiled_networks: ClassVar[tuple[str, ...]] = ("model", "encoder")

@@ -41,7 +41,7 @@ class MyMethod(Method):
         weight_style: factor of the style loss.
 
     Raises:
-        ValueError: if a weight is no number of at least 0.
+        ValueError: if a weight is not a number of at least 0.
     """
 
     compiled_networks: ClassVar[tuple[str, ...]] = ("model.generator", "encoder")
