@@ -194,6 +194,21 @@ def controls_apart(arguments: list[str], command: str = "stylize") -> list[str]:
     return turned
 
 
+def data_apart(arguments: list[str]) -> list[str]:
+    """Let `dataset.content=x` stand beside `run=`, whose config has that key; the run says whether it does.
+
+    Raises:
+        UsageError: if a data set is chosen as a whole.
+    """
+    for argument in arguments:
+        if key_of(argument) == "dataset":
+            raise UsageError(f"{argument}: name the keys that change, such as dataset.content=<folder>")
+    return [
+        f"++{argument.lstrip('+')}" if key_of(argument).startswith("dataset.") and argument[0] != "~" else argument
+        for argument in arguments
+    ]
+
+
 def given_controls(config: Mapping[str, Any], arguments: list[str], declared: Collection[str]) -> dict[str, Any]:
     """Return what a command line gives for a model's controls.
 

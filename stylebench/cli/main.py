@@ -18,6 +18,7 @@ from stylebench.cli.arguments import (
     check_keys,
     check_trained_model_is_alone,
     controls_apart,
+    data_apart,
     given_controls,
 )
 from stylebench.cli.completion import complete
@@ -182,7 +183,7 @@ def _prepare_network(name: str) -> None:
 
 def evaluate(arguments: list[str]) -> None:
     """Measure a finished run, or folders of images, and print the values."""
-    config = compose("evaluate", controls_apart(arguments, "evaluate"))
+    config = compose("evaluate", controls_apart(data_apart(arguments), "evaluate"))
     check_switch(config, "save_images")
     from stylebench.commands import train as run
     from stylebench.commands.evaluate import evaluate as measure
@@ -194,6 +195,9 @@ def evaluate(arguments: list[str]) -> None:
     print(tables(evaluated))
     for path in evaluated.written:
         print(f"written  {os.path.relpath(path)}")
+    if evaluated.unwritten:
+        print("\n".join(f"not written: {reason}" for reason in evaluated.unwritten), file=sys.stderr)
+        raise SystemExit(1)
 
 
 def new(arguments: list[str]) -> None:

@@ -1,14 +1,16 @@
 """Evaluation after training: a finished run, or anybody's folders of images; the values as a table."""
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from stylebench.binding import content_digests
 from stylebench.build import (
     Config,
     build_evaluator,
@@ -17,20 +19,22 @@ from stylebench.build import (
     reference_cache,
 )
 from stylebench.checks import UsageError
+from stylebench.commands.evaluate_data import data_label, with_data
 from stylebench.commands.evaluate_folders import PAIRED, evaluate_folders, open_folders
 from stylebench.commands.records import recorded
 from stylebench.commands.stylize.pictures import choose_device
 from stylebench.data.images import write_png
-from stylebench.data.plan import asked_for
+from stylebench.data.plan import Plan, asked_for
 from stylebench.files import write_json
 from stylebench.inference.loading import load_translator, read_model
 from stylebench.inference.translators.base import OptimizingTranslator, Translator, translate_as_asked
 from stylebench.metrics.batch import EvaluationBatch
+from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.measuring import asking, measure_method, tell_missing
-from stylebench.metrics.records import to_record
+from stylebench.metrics.records import Value, to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.nn.encoders.base import record_name
-from stylebench.run_folder import FOLDER, MANIFEST, NOT_APPLICABLE, RunFolder, dashboard, mean_dashboard
+from stylebench.run_folder import EVALUATION, FOLDER, MANIFEST, NOT_APPLICABLE, RunFolder, dashboard, mean_dashboard
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
@@ -46,11 +50,21 @@ class Evaluated:
             where a run has several domains to translate to; empty for folders of images.
         written: files and folders.
         named: whether the sets are told apart by the names of their plans.
+        unwritten: why files that should hold values do not, a line each.
     """
 
     sets: dict[str, dict[str, dict[str, Any]]]
     written: list[Path]
     named: bool = False
+    unwritten: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def writing(self, path: Path) -> Iterator[None]:
+        """Note where a `with` block cannot write, and go on: the values are shown whatever happens."""
+        try:
+            yield
+        except OSError as error:
+            self.unwritten.append(f"{path}: {error.strerror or error}")
 
     @property
     def record(self) -> dict[str, dict[str, Any]]:
@@ -89,8 +103,10 @@ def evaluate(config: Config) -> Evaluated:
     else:
         evaluated = _evaluate_run(config, Path(config["run"]), device)
     if config["output"] is not None and not _keeps_run_folder(config):
-        write_json(Path(config["output"]), evaluated.record)
-        evaluated.written.append(Path(config["output"]))
+        path = Path(config["output"])
+        with evaluated.writing(path):
+            write_json(path, evaluated.record)
+            evaluated.written.append(path)
     return evaluated
 
 
@@ -102,6 +118,8 @@ def _keeps_run_folder(config: Config) -> bool:
 
 def _evaluate_folders(config: Config, device: torch.device) -> Evaluated:
     """Evaluate folders of images, and keep the values in a run folder where `output` names one."""
+    if config["dataset"]:
+        raise UsageError("dataset.*: folders of images are named by generated=, reference=, ...; name a run by run=")
     if config["controls"]:
         raise UsageError(f"{', '.join(config['controls'])}: folders of images have no controls; name a run by run=")
     folders, settings = open_folders(config), config["metrics"]
@@ -112,24 +130,31 @@ def _evaluate_folders(config: Config, device: torch.device) -> Evaluated:
     )  # fmt: skip
     if not _keeps_run_folder(config):
         return Evaluated({"": measure()}, [])
-    run = RunFolder(config["output"])
+    run, evaluated = RunFolder(config["output"]), Evaluated({}, [])
     facts = {"name": folders.generated.path.resolve().name, "seed": None, "data": folders.describe()}
-    with recorded(run.path, FOLDER, "evaluate", config, facts) as record:
-        entries = measure()
-        record["final"] = dashboard(entries)
-        rows = [{**row, "seed": None} for row in evaluator.table()]
-        written = run.write_evaluation(GENERATED, entries, rows, folders.codecs())
-    return Evaluated({"": entries}, [written])
+    try:
+        with recorded(run.path, FOLDER, "evaluate", config, facts) as record:
+            entries = evaluated.sets[""] = measure()
+            record["final"] = dashboard(entries)
+            rows = [{**row, "seed": None} for row in evaluator.table()]
+            evaluated.written.append(run.write_evaluation(GENERATED, entries, rows, folders.codecs()))
+    except OSError as error:
+        if not evaluated.sets:  # it has not been measured yet
+            raise
+        evaluated.written.clear()
+        evaluated.unwritten.append(f"{run.path}: {error.strerror or error}")
+    return evaluated
 
 
 def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluated:
-    """Evaluate a run on its own data set, and keep the values in its folder."""
+    """Evaluate a run on its own data, wherever they lie now, or on others, and keep the values in its folder."""
     model = read_model(folder, config["weights"])
     if not model.config:
         raise ValueError(f"{folder} does not say what it was trained on (an export?); name the run folder itself")
     check_targets(model.config)
-    trained = {**model.config, "metrics": config["metrics"]}
+    trained = {**with_data(model.config, config["dataset"]), "metrics": config["metrics"]}
     opened = open_data(trained)
+    label = data_label(folder, model, trained, opened, config["dataset"])
     translator = load_translator(folder, config["weights"], device)
     if isinstance(translator, OptimizingTranslator):  # each image costs minutes: as many as the run itself took
         few = min(config["metrics"]["num_images"], model.config["metrics"]["num_images"])
@@ -143,36 +168,74 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
     name = record_name(encoder["name"], encoder["digest"]) if encoder else None
     evaluator = build_evaluator(config["metrics"], name)
     tell_missing(evaluator)
-    run = RunFolder(folder)
-    sets: dict[str, dict[str, dict[str, Any]]] = {}
-    written: list[Path] = []
-    for plan in plans:
-        given = [f"{key}={value}" for key, value in asked.items() if key not in plan.request or not plan.name]
-        set_name = "-".join(filter(None, (config["split"], model.weights, plan.name, *given)))
-        controls = {**plan.request, **asked}
-        facts = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
-        facts |= {"controls": controls} if controls else {}
-        writer = ImageWriter(run.set_folder(set_name)) if config["save_images"] else None
-        values = measure_method(
-            evaluator,
-            plan,
-            asking(partial(translate_as_asked, translator), **asked),
-            cache=reference_cache(config["metrics"]),
-            size=config["metrics"]["batch_size"],
-            device=device,
-            watch=writer,
-        )
-        rows = [{**row, "seed": model.config.get("seed")} for row in evaluator.table()]
-        values += utilities(evaluator, config["metrics"]["axes"], plan, config["metrics"]["batch_size"], device)
-        sets[set_name] = to_record(values, **facts)
-        if folder.is_dir():  # a checkpoint alone has no folder to keep values in
+    named = {_set_name(config, model.weights, plan, label): plan for plan in plans}
+    about = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
+    about |= {"data": content_digests({"data": opened.task.describe()})} if label else {}
+    run, evaluated = RunFolder(folder), Evaluated({}, [], any(plan.name for plan in plans))
+    with contextlib.ExitStack() as stack:
+        keeps = _hold(stack, run, list(named), evaluated, config["save_images"])
+        for name, plan in named.items():
+            controls = {**plan.request, **asked}
+            facts = {**about, **({"controls": controls} if controls else {})}
+            writer = ImageWriter(run.set_folder(name)) if config["save_images"] else None
+            values = _measure(config, evaluator, translator, plan, writer, device)
+            evaluated.sets[name] = to_record(values, **facts)
+            rows = [{**row, "seed": model.config.get("seed")} for row in evaluator.table()]
             images = None if writer is None else writer.images
-            written.append(run.write_evaluation(set_name, sets[set_name], rows, facts, images))
-    evaluated = Evaluated(sets, written, any(plan.name for plan in plans))
-    if folder.is_dir() and not asked:
-        means = {f"{config['split']}/{key}": value for key, value in evaluated.means.items()}
-        run.write_means(config["split"], model.weights, model.trained.get("batches"), means)
+            if keeps:
+                with evaluated.writing(run.set_folder(name)):
+                    evaluated.written.append(run.write_evaluation(name, evaluated.sets[name], rows, facts, images))
+        if keeps and not asked and not label:
+            means = {f"{config['split']}/{key}": value for key, value in evaluated.means.items()}
+            with evaluated.writing(run.path):
+                run.write_means(config["split"], model.weights, about["batches"], means)
     return evaluated
+
+
+def _set_name(config: Config, weights: str, plan: Plan, label: str) -> str:
+    """Return the name of an evaluation: split, weights and plan, with what a user chose, and data of its own."""
+    chosen = [(key, value) for key, value in config["controls"].items() if key not in plan.request or not plan.name]
+    given = [f"{key}={value}" for key, value in chosen]
+    return "-".join(filter(None, (config["split"], weights, plan.name, *given, label)))
+
+
+def _hold(
+    stack: contextlib.ExitStack, run: RunFolder, names: Sequence[str], evaluated: Evaluated, save_images: bool
+) -> bool:
+    """Hold the folders of evaluations before the work; tell whether their values can be kept.
+
+    Raises:
+        UsageError: if another process is at the same evaluation.
+        PermissionError: if images should be saved and cannot be.
+    """
+    if not run.path.is_dir():  # a checkpoint alone has no folder to keep values in
+        return False
+    try:
+        for name in names:
+            stack.enter_context(RunFolder(run.set_folder(name)).held())
+    except PermissionError as error:
+        if save_images:
+            raise
+        log.warning("the values will be shown, but not kept: %s", error)
+        evaluated.unwritten.append(f"{run.path / EVALUATION}: {error}")
+        return False
+    return True
+
+
+def _measure(
+    config: Config,
+    evaluator: Evaluator,
+    translator: Translator,
+    plan: Plan,
+    writer: "ImageWriter | None",
+    device: torch.device,
+) -> list[Value]:
+    """Return the values of one plan."""
+    size = config["metrics"]["batch_size"]
+    asked = asking(partial(translate_as_asked, translator), **config["controls"])
+    cache = reference_cache(config["metrics"])
+    values = measure_method(evaluator, plan, asked, cache=cache, size=size, device=device, watch=writer)
+    return values + utilities(evaluator, config["metrics"]["axes"], plan, size, device)
 
 
 def _refuse_folders(config: Config, translator: Translator) -> None:

@@ -20,7 +20,7 @@ from tests.helpers.tiny import TINY
 
 PICTURES = [entry for entry in TINY if not entry.startswith("dataset")]
 SMALL = ["dataset.size_px=32", "dataset.batch_size=2", "dataset.num_workers=0", "metrics=none", "budget.batches=2"]
-SMALL += ["budget.evaluate_every=2", "samples=1", "logger.every_n_batches=1"]
+SMALL += ["budget.evaluate_every=2", "samples=1", "logger.every_n_batches=1", "dataset.store.test_fraction=0.4"]
 
 
 def photos(folder: Path, seed: int = 0, count: int = 12, side: int = 40) -> Path:
@@ -197,3 +197,103 @@ def test_a_pair_of_jobs_on_a_finished_run(
     assert run("train", "run=R", "budget.batches=4").code == 0
     assert seen == [True, True, True]
     assert record(place / "R")["batches"] == 4
+
+
+# Evaluation: a run's own values are those of its own data
+
+
+def values(folder: Path, name: str = "test-ema") -> dict[str, float]:
+    return {key: entry["value"] for key, entry in RunFolder(folder).values(name).items()}
+
+
+SMOKE = ["metrics=smoke", "metrics.num_images=3"]
+SMOKE += ["+metrics.items.edge._target_=stylebench.metrics.pairs.EdgeSSIM"]
+
+
+def test_a_run_is_evaluated_on_its_data_wherever_they_lie(run: Run, place: Path) -> None:  # noqa: F811
+    assert run("evaluate", "run=R", *SMOKE).code == 0
+    own = values(place / "R")
+    (place / "photos").rename(place / "moved")
+    assert "dataset.content" in message(run("evaluate", "run=R", *SMOKE))
+    assert run("evaluate", "run=R", *SMOKE, "dataset.content=moved").code == 0
+    assert values(place / "R") == own
+    assert RunFolder("R").sets() == ["test-ema"]
+
+
+def test_another_data_set_gets_a_name_of_its_own(run: Run, place: Path) -> None:  # noqa: F811
+    assert run("evaluate", "run=R", *SMOKE).code == 0
+    own, final = values(place / "R"), RunFolder("R").final()
+    shown = run("evaluate", "run=R", *SMOKE, "dataset.content=other")
+    assert shown.code == 0, shown
+    other = next(name for name in RunFolder("R").sets() if name != "test-ema")
+    assert re.fullmatch(r"test-ema-content=other-[0-9a-f]{8}", other)
+    assert values(place / "R", other) != own == values(place / "R")
+    assert RunFolder("R").final() == final
+    (entry, *_) = RunFolder("R").values(other).values()
+    assert entry["data"]["dataset.content"] != record(place / "R")["data"]["content"]["digest"]
+    assert "no key 'dataset.contnet' (did you mean 'content'?)" in message(
+        run("evaluate", "run=R", "dataset.contnet=x")
+    )
+    assert "dataset=procedural" in message(run("evaluate", "run=R", "dataset=procedural"))
+    folders = message(run("evaluate", "generated=photos", "reference=photos", "dataset.content=x"))
+    assert "name a run by run=" in folders
+
+
+def test_changed_pictures_are_refused_unless_they_are_named(run: Run, place: Path) -> None:  # noqa: F811
+    assert run("evaluate", "run=R", *SMOKE).code == 0
+    before = contents(place / "R")
+    shutil.rmtree(place / "photos")
+    photos(place / "photos", seed=3)
+    shown = message(run("evaluate", "run=R", *SMOKE))
+    assert re.search(
+        r"no longer what it was trained with \(dataset\.content: digest \w+ -> \w+\).*dataset\.content=<folder>$",
+        shown,
+        re.MULTILINE,
+    )
+    assert contents(place / "R") == before
+    assert run("evaluate", "run=R", *SMOKE, "dataset.content=photos").code == 0
+    assert len(RunFolder("R").sets()) == 2
+    assert contents(place / "R").items() > before.items()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_values_are_shown_before_what_could_not_be_written(
+    moment: str,
+    run: Run,  # noqa: F811
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from stylebench import files, run_folder
+    from stylebench.commands import evaluate
+
+    def full(*args: Any, **settings: Any) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    module, name = {"before": (run_folder, "check_writable"), "after": (run_folder, "write_json")}[moment]
+    monkeypatch.setattr(module, name, full)
+    monkeypatch.setattr(evaluate, "write_json", full)
+    before = contents(place / "R")
+    shown = run("evaluate", "run=R", *SMOKE, "output=values.json")
+    assert shown.code == 1
+    assert re.search(r"^edge_ssim +[\d.]+ ", shown.out, re.MULTILINE)
+    assert re.search(r"not written: R/evaluation.*No space left on device", shown.err)
+    assert "not written: values.json: No space left on device" in shown.err
+    assert "written  " not in shown.out
+    assert RunFolder("R").sets() == []
+    assert {name: data for name, data in contents(place / "R").items() if "/rows.csv" not in name} == before
+    assert files  # the writers above are its own
+
+
+def test_values_of_folders_are_shown_though_the_record_cannot_be_finished(
+    run: Run,  # noqa: F811
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*args: Any, **settings: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "write_evaluation", full)
+    shown = run("evaluate", "generated=photos", "reference=other", "metrics=smoke", "output=kept/")
+    assert (shown.code, "not written: kept: No space left" in shown.err) == (1, True)
+    assert "fd_rand_ms" in shown.out
+    assert RunFolder("kept").status == "failed"
