@@ -57,8 +57,8 @@ _LONGEST_NAME = 200  # bytes of a folder's name; most file systems take 255
 # What a run is: with another value of one of these, or of a key below it, it is another run. Its data and the weights
 # of its encoder bind it by their content (see binding.py), wherever they lie.
 BINDING_KEYS = (
-    "seed", "model", "adaptation", "ema", "dataset.size_px", "dataset.resize_px", "dataset.flip", "dataset.batch_size",
-    "dataset.on_small", "dataset.direction", "dataset.degradation", "dataset.store.val_fraction",
+    "seed", "init.networks", "model", "adaptation", "ema", "dataset.size_px", "dataset.resize_px", "dataset.flip",
+    "dataset.batch_size", "dataset.on_small", "dataset.direction", "dataset.degradation", "dataset.store.val_fraction",
     "dataset.store.test_fraction", "dataset.store.photographs.val_fraction", "dataset.store.photographs.test_fraction",
     "trainer.precision", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm",
     "trainer.accumulate_grad_batches",

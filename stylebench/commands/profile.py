@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from stylebench.build import Config, build_data, build_method, open_data
-from stylebench.commands.train import check_settings, finish_wandb, make_callbacks, make_trainer
+from stylebench.commands.train import check_settings, finish_wandb, make_callbacks, make_mirror, make_trainer
 from stylebench.data.datamodule import DomainData
 from stylebench.files import write_json
 from stylebench.machine import core_count
@@ -318,8 +318,9 @@ def profile(config: Config) -> Figures:
         record = RunRecord(Path(folder), {}, batch_size=data.task.batch_size, count_flops=not config["compile"])
         rounds = Rounds(data, config["trainer"]["precision"])
         callbacks = [*make_callbacks(config, Path(folder), opened, method, record, {}), rounds]
+        loggers = [CSVLog(folder), *make_mirror(config, Path(folder), record, 0)]
         trainer = make_trainer(
-            config, Path(folder), CSVLog(folder), callbacks, max_epochs=config["rounds"] + 1, limit_val_batches=0
+            config, Path(folder), loggers, callbacks, max_epochs=config["rounds"] + 1, limit_val_batches=0
         )
         trainer.fit(method, data)
         for logger in trainer.loggers:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import sys
 import warnings
@@ -53,6 +54,7 @@ from stylebench.training.callbacks.progress import Progress
 from stylebench.training.callbacks.run_record import RunRecord
 from stylebench.training.callbacks.sample_grid import SampleGrid
 from stylebench.training.csv_log import CSVLog
+from stylebench.training.initial import check_init, initialize
 from stylebench.training.resume import Start, check_content, find_start, fingerprint
 from stylebench.trusted import check_targets
 
@@ -126,7 +128,7 @@ def _train(config: Config, folder: Path, overrides: list[str], began: Callable[[
     opened = opened or open_data(config)
     data = build_data(config, opened)
     method = build_method(config, data)
-    facts = _facts(config, overrides, data, method)
+    facts = _facts(config, overrides, data, method) | {"init": _init(config, start, method)}
     check_content(folder, start, facts)
     batches, every = config["budget"]["batches"], config["budget"]["evaluate_every"]
     csv.rewind(start.batches, keep_evaluation=start.batches % every == 0)
@@ -142,10 +144,19 @@ def _train(config: Config, folder: Path, overrides: list[str], began: Callable[[
         *make_callbacks(config, folder, opened, method, record, facts),
     ]
     epochs = -(-batches // every) - start.batches // every
-    trainer = make_trainer(config, folder, csv, callbacks, max_epochs=epochs)
+    mirror = make_mirror(config, folder, record, start.batches)
+    trainer = make_trainer(config, folder, [csv, *mirror], callbacks, max_epochs=epochs)
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
     _fit(trainer, method, data, record, csv, start)
     return Result(folder, csv.last_values(), batches, method.model.inputs, opened)
+
+
+def _init(config: Config, start: Start, method: Method) -> Config | None:
+    """Load the weights that a run starts from; one that goes on has them behind it, unless others are named now."""
+    setting = config.get("init")
+    if start.checkpoint is not None and setting in (None, start.config.get("init")):
+        return start.facts.get("init")
+    return None if setting is None else initialize(method, setting)
 
 
 def _finished(config: Config, folder: Path, start: Start, csv: CSVLog, opened: Opened | None) -> Result:
@@ -275,14 +286,11 @@ def train_encoder(method: Method) -> str | None:
 
 
 def make_trainer(
-    config: Config, folder: Path, csv: CSVLog, callbacks: list[pl.Callback], **settings: Any
+    config: Config, folder: Path, loggers: list[Any], callbacks: list[pl.Callback], **settings: Any
 ) -> pl.Trainer:
     """Build the trainer of a run."""
     # Under SLURM, SIGTERM must reach us: a job started again continues by resume=auto, not by Lightning's requeue.
     plugins = [AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [])]
-    loggers: list[Any] = [csv]
-    if config["logger"]["mirror"] is not None:
-        loggers.append(_mirror(config, folder))
     return build(  # type: ignore[no-any-return]
         config["trainer"],
         "trainer",
@@ -302,13 +310,23 @@ def make_trainer(
     )
 
 
-def _mirror(config: Config, folder: Path) -> Any:
-    """Build the second logger, writing into the run folder; a sweep's runs share a group, never a run."""
+def make_mirror(config: Config, folder: Path, record: RunRecord, batches: int) -> list[Any]:
+    """Build the second logger, if there is one, writing into the run folder.
+
+    A run that goes on stays one there: in wandb by the id in its record, in TensorBoard by dropping the points behind
+    its checkpoint. A sweep's runs share a group, never a run.
+    """
+    if config["logger"]["mirror"] is None:
+        return []
     node = dict(config["logger"]["mirror"])
     if node["_target_"].endswith("WandbLogger"):
         finish_wandb(failed=False)
+        identity = record.record["wandb_id"] = record.record["wandb_id"] or secrets.token_hex(4)
         node.update(name=folder.name, group=folder.parent.name, config=config, _recursive_=False)
-    return build(node, "logger.mirror", save_dir=str(folder))
+        node = {"id": identity, "resume": "allow", **node}
+    elif node["_target_"].endswith("TensorBoardLogger") and batches:
+        node["purge_step"] = batches + 1
+    return [build(node, "logger.mirror", save_dir=str(folder))]
 
 
 def finish_wandb(failed: bool) -> None:
@@ -341,6 +359,8 @@ def check_settings(config: Config) -> None:
         check_switch(key, settings[key])
     if "ema.decay" in settings and not isinstance(settings["ema.decay"], int | float):
         raise ValueError(f"ema.decay must be a number in [0, 1), got {settings['ema.decay']!r}")
+    if config.get("init") is not None:
+        check_init(config["init"])
     encoder = config["model"].get("encoder")
     if isinstance(encoder, Mapping) and "_target_" in encoder:
         refuse_judges(locate(encoder["_target_"], "encoder"))  # the method would too, but only once the data are read

@@ -76,6 +76,7 @@ class RunRecord(pl.Callback):
             "peak_memory_bytes": before.get("peak_memory_bytes", 0),
             "sessions": [*before.get("sessions", []), {"started": now(), "from_batch": before.get("batches", 0)}],
             "final": before.get("final", {}),
+            "wandb_id": before.get("wandb_id"),
             "health_failures": before.get("health_failures", {}),
         }
         if "metrics" in before:  # evaluations of a run that an earlier version began
