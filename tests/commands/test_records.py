@@ -77,6 +77,18 @@ def test_the_folder_of_another_command_is_left_as_it_is(record: dict[str, str], 
     assert [path.name for path in tmp_path.iterdir()] == [RECORD]
 
 
+def test_two_commands_never_fill_one_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with kept(folder):
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with pytest.raises(UsageError, match=f"{folder} is in use by process"), kept(folder):
+            pass
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    with kept(folder):
+        pass
+    assert len(RunFolder(folder).record["sessions"]) == 2
+
+
 def test_no_training_starts_in_the_folder_of_another_command_nor_is_a_model_read_there(tmp_path: Path) -> None:
     with kept(tmp_path):
         pass
