@@ -6,6 +6,7 @@ from typing import Any
 from stylebench import __version__
 from stylebench.files import atomic_write, file_digest, write_json
 from stylebench.inference.loading import EXPORT_FACTS, EXPORT_FORMAT, EXPORT_TENSORS, MODEL, read_model
+from stylebench.run_folder import LOCK, RunFolder
 
 
 def export(source: str | Path, target_folder: str | Path, weights: str = "auto", overwrite: bool = False) -> Path:
@@ -26,6 +27,7 @@ def export(source: str | Path, target_folder: str | Path, weights: str = "auto",
 
     Raises:
         FileExistsError: if the folder is not empty and `overwrite` is off.
+        UsageError: if another process writes there.
         NotADirectoryError: if there is a file of that name.
         FileNotFoundError, ValueError: as `stylebench.load`.
     """
@@ -50,8 +52,10 @@ def export(source: str | Path, target_folder: str | Path, weights: str = "auto",
         "weights": source_model.weights,
         "trained": {**trained, "by_version": trained.get("by_version", version)},
     }
-    (folder / EXPORT_FACTS).unlink(missing_ok=True)
-    with atomic_write(folder / EXPORT_TENSORS) as file:
-        file.write(save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}))
-    write_json(folder / EXPORT_FACTS, {**facts, "digest": file_digest(folder / EXPORT_TENSORS)})
+    with RunFolder(folder).held():
+        (folder / EXPORT_FACTS).unlink(missing_ok=True)
+        with atomic_write(folder / EXPORT_TENSORS) as file:
+            file.write(save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}))
+        write_json(folder / EXPORT_FACTS, {**facts, "digest": file_digest(folder / EXPORT_TENSORS)})
+        (folder / LOCK).unlink()  # an export is its two files
     return folder

@@ -123,6 +123,40 @@ def test_a_finished_run_survives_a_continuation_that_cannot_start(
     load("R")
 
 
+MOMENTS = ["open_data", "build_data", "build_method", "check_content", "make_callbacks", "make_trainer", "first batch"]
+
+
+@pytest.mark.parametrize(("moment", "mode"), [*((moment, "auto") for moment in MOMENTS), ("first batch", "restart")])
+def test_a_finished_run_survives_a_stop_at_any_moment_of_a_start(
+    moment: str,
+    mode: str,
+    run: Run,  # noqa: F811
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from stylebench.commands import train
+
+    def stop(*args: Any, **settings: Any) -> None:
+        raise SystemExit(143)
+
+    if moment == "first batch":
+        monkeypatch.setattr(MetricLog, "on_train_batch_start", stop)
+    else:
+        monkeypatch.setattr(train, moment, stop)
+    before = contents(place / "R")
+    assert run("train", "run=R", MORE, f"resume={mode}").code == 143
+    assert contents(place / "R") == before
+    assert (RunFolder("R").status, (place / "R" / ".lock").read_text()) == ("finished", "")
+
+
+def test_two_exports_never_fill_one_folder(run: Run, place: Path) -> None:  # noqa: F811
+    with RunFolder(place / "x").held():
+        (place / "x" / "kept").touch()
+        assert "x is in use by process" in message(run("export", "run=R", "output=x", "overwrite=true"))
+    assert run("export", "run=R", "output=y").code == 0
+    assert sorted(path.name for path in (place / "y").iterdir()) == ["model.json", "model.safetensors"]
+
+
 def test_the_missing_device_is_named_and_not_the_precision_that_comes_with_it(run: Run, place: Path) -> None:  # noqa: F811
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
