@@ -55,7 +55,8 @@ def data_label(folder: Path, model: TrainedModel, config: Config, opened: Opened
     if not before.get("data"):  # nothing is known of them
         return ""
     now = {**before, "data": opened.task.describe()}
-    changed = {**differences(model.config, config), **changed_content(before, now)}
+    settings = {key: why for key, why in differences(model.config, config).items() if key.startswith("dataset.")}
+    changed = {**settings, **changed_content(before, now)}
     if not changed:
         return ""
     if not given:
@@ -66,5 +67,5 @@ def data_label(folder: Path, model: TrainedModel, config: Config, opened: Opened
             f"there is now, under a name of its own, by naming it: {named[0]}=<folder>"
         )
     chosen = ",".join(f"{key}={value}" for key, value in flatten(given))
-    settings = {key: value for key, value in flatten(config["dataset"]) if f"dataset.{key}" in changed}
-    return f"{chosen}-{json_digest([content_digests(now), settings])[:8]}"
+    different = {key: value for key, value in flatten(config["dataset"]) if f"dataset.{key}" in settings}
+    return f"{chosen}-{json_digest([content_digests(now), different])[:8]}"
