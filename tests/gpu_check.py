@@ -7,6 +7,8 @@ checks themselves can be tried out: `python tests/gpu_check.py --device cpu --qu
 
 import argparse
 import contextlib
+import importlib
+import importlib.util
 import logging
 import os
 import subprocess
@@ -25,11 +27,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a sc
 
 from stylebench.commands.train import quieten
 from stylebench.files import write_json
+from stylebench.shipped import options
 from stylebench.training.callbacks.run_record import machine, source_commit, versions
 from tests.gpu import equality, runs, speed, style_family, translation
 from tests.gpu.base import Check, Result, Setting, run_check
 
 HALVES = ("trainer.precision=bf16-mixed", "compile=true", "channels_last=true")
+# Files of checks that a method brings with it.
+OF_METHODS = [
+    module
+    for name in sorted(options("model"))
+    if importlib.util.find_spec(f"tests.gpu.{name}")
+    for module in [importlib.import_module(f"tests.gpu.{name}")]
+]
 CHECKS = [
     Check("equal: functional", equality.functional),
     Check("equal: layers", equality.layers),
@@ -39,7 +49,7 @@ CHECKS = [
     Check("equal: adain and gatys", style_family.translators),
     Check("equal: players of translation", translation.steps),
     Check("equal: translators", translation.translators),
-    Check("penalty beside compilation", translation.penalty_beside_compilation, 60),
+    *(check for module in OF_METHODS for check in module.CHECKS),
     Check("equal: data finish", equality.data_finish),
     Check("equal: training step", equality.training_step),
     Check("run: fp32", runs.learns, 20),

@@ -117,7 +117,10 @@ def test_betas_reach_the_optimizer_as_a_plain_list() -> None:
     assert type(optimizer.defaults["betas"]) in (list, tuple)  # a ListConfig would end up in checkpoints
 
 
-@pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "stargan"])
+FOLLOWING = [name for name, text in shipped_options("model").items() if "lr: ${model.optimizers.generator.lr}" in text]
+
+
+@pytest.mark.parametrize("model", FOLLOWING)
 def test_the_discriminators_optimizer_follows_the_generators_until_it_is_set(model: str) -> None:
     given = ["dataset=procstyle", f"model={model}", "model.optimizers.generator.lr=3e-4"]
     assert compose("train", given)["model"]["optimizers"]["discriminator"]["lr"] == 3e-4

@@ -1,5 +1,7 @@
 """Every model config, from training to a painted picture: a new file in conf/model is covered by being there."""
 
+import importlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from tests.helpers.tiny import FAST_TRANSFER, TINY
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 MODELS = [path.stem for path in sorted((CONF / "model").glob("*.yaml"))]
-NETWORKS = [path.stem for path in sorted((CONF / "model" / "network").glob("*.yaml"))]
+NETWORKS = [path.stem for path in sorted((CONF / "model" / "generator").glob("*.yaml"))]
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -28,41 +30,20 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     main()
 
 
-# What a model's file needs beside its name to be quick, and data where the procedural set does not serve its task.
-PROCSTYLE = [
-    "dataset=procstyle", "dataset.store.size_px=44", "dataset.store.train_images=8", "dataset.store.val_images=4",
-    "dataset.store.test_images=4", "dataset.flip=true", "metrics.scenes=0",  # no exact answers: they cost renders
-]  # fmt: skip
-EXTRA = {
-    "cyclegan": [
-        *PROCSTYLE, "model.generator.width=4", "model.generator.blocks=1",
-        "model.discriminator.width=4", "model.discriminator.receptive_field_px=16",
-    ],
-    "pix2pix": [
-        *PROCSTYLE, "dataset.store.size_px=32", "dataset.size_px=32", "model.generator.width=4",
-        "model.discriminator.width=4", "model.discriminator.receptive_field_px=16",
-    ],
-    "stargan": [
-        *PROCSTYLE, "model.generator.width=4", "model.generator.blocks=1",
-        "model.discriminator.width=4", "model.discriminator.layers=2", "model.critic_batches=2",
-    ],
-    "super_resolution": ["+dataset.target=leaves", "model.generator.width=4"],
-}  # fmt: skip
 FEW = ["model.evaluations=2", "model.snapshots=[1]"]  # of a model that optimizes each picture
-# Every network of a model that chooses one.
+# Every network of a model that chooses one; johnson_paper takes images of at least 41 px.
 CASES = [[f"model={model}"] for model in MODELS if model != "fast_transfer"]
-CASES += [["model=fast_transfer", f"model/generator={network}"] for network in NETWORKS]
+CASES += [["model=fast_transfer", f"model/generator={network}", "dataset.size_px=44"] for network in NETWORKS]
 
 
 def configure(case: list[str], *more: str) -> dict[str, Any]:
-    """Compose the config of a run of seconds; johnson_paper takes images of at least 41 px."""
-    model = case[0].removeprefix("model=")
-    own = EXTRA.get(model, [])
-    other_data = any(override.startswith("dataset=") for override in own)
-    tiny = [override for override in TINY if not (other_data and override.startswith("dataset"))]
-    tiny = [override for override in tiny if model == "fast_transfer" or override not in FAST_TRANSFER]
-    sizes = ["dataset.size_px=44", "dataset.batch_size=2", "budget.batches=3", "budget.evaluate_every=2"]
-    return compose("train", [*tiny, *case, *sizes, *own, *more])
+    """Compose the config of a run of seconds, as small as the test of its method says."""
+    name = f"tests.methods.test_{case[0].removeprefix('model=')}"
+    found = getattr(importlib.import_module(name), "TINY", None) if importlib.util.find_spec(name) else None
+    tiny = found or [override for override in TINY if case[0] == "model=fast_transfer" or override not in FAST_TRANSFER]
+    chosen = [override for override in tiny if not override.startswith(("model=", "metrics="))]
+    sizes = ["dataset.batch_size=2", "budget.batches=3", "budget.evaluate_every=2", "metrics=track", "metrics.scenes=0"]
+    return compose("train", [*chosen, *case, *sizes, "checkpoint.every_n_batches=2", "checkpoint.keep=2", *more])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[-1 if len(case) == 1 else 1])

@@ -15,24 +15,12 @@ from stylebench.build import build_data, build_method, open_data
 from stylebench.cli.config import compose
 from stylebench.commands.profile import PARTS, BareStep, Figures, Stopwatch, profile, report, summarize, to_json
 from stylebench.methods.base import Method
+from tests.helpers.dummy_methods import DUEL
 from tests.helpers.games import Styles, TwoPlayers, fit_players
 from tests.helpers.tiny import TINY
 
 Make = Callable[..., dict[str, Any]]
-TINY_STARGAN = [
-    "model=stargan",
-    "model.critic_batches=2",
-    "model.generator.width=4",
-    "model.generator.blocks=1",
-    "model.discriminator.width=4",
-    "model.discriminator.layers=4",
-    "dataset=procstyle",
-    "dataset.domains=[flat,pixel]",
-    "dataset.store.size_px=16",
-    "dataset.store.train_images=4",
-    "dataset.store.val_images=4",
-    "dataset.store.test_images=4",
-]
+SCENES = ["dataset=procstyle", "dataset.store.size_px=16", "dataset.store.train_images=8"]
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +116,7 @@ def test_the_bare_step_follows_the_precision(tiny_config: Make) -> None:
 
 
 def test_the_bare_step_moves_every_player_in_turn() -> None:
-    method, batch = built(compose("train", TINY_STARGAN))
+    method, batch = built({**compose("train", SCENES), "model": {"_target_": DUEL}})
     optimizers = method.configure_optimizers()
     step, watch = BareStep(method, optimizers, "32-true"), Stopwatch(method.device)
     before = [weight.clone() for weight in method.model.parameters()]

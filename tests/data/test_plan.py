@@ -1,6 +1,5 @@
-"""Plans: each pair of StarGAN's domains, each direction of CycleGAN is measured as such a pair alone is."""
+"""Plans: each of many pairs of domains, each direction of one is measured as such a pair alone is."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,7 @@ import torch
 from torch import Tensor
 
 from stylebench.build import build_data, build_method, measured_plans, open_data
-from stylebench.checks import UsageError
 from stylebench.cli.config import compose
-from stylebench.commands.evaluate import evaluate, tables
-from stylebench.commands.train import train
 from stylebench.data.images import write_png
 from stylebench.data.plan import Piece, Plan, asked_for
 from stylebench.metrics.batch import EvaluationBatch
@@ -22,7 +18,7 @@ from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.measuring import asking, measure_method
 from stylebench.renames import updated_config
-from stylebench.run_folder import RunFolder
+from tests.helpers.dummy_methods import TARGETS
 
 WORLD = [
     "dataset=procstyle",
@@ -39,20 +35,19 @@ WORLD = [
     "budget.validation_images=3",
     "samples=1",
 ]
-NETWORKS = [
-    "model.generator.width=4",
-    "model.generator.blocks=1",
-    "model.discriminator.width=4",
-    "model.discriminator.layers=2",
-    "model.critic_batches=1",
-]
 DOMAINS = ["photo", "ink_hatch", "oil_noise"]
-STARGAN = ["model=stargan", *NETWORKS, *WORLD, f"dataset.domains=[{','.join(DOMAINS)}]"]
+MANY = [*WORLD, f"dataset.domains=[{','.join(DOMAINS)}]"]
+PAIR = [*WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise"]
 NAMES = [f"{source}-to-{target}" for target in DOMAINS for source in DOMAINS if source != target]
 
 
-def plans(*overrides: str, **controls: Any) -> list[Plan]:
-    config = compose("train", list(overrides))
+def composed(task: str, *overrides: str) -> dict[str, Any]:
+    """Return the config of the least method of a task."""
+    return {**compose("train", list(overrides)), "model": {"_target_": TARGETS[task]}}
+
+
+def plans(task: str, *overrides: str, **controls: Any) -> list[Plan]:
+    config = composed(task, *overrides)
     return measured_plans(config["metrics"], asked_for(open_data(config).plans("test"), controls))
 
 
@@ -67,26 +62,26 @@ def assert_same(one: Plan, other: Plan) -> None:
 
 
 def test_domains_in_a_list_or_by_name_are_measured_as_a_pair_alone() -> None:
-    named = ["model=stargan", *NETWORKS, *WORLD, "~dataset.domains"]
+    named = [*WORLD, "~dataset.domains"]
     named += ["+dataset.domains={first: photo, second: ink_hatch, third: oil_noise}"]
-    found = {plan.name: plan for plan in plans(*STARGAN)}
-    by_name = {plan.name: plan for plan in plans(*named)}
+    found = {plan.name: plan for plan in plans("multi_domain", *MANY)}
+    by_name = {plan.name: plan for plan in plans("multi_domain", *named)}
     assert list(found) == NAMES
     assert {plan.request["domain"] for plan in found.values()} == set(DOMAINS)
-    (alone,) = plans("model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise")
+    (alone,) = plans("unpaired", *PAIR)
     assert_same(found["ink_hatch-to-oil_noise"], alone)
     assert_same(by_name["second-to-third"], alone)
     assert by_name["second-to-third"].request == {"domain": "third"}
 
 
 def test_the_target_that_is_asked_for_chooses_the_plans() -> None:
-    assert [plan.name for plan in plans(*STARGAN, domain="ink_hatch")] == [NAMES[2], NAMES[3]]
+    assert [plan.name for plan in plans("multi_domain", *MANY, domain="ink_hatch")] == [NAMES[2], NAMES[3]]
 
 
 def test_domains_of_several_data_sets_are_measured_within_each() -> None:
-    groups = "model.labels.groups={first: {photo: [plain], ink_hatch: [lines]}, second: [oil_noise]}"
-    assert [plan.name for plan in plans(*STARGAN, groups)] == ["ink_hatch-to-photo", "photo-to-ink_hatch"]
-    assert [plan.name for plan in plans(*STARGAN, groups, domain="oil_noise")] == NAMES[4:]
+    groups = "+dataset.groups={first: {photo: [plain], ink_hatch: [lines]}, second: [oil_noise]}"
+    assert [plan.name for plan in plans("multi_domain", *MANY, groups)] == ["ink_hatch-to-photo", "photo-to-ink_hatch"]
+    assert [plan.name for plan in plans("multi_domain", *MANY, groups, domain="oil_noise")] == NAMES[4:]
 
 
 def test_names_that_are_numbers_are_words(tmp_path: Path) -> None:
@@ -94,9 +89,9 @@ def test_names_that_are_numbers_are_words(tmp_path: Path) -> None:
         for number in range(12):
             write_png(np.full((16, 16, 3), 20 * number, np.uint8), tmp_path / name / f"{number}.png")
     folders = f"dataset.domains={{2019: {tmp_path}/2019, 2020: {tmp_path}/2020}}"
-    found = plans("model=stargan", *NETWORKS, "dataset.size_px=16", folders, domain=2020)
+    found = plans("multi_domain", "dataset.size_px=16", folders, domain=2020)
     assert [(plan.name, plan.request) for plan in found] == [("2019-to-2020", {"domain": "2020"})]
-    config = compose("train", ["model=stargan", *NETWORKS, "dataset.size_px=16", folders])
+    config = composed("multi_domain", "dataset.size_px=16", folders)
     translator = build_method(config, build_data(config, open_data(config))).model
     assert translator.translate(torch.rand(1, 3, 16, 16), domain=2020).shape == (1, 3, 16, 16)
 
@@ -107,24 +102,23 @@ def test_no_image_of_a_small_domain_counts_twice(tmp_path: Path) -> None:
             write_png(np.full((16, 16, 3), 20 * number, np.uint8), tmp_path / name / "test" / f"{number}.png")
             write_png(np.full((16, 16, 3), 20 * number, np.uint8), tmp_path / name / "train" / f"{number}.png")
     ends = [f"dataset.a={tmp_path}/few", f"dataset.b={tmp_path}/many"]
-    (there,) = plans("model=cyclegan", "dataset.size_px=16", *ends)
-    (back,) = plans("model=cyclegan", "dataset.size_px=16", *ends, direction="b_to_a")
+    (there,) = plans("unpaired", "dataset.size_px=16", *ends)
+    (back,) = plans("unpaired", "dataset.size_px=16", *ends, direction="b_to_a")
     assert (len(there), there.reference_count()) == (3, 8)
     assert (len(back), back.reference_count()) == (8, 3)
     pieces = list(there.pieces(2, 0, 1, torch.device("cpu")))
     assert len({tuple(piece) for part in pieces for piece in part.known["content"].flatten(1).tolist()}) == 3
 
 
-def test_the_way_back_of_cyclegan_starts_from_the_other_domain() -> None:
-    pair = ["model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise"]
-    (there,), (back,) = plans(*pair), plans(*pair, direction="b_to_a")
-    (swapped,) = plans("model=cyclegan", *WORLD, "dataset.a=oil_noise", "dataset.b=ink_hatch")
+def test_the_way_back_starts_from_the_other_domain() -> None:
+    (there,), (back,) = plans("unpaired", *PAIR), plans("unpaired", *PAIR, direction="b_to_a")
+    (swapped,) = plans("unpaired", *WORLD, "dataset.a=oil_noise", "dataset.b=ink_hatch")
     assert there.name == back.name == ""
     assert_same(back, swapped)
 
 
 def test_the_overview_shows_what_fixed_samples_show() -> None:
-    config = compose("train", STARGAN)
+    config = composed("multi_domain", *MANY)
     opened = open_data(config)
     overview = opened.task.overview("val")
     assert overview is not None
@@ -146,18 +140,18 @@ def test_the_overview_shows_what_fixed_samples_show() -> None:
 
 
 def test_a_domain_may_be_called_like_a_setting() -> None:
-    named = ["model=stargan", *NETWORKS, *WORLD, "~dataset.domains"]
+    named = [*WORLD, "~dataset.domains"]
     named += ["+dataset.domains={size_px: photo, store: ink_hatch, b: oil_noise}"]
-    odd = {plan.name: plan for plan in plans(*named)}
-    plain = {plan.name: plan for plan in plans(*STARGAN)}
+    odd = {plan.name: plan for plan in plans("multi_domain", *named)}
+    plain = {plan.name: plan for plan in plans("multi_domain", *MANY)}
     assert_same(odd["store-to-b"], plain["ink_hatch-to-oil_noise"])
 
 
 def test_answers_follow_the_style_of_each_picture() -> None:
-    style = ["model=adain", *WORLD, "dataset.style=prior", "encoder=squeezenet", "encoder.weights=random"]
-    (plan,) = plans(*style)
+    style = [*WORLD, "dataset.style=prior"]
+    (plan,) = plans("style", *style)
     (piece, _) = plan.pieces(3, 0, 1, torch.device("cpu"))
-    opened = open_data(compose("train", style))
+    opened = open_data(composed("style", *style))
     world, domain = opened.world, opened.domains["style"]
     assert world is not None
     hidden = {domain.ids[int(index)]: f"hidden-{number}" for number, index in enumerate(domain.split("test"))}
@@ -174,14 +168,14 @@ def test_photographs_named_by_their_folder_are_answers_too(tmp_path: Path) -> No
         for number in range(4):
             write_png(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8), tmp_path / split / f"{split}{number}.png")
     world = ["dataset=filterstyle", f"dataset.content={tmp_path}", "dataset.store.size_px=16", "metrics=smoke"]
-    (plan,) = plans("model=cyclegan", *world, "dataset.a=kuwahara", f"dataset.b={tmp_path}", "metrics.scenes=2")
+    (plan,) = plans("unpaired", *world, "dataset.a=kuwahara", f"dataset.b={tmp_path}", "metrics.scenes=2")
     piece = next(plan.pieces(2, 0, 1, torch.device("cpu")))
     assert piece.known["style_id"] == ["photo", "photo"]
 
 
 def test_groups_name_domains_that_are_there() -> None:
     with pytest.raises(ValueError, match=r"dataset\.groups names sepia, but the domains are photo, ink_hatch"):
-        plans(*STARGAN, "dataset.groups={first: [photo, sepia]}")
+        plans("multi_domain", *MANY, "+dataset.groups={first: [photo, sepia]}")
 
 
 def test_groups_of_an_earlier_run_are_those_of_its_model() -> None:
@@ -194,7 +188,7 @@ def test_groups_of_an_earlier_run_are_those_of_its_model() -> None:
 
 
 def test_other_requests_for_a_content_are_its_alternatives(tmp_path: Path) -> None:
-    (plan,) = plans("model=cyclegan", *WORLD, "dataset.a=ink_hatch", "dataset.b=oil_noise")
+    (plan,) = plans("unpaired", *PAIR)
     several = replace(plan.limited(2), alternatives=({"add": 0.25}, {"add": 0.5}))
     assert "alternatives" in several.roles()
     assert "alternatives" not in plan.roles()
@@ -212,62 +206,3 @@ def test_other_requests_for_a_content_are_its_alternatives(tmp_path: Path) -> No
     assert batch.alternatives.shape == (2, 2, 3, 16, 16)
     assert batch.alternatives[0, :, 0, 0, 0].tolist() == [64, 128]
     assert batch.image.unique().tolist() == [0]
-
-
-def test_training_logs_means_and_evaluation_tells_plans_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "run"
-    train(compose("train", STARGAN), folder, [])
-    run = RunFolder(folder)
-    metrics = {name: run.values(name) for name in run.sets()}
-    assert set(metrics) == {f"val-ema-{name}" for name in NAMES}
-    psnr = [entry["value"] for found in metrics.values() for entry in found.values() if entry["alias"] == "psnr"]
-    assert len(psnr) == 6
-    assert len(set(psnr)) > 1
-    with (folder / "metrics.csv").open(newline="") as file:
-        logged = [float(row["val/psnr"]) for row in csv.DictReader(file) if row["val/psnr"]]
-    assert logged == [pytest.approx(sum(psnr) / 6)]
-
-    chosen = [f"run={folder}", "metrics=smoke", "metrics.num_images=5", "metrics.scenes=3"]
-    everything = evaluate(compose("evaluate", [*chosen, "split=val"]))
-    assert sorted(everything.sets) == list(metrics)
-    assert everything.means["psnr"] == pytest.approx(logged[0], rel=1e-5)
-    assert set(everything.record) == {f"{name}/{key}" for name, found in metrics.items() for key in found}
-    shown = tables(everything)
-    assert "val-ema-photo-to-oil_noise\nmetric" in shown
-    assert "mean over 6\n" in shown
-    final = RunFolder(folder).final()
-    assert final["val/psnr"] == pytest.approx(logged[0], rel=1e-5)
-
-    some = evaluate(compose("evaluate", [*chosen, "split=val", "+controls.domain=oil_noise"]))
-    assert list(some.sets) == [f"val-ema-{source}-to-oil_noise" for source in DOMAINS[:2]]
-    assert all(some.sets[name] == everything.sets[name] for name in some.sets)
-    assert RunFolder(folder).final() == final
-
-    with pytest.raises(UsageError, match=r"content: .* generated=<folder>"):
-        evaluate(compose("evaluate", [*chosen, f"content={folder}"]))
-    with pytest.raises(ValueError, match=r"domain.*sepia"):
-        evaluate(compose("evaluate", [*chosen, "+controls.domain=sepia"]))
-
-
-def test_cyclegan_is_measured_in_the_direction_that_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "run"
-    tiny = ["model.generator.width=4", "model.generator.blocks=1"]
-    tiny += ["model.discriminator.width=4", "model.discriminator.receptive_field_px=16", "model.weight_identity=0"]
-    pair = ["dataset.a=ink_hatch", "dataset.b=oil_noise"]
-    train(compose("train", ["model=cyclegan", *tiny, *WORLD, *pair]), folder, [])
-    chosen = [f"run={folder}", "metrics=smoke", "metrics.num_images=5", "metrics.scenes=3", "save_images=true"]
-    there = evaluate(compose("evaluate", chosen))
-    final = RunFolder(folder).final()
-    back = evaluate({**compose("evaluate", chosen), "controls": {"direction": "b_to_a"}})
-    assert (list(there.sets), list(back.sets)) == (["test-ema"], ["test-ema-direction=b_to_a"])
-    assert back.record.keys() == there.record.keys()
-    assert tables(back).startswith("test-ema-direction=b_to_a\n")
-    run = RunFolder(folder)
-    assert run.final() == final
-    assert run.values("test-ema-direction=b_to_a")["psnr/nearest4/n3"]["controls"] == {"direction": "b_to_a"}
-    saved = [sorted(path.name for path in run.set_folder(name).glob("*.png")) for name in (*there.sets, *back.sets)]
-    assert saved == [[f"{place:06d}.png" for place in range(5)]] * 2

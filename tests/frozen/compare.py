@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # when run as a sc
 import numpy
 import torch
 
+from stylebench.shipped import options
 from tests.frozen import cases, findings, renamed, trees
 from tests.frozen.trees import Job
 
@@ -166,12 +167,12 @@ def main() -> int:
     """Compare the methods that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "methods", nargs="*", metavar="method", help=f"of {', '.join(cases.CASES)}; all if none is named"
+        "methods", nargs="*", metavar="method", help=f"of {', '.join(cases.CASES)}; all that are left if none is named"
     )
     parser.add_argument("--old", type=Path, help="folder that keeps what the old code made")
     parser.add_argument("--keep", type=Path, help="folder for what the current code makes; must not exist")
     arguments = parser.parse_args()
-    methods = arguments.methods or list(cases.CASES)
+    methods = arguments.methods or [method for method in cases.CASES if method in options("model")]
     if unknown := sorted(set(methods) - set(cases.CASES)):
         parser.error(f"unknown method {', '.join(unknown)}; there are: {', '.join(cases.CASES)}")
     with tempfile.TemporaryDirectory() as temporary:

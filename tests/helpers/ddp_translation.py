@@ -1,4 +1,4 @@
-"""Run by test_processes_translation on one or two processes: train a tiny run, and keep what every step of it saw."""
+"""Run by two_processes on one or two processes: train a tiny run, and keep what every step of it saw."""
 
 import contextlib
 import os

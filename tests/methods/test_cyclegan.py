@@ -14,13 +14,17 @@ from torch.nn import functional as F
 
 from stylebench.build import build, build_data, build_method, method_class, method_node, open_data
 from stylebench.cli.config import compose
+from stylebench.commands.evaluate import evaluate, tables
 from stylebench.commands.train import train
 from stylebench.data.tasks import UnpairedBatch
+from stylebench.files import read_pickle
 from stylebench.functional.schedules import EpochDecay
 from stylebench.methods.cyclegan import CycleGAN
 from stylebench.methods.image_pool import ImagePool
+from stylebench.run_folder import RunFolder
 from tests.helpers.players import Calls, assert_gradients, fit
-from tests.helpers.runs import assert_same_end, newest, rows, stop_at
+from tests.helpers.runs import assert_equal, assert_same_end, newest, rows, stop_at
+from tests.helpers.two_processes import SHORT, assert_two_equal_one, run_two
 
 TINY = [
     "model=cyclegan",
@@ -325,3 +329,37 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
 def test_batch_norm_is_refused_as_samples_share_calls() -> None:
     with pytest.raises(ValueError, match="batch norm would mix; use norm=instance or norm=none"):
         make(discriminator_a={**config()["model"]["discriminator_a"], "norm": "batch"})
+
+
+@pytest.mark.slow
+def test_training_on_two_processes_equals_one(tmp_path: Path) -> None:
+    """Without pools: of these each process has its own."""
+    assert_two_equal_one(tmp_path, [*TINY, *SHORT, "model.pool=0"], ["generator", "discriminator"] * 4)
+
+
+@pytest.mark.slow
+def test_processes_fill_pools_of_their_own(tmp_path: Path) -> None:
+    first, second = run_two(tmp_path, [*TINY, *SHORT, "model.pool=1"])
+    assert_equal(first["end"], second["end"])
+    checkpoint = read_pickle(max((tmp_path / "run" / "checkpoints").glob("*.ckpt")))
+    assert checkpoint["state_dict"]["pool_a._extra_state"] == {"seen": 4}  # one image of each batch of two
+
+
+def test_a_run_is_measured_in_the_direction_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "run"
+    measured = ["dataset.store.val_images=6", "dataset.store.test_images=6", "metrics=none", "budget.batches=2"]
+    pair = ["dataset.a=ink_hatch", "dataset.b=oil_noise", "model.weight_identity=0"]
+    train(compose("train", [*TINY, *measured, *pair, "budget.evaluate_every=2"]), folder, [])
+    chosen = [f"run={folder}", "metrics=smoke", "metrics.num_images=5", "metrics.scenes=3", "save_images=true"]
+    there = evaluate(compose("evaluate", chosen))
+    final = RunFolder(folder).final()
+    back = evaluate({**compose("evaluate", chosen), "controls": {"direction": "b_to_a"}})
+    assert (list(there.sets), list(back.sets)) == (["test-ema"], ["test-ema-direction=b_to_a"])
+    assert back.record.keys() == there.record.keys()
+    assert tables(back).startswith("test-ema-direction=b_to_a\n")
+    run = RunFolder(folder)
+    assert run.final() == final
+    assert run.values("test-ema-direction=b_to_a")["psnr/nearest4/n3"]["controls"] == {"direction": "b_to_a"}
+    saved = [sorted(path.name for path in run.set_folder(name).glob("*.png")) for name in (*there.sets, *back.sets)]
+    assert saved == [[f"{place:06d}.png" for place in range(5)]] * 2

@@ -27,6 +27,7 @@ from stylebench.nn.generators.unet import UNetGenerator
 from stylebench.training.resume import fingerprint
 from tests.helpers.players import Calls, assert_gradients, fit
 from tests.helpers.runs import assert_same_end, newest, rows, stop_at
+from tests.helpers.two_processes import SHORT, assert_two_equal_one
 
 UNET = "inference.generator"
 QUIET = {f"{UNET}.dropout": "none"}
@@ -391,3 +392,10 @@ def check_use(run: Path, target: Path) -> None:
     assert torch.equal(stylebench.load(export(run, target)).translate(images, noise_seed=4), expected)
     names = {name.split(".")[0] for name in newest(run)["state_dict"]}
     assert names == {"model", "discriminator"}
+
+
+@pytest.mark.slow
+def test_training_on_two_processes_equals_one(tmp_path: Path) -> None:
+    """With its dropout, but without batch norm: of each process that sees its own half of the batch."""
+    norms = ["model.generator.norm=instance", "model.discriminator.norm=instance", "dataset.batch_size=2"]
+    assert_two_equal_one(tmp_path, [*TINY, *SHORT, *norms], ["discriminator", "generator"] * 4)

@@ -20,6 +20,7 @@ from stylebench.functional.schedules import LinearDecay
 from stylebench.methods.stargan import StarGAN
 from tests.helpers.players import Calls, assert_gradients, fit
 from tests.helpers.runs import assert_same_end, newest, rows, stop_at
+from tests.helpers.two_processes import SHORT, assert_two_equal_one
 
 DOMAINS = ["photo", "ink_hatch", "oil_noise"]
 TINY = [
@@ -279,3 +280,9 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     for key in (key for key in rows(whole)[0] if key.startswith("train/lr/")):
         values = [float(row[key]) for row in rows(whole) if row[key]]
         assert values == pytest.approx([1e-4 * factor for factor in (1, 1, 1, 1, 2 / 3, 1 / 3)])
+
+
+@pytest.mark.slow
+def test_training_on_two_processes_equals_one(tmp_path: Path) -> None:
+    turns = ["discriminator", "discriminator", "generator"] * 2
+    assert_two_equal_one(tmp_path, [*TINY, *SHORT, "dataset.batch_size=4"], turns, draws=True)
