@@ -19,20 +19,13 @@ EXAMPLES = {
         "stylebench train dataset.content=photos/ dataset.style=painting.jpg",
         "stylebench train dataset.content=photos/ dataset.style=a.jpg encoder=vgg16 budget.batches=2000 trainer=gpu",
         "stylebench train -m dataset.content=photos/ dataset.style=a.jpg model.weight_style=1,3,10 seed=0,1,2",
-        "stylebench train model=cyclegan dataset.a=photos/ dataset.b=paintings/ trainer=gpu",
-        "stylebench train model=pix2pix dataset=facades",
-        "stylebench train model=stargan dataset=pacs dataset.size_px=128",
-        "stylebench train model=super_resolution dataset.target=photos/ dataset.size_px=64 dataset.resize_px=256",
         "stylebench train run=outputs/fast_transfer/2026-11-20_10-00-00 budget.batches=80000   # go on",
     ],
     "stylize": [
         "stylebench stylize input=photo.jpg style=painting.jpg",
         "stylebench stylize input=photo.jpg style=painting.jpg size_px=512 weight_style=3 model/style_loss=w2",
-        "stylebench stylize model=texture_synthesis style=pebbles.jpg output=texture.png",
         "stylebench stylize run=outputs/fast_transfer/2026-11-20_10-00-00 input=photo.jpg output=painted.png",
         "stylebench stylize run=exported/ input=photos/ output=painted/ alpha=0.7",
-        "stylebench stylize run=outputs/cyclegan/2026-11-20_10-00-00 input=paintings/ direction=b_to_a",
-        "stylebench stylize run=outputs/stargan/2026-11-20_10-00-00 input=photos/ domain=sketch",
     ],
     "export": ["stylebench export run=outputs/fast_transfer/2026-11-20_10-00-00 output=exported/"],
     "profile": [
@@ -46,7 +39,6 @@ EXAMPLES = {
     ],
     "evaluate": [
         "stylebench evaluate run=outputs/fast_transfer/2026-11-20_10-00-00",
-        "stylebench evaluate run=outputs/adain/2026-11-20_10-00-00 alpha=0.5",
         "stylebench evaluate generated=theirs/ reference=paintings/ content=photos/ style=painting.jpg",
     ],
     "new": [
@@ -61,6 +53,12 @@ KINDS = {
     "trainers": "trainer", "loggers": "logger", "metrics": "metrics", "experiments": "experiment", "debug": "debug",
 }  # fmt: skip
 LISTED_KINDS = [*KINDS, "controls"]
+
+
+def examples(command: str) -> list[str]:
+    """Return command lines that show a command: the general ones, then those that models give in their configs."""
+    own = re.findall(rf"^# example: (stylebench {command} .*)$", "\n".join(options("model").values()), re.MULTILINE)
+    return [*EXAMPLES[command], *own]
 
 
 def general_help() -> str:
@@ -87,7 +85,7 @@ def command_help(command: str) -> str:
         f"stylebench {command}: {COMMANDS[command]}",
         "",
         "examples:",
-        *(f"  {line}" for line in EXAMPLES[command]),
+        *(f"  {line}" for line in examples(command)),
     ]
     if command == "list":
         return "\n".join(lines)

@@ -26,7 +26,7 @@ from stylebench.cli.arguments import key_of, recorded_overrides
 from stylebench.cli.help import COMMANDS, KINDS
 from stylebench.cli.main import main
 from stylebench.files import read_pickle
-from stylebench.shipped import conf_folder, keys
+from stylebench.shipped import conf_folder, keys, options
 from tests.helpers.tiny import TINY
 
 
@@ -133,11 +133,14 @@ def test_train_help_lists_groups_with_options_and_defaults(run: Run) -> None:
 
 
 def test_help_prose_shows_every_example_with_known_commands_and_keys() -> None:
-    from stylebench.cli.help import EXAMPLES
+    from stylebench.cli.help import EXAMPLES, examples
 
     assert set(EXAMPLES) == set(COMMANDS)
     for command, lines in EXAMPLES.items():
         assert all(line.startswith(f"stylebench {command} ") for line in lines)
+    given = [line for command in COMMANDS for line in examples(command) if line not in EXAMPLES[command]]
+    written = [line for text in options("model").values() for line in text.splitlines() if "# example:" in line]
+    assert sorted(f"# example: {line}" for line in given) == sorted(written)
 
 
 def test_version(run: Run) -> None:
@@ -223,7 +226,7 @@ def test_list_of_a_mistyped_kind_suggests(run: Run) -> None:
         ("train model/genrator=x", r"no key 'model/genrator' \(did you mean 'model/generator'\?\)"),
         ("train dataset=procedural dataset.store.cuont=3", r"did you mean 'dataset\.store\.count'\?"),
         (
-            "train model=stargan dataset=procstyle dataset.domains={a:photo,b:flat}",
+            "train dataset=procstyle dataset.domains={a:photo,b:flat}",
             r"a list cannot become a mapping, .*'~dataset\.domains' '\+dataset\.domains=\{a:photo,b:flat\}'",
         ),
         (
