@@ -45,7 +45,7 @@ def held(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[IO[str]]:
-    """Open a lock file and lock it; one that its holder removed meanwhile is made anew."""
+    """Open a lock file and lock it; one that its holder removed meanwhile is made again."""
     while True:
         with path.open("a+", encoding="utf-8") as file:
             until = time.monotonic() + _WAIT_SECONDS

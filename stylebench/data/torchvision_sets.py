@@ -90,7 +90,7 @@ class TorchvisionSets:
             reason = str(error) or type(error).__name__
             raise DamagedFileError(
                 f"the files of {name} under {self.root} are damaged or truncated ({reason}); remove them, and get them "
-                "anew with: stylebench prepare dataset=digits"
+                "again with: stylebench prepare dataset=digits"
             ) from error
         if images.ndim == 3:
             images = np.repeat(images[..., None], 3, axis=3)  # gray to (N, H, W, 3)

@@ -90,7 +90,7 @@ def initialize(method: Method, setting: Any) -> dict[str, Any]:
     for name in chosen:
         own[name].load_state_dict(initial.networks[name], strict=True)
     left = [name for name in own if name not in chosen]
-    log.info("starting from %s: %s%s", initial.file, ", ".join(chosen), f"; anew: {', '.join(left)}" if left else "")
+    log.info("starting from %s: %s%s", initial.file, ", ".join(chosen), f"; drawn: {', '.join(left)}" if left else "")
     about = {"path": str(path), "digest": file_digest(initial.file), "weights": initial.weights}
     return {**about, "networks": chosen}
 

@@ -129,6 +129,6 @@ def _refuse(folder: Path, changed: Mapping[str, str]) -> None:
         )
     raise ValueError(
         f"the run in {folder} is bound to other values ({shown}){why}. To continue it, leave them as they were; for "
-        "another run name another folder by run=, or give resume=restart to start anew in this one: the earlier run is "
+        "another run name another folder by run=, or give resume=restart to start over in this one: the earlier run is "
         f"then kept in {EARLIER}<n>"
     )

@@ -249,7 +249,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except safetensors.SafetensorError as error:
         raise DamagedFileError(
             f"{path} cannot be read as safetensors: {error}; it is truncated, damaged, or another kind of file; get it "
-            "anew"
+            "again"
         ) from error
     others = [f"{key} {tensor.dtype}" for key, tensor in state.items() if tensor.dtype not in _STORED]
     if others:

@@ -77,7 +77,7 @@ def test_an_unknown_style_says_that_a_strength_may_follow() -> None:
     with pytest.raises(
         ValueError, match=r", each with @<strength> in \[0, 1\.5\] after it if wanted, such as (\S+)$"
     ) as caught:
-        parse_style("watercolor")
+        parse_style("watercolour")
     style, strength = parse_style(str(caught.value).rsplit(" ", 1)[1])
     assert (style.filter, strength) == ("watercolor", 0.5)
 
