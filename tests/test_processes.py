@@ -17,7 +17,8 @@ import torch
 from stylebench.files import read_pickle
 from stylebench.methods.base import Method
 from stylebench.run_folder import checkpoint_files
-from tests.helpers.ddp_worker import BAD_RANK
+from tests.helpers import ddp_two_players, ddp_worker
+from tests.helpers.processes import command, ended, forked, run_in_two
 from tests.helpers.runs import assert_equal, rows
 from tests.helpers.tiny import TINY
 
@@ -25,13 +26,9 @@ from tests.helpers.tiny import TINY
 LONG = ["budget.batches=60", "budget.evaluate_every=20", "checkpoint.every_n_batches=5", "dataset.resize_px=40"]
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "stylebench", *arguments]
-
-
 def start(arguments: Sequence[str], **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(*arguments),
+        [sys.executable, "-m", "stylebench", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -46,10 +43,10 @@ def finish(arguments: Sequence[str], **environment: str) -> str:
     return output
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], alive: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, f"ended too early: {process.communicate()[0]}"
+        assert alive(), "ended too early"
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.01)
 
@@ -77,7 +74,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    finish(["train", *TINY, *LONG, f"run={folder}"])
+    assert ended(forked(command, ["train", *TINY, *LONG, f"run={folder}"])) == 0
     return folder
 
 
@@ -86,18 +83,17 @@ def kill_and_resume(folder: Path, workers: int, moments: list[Callable[[], bool]
     arguments = ["train", *TINY, *LONG, f"run={folder}", f"dataset.num_workers={workers}"]
     for moment in moments:
         before = batches_logged(folder)
-        process = start(arguments)
+        process = forked(command, arguments)
         if callable(moment):
-            wait_until(moment, process)
+            wait_until(moment, process.is_alive)
         else:
-            wait_until(lambda before=before: batches_logged(folder) not in (0, before), process)
+            wait_until(lambda before=before: batches_logged(folder) not in (0, before), process.is_alive)
             time.sleep(moment)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()  # type: ignore[union-attr]
+        process.kill()
+        process.join()
         if batches_logged(folder) >= 60:  # perhaps killed before the last checkpoint: the run below tells
             break
-    finish(arguments)
+    assert ended(forked(command, arguments)) == 0
 
 
 def being_written(folder: Path) -> Callable[[], bool]:
@@ -123,7 +119,7 @@ def test_killed_at_ten_random_moments_and_resumed_equals_uninterrupted(
 def test_sigterm_leaves_a_checkpoint_a_record_and_exit_code_143(uninterrupted: Path, tmp_path: Path) -> None:
     arguments = ["train", *TINY, *LONG, "checkpoint.every_n_batches=1000", f"run={tmp_path}"]
     process = start(arguments)
-    wait_until(lambda: batches_logged(tmp_path) >= 4, process)
+    wait_until(lambda: batches_logged(tmp_path) >= 4, lambda: process.poll() is None)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143, output
@@ -131,7 +127,7 @@ def test_sigterm_leaves_a_checkpoint_a_record_and_exit_code_143(uninterrupted: P
     assert record["status"] == "stopped"
     assert newest(tmp_path)["stylebench"]["batches"] == record["batches"] < 60
     assert "Traceback" not in output
-    finish([*arguments, "resume=must"])
+    assert ended(forked(command, [*arguments, "resume=must"])) == 0
     assert_same_run(uninterrupted, tmp_path)
 
 
@@ -139,26 +135,11 @@ def run_worker(folder: Path, processes: int, check: bool = True, **environment: 
     folder.mkdir()
     trainer = "ddp_cpu" if processes == 2 else "cpu"
     short = ["budget.batches=4", "budget.evaluate_every=2", "budget.validation_images=3", "dataset.store.count=40"]
-    worker = [
-        str(Path(__file__).with_name("helpers") / "ddp_worker.py"),
-        str(folder),
-        *TINY,
-        *short,
-        f"trainer={trainer}",
-    ]
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    subprocess.run(
-        [
-            sys.executable,
-            *(launcher if processes > 1 else []),
-            *worker,
-            f"trainer={trainer}",
-            "logger.every_n_batches=1",
-        ],
-        check=check,
-        timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
-    )
+    overrides = [*TINY, *short, f"trainer={trainer}", "logger.every_n_batches=1"]
+    if processes == 2:
+        run_in_two(ddp_worker.main, folder, overrides, check=check, **environment)
+    else:
+        assert ended(forked(ddp_worker.main, folder, overrides)) == 0
 
 
 def load(path: Path) -> dict[str, torch.Tensor]:
@@ -186,7 +167,7 @@ def test_ddp_on_two_processes_sees_the_batch_of_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_nan_on_one_process_stops_all_and_is_never_saved(tmp_path: Path) -> None:
-    run_worker(tmp_path / "two", 2, check=False, **{BAD_RANK: "1"})
+    run_worker(tmp_path / "two", 2, check=False, **{ddp_worker.BAD_RANK: "1"})
     record = json.loads((tmp_path / "two" / "run" / "record.json").read_text())
     assert record["status"] == "failed"
     assert "'tv' at batch 3" in record["error"]
@@ -194,15 +175,7 @@ def test_a_nan_on_one_process_stops_all_and_is_never_saved(tmp_path: Path) -> No
 
 
 def test_players_under_ddp_stay_in_step_send_only_their_own_and_draw_as_one_process(tmp_path: Path) -> None:
-    subprocess.run(
-        [
-            *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
-            *[str(Path(__file__).with_name("helpers") / "ddp_two_players.py"), str(tmp_path)],
-        ],
-        check=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
-    )
+    run_in_two(ddp_two_players.main, tmp_path)
     first, second = (read_pickle(tmp_path / f"end-{rank}.pt") for rank in (0, 1))
     for game, sent in (
         ("players", [6, 3]),  # 2 x 2 + 2 and 2 + 1 parameters, in turn

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,3 @@ def main(folder: Path, overrides: list[str]) -> None:
     with watching() as seen:
         train(compose("train", overrides), folder / "run", overrides)
     torch.save(seen, folder / f"seen-{os.environ.get('LOCAL_RANK', '0')}.pt")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])

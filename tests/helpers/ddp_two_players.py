@@ -1,7 +1,6 @@
 """Run by test_processes on two processes: toy games of players under plain DDP, with different data on each."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,3 @@ def main(folder: Path) -> None:
     torch.manual_seed(0)
     ends = {"players": fit(RecordedPlayers(), rank), "styles": fit(RecordedStyles(), rank)}
     torch.save(ends, folder / f"end-{rank}.pt")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

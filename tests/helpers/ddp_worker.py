@@ -1,7 +1,6 @@
 """Run by test_processes on one or two processes: train a tiny run, and save what each process's first step saw."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,3 @@ def main(folder: Path, overrides: list[str]) -> None:
     MetricLog.on_before_optimizer_step = keep_gradient  # type: ignore[method-assign]
     MetricLog.on_train_end = keep_weights  # type: ignore[method-assign]
     train(compose("train", overrides), folder / "run", overrides)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,8 +1,5 @@
 """Two real processes train two players as one process does, and each player sends its own gradients alone."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,9 @@ from torch import Tensor
 from stylebench.cli.config import compose
 from stylebench.commands.train import train
 from stylebench.files import read_pickle
+from tests.helpers import ddp_translation
 from tests.helpers.ddp_translation import watching
+from tests.helpers.processes import run_in_two
 from tests.helpers.runs import assert_equal, rows
 
 SHORT = ["budget.batches=4", "budget.evaluate_every=2", "checkpoint.every_n_batches=2"]
@@ -26,20 +25,7 @@ FOUR_BATCHES = 1e-4
 
 
 def run_two(folder: Path, overrides: list[str]) -> list[dict[str, Any]]:
-    subprocess.run(
-        [
-            *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
-            *[
-                str(Path(__file__).with_name("ddp_translation.py")),
-                str(folder),
-                *overrides,
-                "trainer=ddp_cpu",
-            ],
-        ],
-        check=True,
-        timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
+    run_in_two(ddp_translation.main, folder, [*overrides, "trainer=ddp_cpu"])
     return [dict(read_pickle(folder / f"seen-{rank}.pt")) for rank in (0, 1)]
 
 

@@ -9,6 +9,7 @@ import torch
 from stylebench.files import read_pickle
 from stylebench.functional.frechet import frechet_distance
 from stylebench.metrics.features import FeatureAccumulator, FeatureSet
+from tests.helpers.processes import both_ended, forked
 
 COUNT, WIDTH, TWICE = 101, 6, 40  # image 40 reaches both processes
 
@@ -117,7 +118,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    torch.multiprocessing.spawn(_process, args=(port, str(tmp_path)), nprocs=2)
+    assert both_ended([forked(_process, rank, port, str(tmp_path)) for rank in (0, 1)]) == [0, 0]
     features = normal(COUNT, WIDTH, 5).float() + 100
     alone = gathered(features, torch.arange(COUNT))
     other = FeatureSet.of(2 * features).moments()

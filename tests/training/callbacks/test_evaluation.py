@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing
 from torch import Tensor
 
 from stylebench.build import build, measured_plans, open_data
@@ -30,6 +29,7 @@ from stylebench.metrics.records import to_record
 from stylebench.metrics.sets import FrechetDistance, KernelDistance, Manifold
 from stylebench.run_folder import IMAGE_COLUMNS, RunFolder
 from stylebench.training.callbacks.health import Health
+from tests.helpers.processes import both_ended, forked
 
 Make = Callable[..., dict[str, Any]]
 WORLD = [
@@ -250,7 +250,7 @@ def _process(rank: int, folder: str) -> None:
 
 
 def test_two_uneven_processes_give_the_values_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)
+    assert both_ended([forked(_process, rank, str(tmp_path)) for rank in (0, 1)]) == [0, 0]
     alone = _values(0, 101, 0)
     for rank in (0, 1):
         together = json.loads((tmp_path / f"{rank}.json").read_text())
