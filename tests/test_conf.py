@@ -117,7 +117,8 @@ def test_betas_reach_the_optimizer_as_a_plain_list() -> None:
     assert type(optimizer.defaults["betas"]) in (list, tuple)  # a ListConfig would end up in checkpoints
 
 
-FOLLOWING = [name for name, text in shipped_options("model").items() if "lr: ${model.optimizers.generator.lr}" in text]
+FOLLOWED = "_target_: ${model.optimizers.generator._target_}"
+FOLLOWING = [name for name, text in shipped_options("model").items() if FOLLOWED in text]
 
 
 @pytest.mark.parametrize("model", FOLLOWING)
