@@ -172,13 +172,18 @@ def _commands(name: str, like: str, home: Home) -> list[tuple[str, str]]:
             f"stylebench train model={home.option} {data} dataset.store.size_px=32 debug=tiny run={run}",
             "seconds: does it run?",
         ),
-        (f"python -m pytest {shlex.quote(str(test))}", "its test"),
+        (f"python -m pytest {shlex.quote(str(test))}", "its test (pytest: pip install pytest)"),
     ]
     if home.package is not None and home.package not in trusted_packages():
-        commands.append((how_to_trust(home.package), f"run folders may name classes of {home.package}"))
+        commands.append(
+            (how_to_trust(home.package), f"once: let the files that training writes name classes of {home.package}")
+        )
     commands += [
-        (f"stylebench stylize run={run} input={picture}{style} output=stylized/{name}.png", "or pictures of yours"),
-        (f"stylebench evaluate run={run} metrics=smoke", "metrics"),
+        (
+            f"stylebench stylize run={run} input={picture}{style} output=stylized/{name}.png",
+            "use it: here on a grid of its run; or on pictures of yours",
+        ),
+        (f"stylebench evaluate run={run} metrics=smoke", "measure it"),
         (
             f"stylebench train model={home.option} {data} dataset.store.size_px=64 budget.batches=500 "
             f"budget.evaluate_every=250{panel}",
@@ -186,5 +191,5 @@ def _commands(name: str, like: str, home: Home) -> list[tuple[str, str]]:
         ),
     ]
     if home.package is None:
-        commands.append(("python tests/test_readme.py", "the table of methods in README.md"))
+        commands.append(("python tests/test_readme.py", "name it in README.md's table of methods"))
     return commands

@@ -8,7 +8,7 @@ from stylebench.build import build_data, build_method, open_data
 from stylebench.cli.config import compose
 
 TINY = [  # a run of seconds
-    "dataset=procstyle", "dataset.store.size_px=44", "dataset.store.train_images=8", "dataset.store.val_images=4",
+    "dataset=procstyle", "dataset.store.size_px=32", "dataset.store.train_images=8", "dataset.store.val_images=4",
     "dataset.store.test_images=4", "dataset.style=prior", "metrics.scenes=0", "model.width=4",
 ]  # fmt: skip
 

@@ -20,6 +20,7 @@ from stylebench.own_packages import trust_file
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[[str], str]
+FEW = "metrics=none dataset.store.train_images=8 dataset.store.val_images=4 dataset.store.test_images=4"
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_skeleton_runs_by_the_commands_that_are_printed(
     shown = run(f"stylebench new method my_art like={like} package={package}")
     assert {path.name for path in (tmp_path / package).iterdir()} >= {"__init__.py", "my_art.py", "my_art.yaml"}
     train, test, trust, stylize, evaluate, longer = printed_commands(shown)
-    assert trust in run(f"{train} metrics=none")  # the run says, too, what comes before others use it
+    assert trust in run(f"{train} {FEW}")  # the run says, too, what comes before others use it
     samples = tmp_path / "outputs" / "my_art" / "tiny" / "samples"
     assert [path.name for path in sorted(samples.iterdir())] == ["batch-000000002.png", "batch-000000004.png"]
     assert f"'{package}.my_art.MyArt'" in refused(run, evaluate, capsys)
@@ -82,9 +83,7 @@ def test_a_skeleton_runs_by_the_commands_that_are_printed(
     run("stylebench export run=outputs/my_art/tiny output=exported")
     run(f"{stylize} run=exported output=again.png")
     assert Path("again.png").read_bytes() == Path("stylized/my_art.png").read_bytes()
-    run(
-        f"{longer} debug=tiny dataset.store.size_px=32 metrics=none budget.batches=1 budget.evaluate_every=1 run=longer"
-    )
+    run(f"{longer} debug=tiny dataset.store.size_px=32 {FEW} budget.batches=1 budget.evaluate_every=1 run=longer")
     assert (tmp_path / "longer" / "report.html").is_file() == ("panel=true" in longer)
     run("stylebench train run=outputs/my_art/tiny budget.batches=6")
     record = json.loads((tmp_path / "outputs" / "my_art" / "tiny" / "record.json").read_text())
