@@ -2,19 +2,21 @@
 
     python tests/frozen/step_times.py --output times.json      # 15 pairs of fresh processes of each method
 
-A pair is a process of each side, one after the other, on one thread; which comes first alternates. A process runs one
-command and notes its processor time whenever an optimizer has made a step, so what the frame does between two steps
-counts. For cyclegan a step is that of its first optimizer, once a batch; for gatys it is one evaluation of the
+A pair is a fresh process of each side, one thread each, which step in turn: other programs and the machine's moods last
+longer than a step and slow both down; which side comes first alternates. A process runs one command and notes its
+processor time whenever an optimizer has made a step, so what the frame does between two steps counts. For cyclegan a step is that of its first optimizer, once a batch; for gatys it is one evaluation of the
 objective (with Adam, which steps at each). Prints, and writes as JSON, the median over pairs of current / 77a0089, with
 a 95 % interval by bootstrap.
 """
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,10 @@ import numpy as np
 from tests.frozen import cases, renamed, trees
 
 PAIRS, RESAMPLES = 15, 10_000
+PAIR = 2
 WARM_UP = 5  # steps that are not counted
 BATCHES = 40
+Figures = dict[str, float]
 TRAINING = [
     "dataset=folders", "dataset.num_workers=0", "dataset.size_px=64", "dataset.on_small=upscale", "metrics=none",
     f"budget.batches={BATCHES}", f"budget.evaluate_every={BATCHES}", "budget.validation_images=1", "samples=1",
@@ -48,18 +52,39 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def steps_of(tree: Path, folder: Path, method: str, words: list[str]) -> dict[str, float]:
-    """Run a command in a fresh process; return its median processor seconds a step, and its peak memory in bytes.
+def steps_of(sides: Mapping[str, Path], folder: Path, method: str, words: Mapping[str, list[str]]) -> dict[str, Figures]:
+    """Run a command in a fresh process of each side, step by step in turn.
+
+    Args:
+        sides: the laid out packages by name; the first one has the first turn.
+        folder: for their work.
+        method: what is run.
+        words: the command of each side.
+
+    Returns:
+        By side: its median processor seconds a step, and its peak memory in bytes.
 
     Raises:
-        RuntimeError: if the command fails.
+        RuntimeError: if a command fails.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    cases.draw_data(folder / "data")
-    file = folder / "noted.json"
-    if failed := trees.run_jobs(tree, folder, [trees.Job(method, folder, [words])], file):
-        raise RuntimeError(f"the {tree.name} code failed: {failed}; {(folder / 'log.txt').read_text()[-3000:]}")
-    noted = json.loads(file.read_text(encoding="utf-8"))
+    pipes = [os.pipe() for _ in sides]
+    processes = {}
+    for place, (side, tree) in enumerate(sides.items()):
+        work = folder / side
+        cases.draw_data(work / "data")
+        turns = {"own": pipes[place][0], "other": pipes[1 - place][1], "waits": place} if len(sides) == PAIR else None
+        job = trees.Job(method, work, [words[side]])
+        processes[side] = trees.Process(tree, work, [job], work / "noted.json", turns)
+    for end in (end for pipe in pipes for end in pipe):
+        os.close(end)
+    return {side: _figures(process, folder / side) for side, process in processes.items()}
+
+
+def _figures(process: trees.Process, work: Path) -> Figures:
+    if failed := process.ended():
+        raise RuntimeError(f"the {process.name} code failed: {failed}; {(work / 'log.txt').read_text()[-3000:]}")
+    noted = json.loads((work / "noted.json").read_text(encoding="utf-8"))
     steps = np.diff(noted["moments"][0])[WARM_UP:]
     return {"seconds": float(np.median(steps)), "steps": len(steps), "peak_bytes": noted["peak_bytes"]}
 
@@ -77,10 +102,10 @@ def compare(folder: Path, methods: list[str], pairs: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for method in methods:
         words = {"frozen": COMMANDS[method], "current": renamed.translate_command(COMMANDS[method], method)}
-        rows: list[dict[str, dict[str, float]]] = []
+        rows: list[dict[str, Figures]] = []
         for pair in range(pairs):
             order = list(sides)[:: 1 if pair % 2 == 0 else -1]
-            rows.append({side: steps_of(sides[side], folder / "work", method, words[side]) for side in order})
+            rows.append(steps_of({side: sides[side] for side in order}, folder / "work", method, words))
         ratios = {key: [row["current"][key] / row["frozen"][key] for row in rows] for key in ("seconds", "peak_bytes")}
         found[method] = {key: median_with_interval(each) for key, each in ratios.items()} | {"pairs": rows}
     return found

@@ -71,34 +71,52 @@ def _lay_out(sources: Path, folder: Path) -> None:
         )
 
 
-def run_jobs(tree: Path, folder: Path, jobs: list[Job], noted: Path | None = None) -> dict[str, str]:
-    """Run jobs one after the other in one process of one thread, with the package of a tree.
+class Process:
+    """A process of one thread that runs jobs one after the other with the package of a tree.
 
     Args:
         tree: the laid out package.
         folder: gets the process's cache and, as `log.txt`, what it prints.
         jobs: what to run.
         noted: a file that gets the processor time after every step of each optimizer, and the peak memory.
-
-    Returns:
-        Why jobs failed, by their names.
-
-    Raises:
-        RuntimeError: if the process itself fails; the message has the end of the log.
+        turns: arguments of `worker.Turns`, its pipes open here; None for a process that waits for nobody.
     """
-    work, failed, log = folder / "work.json", folder / "failed.json", folder / "log.txt"
-    folder.mkdir(parents=True, exist_ok=True)
-    plain = [{**job._asdict(), "folder": str(job.folder)} for job in jobs]
-    facts = {"tree": str(tree), "jobs": plain, "failed": str(failed), "noted": noted and str(noted)}
-    work.write_text(json.dumps(facts), encoding="utf-8")
-    with log.open("ab") as out:
-        code = subprocess.run(
-            [sys.executable, str(WORKER), str(work)], cwd=folder, env=_environment(tree, folder), stdout=out, stderr=out
-        ).returncode
-    if code:
-        end = log.read_text(encoding="utf-8", errors="replace")[-3000:]
-        raise RuntimeError(f"the process of {tree.name} ended with code {code}; the end of {log}:\n{end}")
-    return dict(json.loads(failed.read_text(encoding="utf-8")))
+
+    def __init__(
+        self,
+        tree: Path,
+        folder: Path,
+        jobs: list[Job],
+        noted: Path | None = None,
+        turns: dict[str, int] | None = None,
+    ) -> None:
+        self.name, self.log, self.failed = tree.name, folder / "log.txt", folder / "failed.json"
+        work = folder / "work.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = [{**job._asdict(), "folder": str(job.folder)} for job in jobs]
+        facts = {"tree": str(tree), "jobs": plain, "failed": str(self.failed), "noted": noted and str(noted)}
+        work.write_text(json.dumps({**facts, "turns": turns}), encoding="utf-8")
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, str(WORKER), str(work)], cwd=folder, env=_environment(tree, folder), stdout=out,
+                stderr=out, pass_fds=[turns["own"], turns["other"]] if turns else [],
+            )  # fmt: skip
+
+    def ended(self) -> dict[str, str]:
+        """Wait for it; return why jobs failed, by their names.
+
+        Raises:
+            RuntimeError: if the process itself failed; the message has the end of the log.
+        """
+        if code := self.process.wait():
+            end = self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
+            raise RuntimeError(f"the process of {self.name} ended with code {code}; the end of {self.log}:\n{end}")
+        return dict(json.loads(self.failed.read_text(encoding="utf-8")))
+
+
+def run_jobs(tree: Path, folder: Path, jobs: list[Job]) -> dict[str, str]:
+    """Run jobs in a `Process`, wait for it, and return why jobs failed, by their names."""
+    return Process(tree, folder, jobs).ended()
 
 
 def _environment(tree: Path, folder: Path) -> dict[str, str]:

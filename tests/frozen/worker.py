@@ -3,6 +3,7 @@
 It knows nothing of the package but its command line, since it runs the frozen commit and the current code alike.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -38,14 +39,41 @@ def check_origin(tree: Path) -> None:
             raise RuntimeError(f"{name} should come from {tree}, found {file}")
 
 
-def note_steps() -> dict[int, list[float]]:
-    """Return a dictionary that gets, for each optimizer, the processor time of this process after each of its steps."""
+class Turns:
+    """Two processes that step in turn, so that whatever slows the machine down slows both.
+
+    Args:
+        own: pipe that this process reads its turn from.
+        other: pipe that hands the turn to the other process.
+        waits: whether the other one has the first turn.
+    """
+
+    def __init__(self, own: int, other: int, waits: bool) -> None:
+        self.own, self.other, self.waits = own, other, waits
+
+    def hand_over(self) -> None:
+        """Let the other process make a step, and wait until it has, or has ended."""
+        if not self.waits:
+            with contextlib.suppress(BrokenPipeError):  # it has ended
+                os.write(self.other, b".")
+        self.waits = False
+        os.read(self.own, 1)
+
+
+def note_steps(turns: Turns | None = None) -> dict[int, list[float]]:
+    """Return a dictionary that gets, for each optimizer, the processor time of this process after each of its steps.
+
+    Args:
+        turns: taken after each step of the first optimizer.
+    """
     from torch.optim import optimizer
 
     moments: dict[int, list[float]] = {}
 
     def note(stepped: optimizer.Optimizer, *arguments: object) -> None:
         moments.setdefault(id(stepped), []).append(time.process_time())
+        if turns is not None and id(stepped) == next(iter(moments)):
+            turns.hand_over()
 
     optimizer.register_optimizer_step_post_hook(note)
     return moments
@@ -60,7 +88,7 @@ def peak_bytes() -> int:
 def main() -> None:
     """Run every job's commands in its folder; write what failed, by the jobs' names, and what was noted, as JSON."""
     work = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    moments = note_steps() if work["noted"] else {}
+    moments = note_steps(Turns(**work["turns"]) if work["turns"] else None) if work["noted"] else {}
     failed: dict[str, str] = {}
     for job in work["jobs"]:
         os.chdir(job["folder"])
