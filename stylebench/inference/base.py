@@ -9,11 +9,16 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from stylebench.nn.domain_norms import SOURCE
+from stylebench.nn.normalization import CURRENT, has_batch_norm, using
+
+STATISTICS = "statistics"  # the control that chooses whose statistics normalize
+STATISTICS_SHARE = "statistics_share"  # the one that mixes them with those of the training
 RANGE_TOLERANCE = 1e-3  # a quarter of a gray level: what antialiased resizing in float32 may overshoot by
 
 
@@ -123,10 +128,14 @@ class Inference(nn.Module):
     Attributes:
         controls: what steers it; of the class, or of the object where its settings give the defaults.
         inputs: the pictures that it takes.
+        command: of the command line that uses it.
+        own_statistics: those that its batch norms normalize by where nobody chooses: see `nn.normalization.using`.
     """
 
     controls: Sequence[Control | Choice] = ()
     inputs: Sequence[Picture] = (CONTENT,)
+    command: ClassVar[str] = "stylize"
+    own_statistics: str = SOURCE
 
     @property
     def device(self) -> torch.device:
@@ -153,6 +162,27 @@ class Inference(nn.Module):
                     f"{type(self).__name__} has no control {name!r}; its controls: {listed}; its pictures: {pictures}"
                 )
         return {name: control.check(given.get(name, control.default)) for name, control in known.items()}
+
+    @contextlib.contextmanager
+    def at_work(self, statistics: str | None = None, share: float = 1.0) -> Iterator[None]:
+        """Put it into evaluation mode for a `with` block, its batch norms on chosen statistics.
+
+        Args:
+            statistics: see `nn.normalization.using`; None for its own.
+            share: of them in a mixture with the running ones, in [0, 1].
+        """
+        chosen = self.own_statistics if statistics is None else statistics
+        with evaluating(self), using(self, chosen, share) if has_batch_norm(self) else contextlib.nullcontext():
+            yield
+
+    @contextlib.contextmanager
+    def on_current_statistics(self) -> Iterator[None]:
+        """Have it work for a `with` block by what stands in its batch norms, for who replaces that meanwhile."""
+        before, self.own_statistics = self.own_statistics, CURRENT
+        try:
+            yield
+        finally:
+            self.own_statistics = before
 
     def own(self, images: Tensor) -> Tensor:
         """Return checked images as a batch on the model's device and of its type: (B, 3, H, W) in [0, 1].

@@ -16,7 +16,7 @@ batch, as in training.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -33,6 +33,7 @@ from stylebench.methods.checks import check_size_multiple, check_weights
 from stylebench.methods.terms import OptimizerBuilder
 from stylebench.nn.discriminators.patch import PatchDiscriminator
 from stylebench.nn.generators.unet import UNetGenerator, seeded_dropout
+from stylebench.nn.normalization import BATCH, has_batch_norm, using
 
 IMAGE_CHANNELS = 3
 
@@ -151,7 +152,7 @@ class Pix2Pix(Method):
     def validation_step(self, batch: PairedBatch, batch_idx: int) -> None:
         """Log the generator's terms on held-out pairs."""
         fake = to_signed(self.translate(batch))
-        with _as_in_training(self.discriminator):
+        with using(self.discriminator, BATCH) if has_batch_norm(self.discriminator) else contextlib.nullcontext():
             terms = self.generator_terms(to_signed(drawn(batch.input)), to_signed(drawn(batch.target)), fake)
         self.log_and_sum(terms, self.weights, stage="val", phase="generator")
 
@@ -179,19 +180,6 @@ class Pix2Pix(Method):
                 f"the innermost map of the U-Net has 1x1 px at dataset.size_px={self._size_px}, and {why}. Set "
                 "model.generator.bottleneck_norm=false"
             )
-
-
-@contextlib.contextmanager
-def _as_in_training(network: nn.Module) -> Iterator[None]:
-    """Have batch norms use the statistics of the batch, and give them back their running ones after it."""
-    mode, buffers = network.training, {name: buffer.clone() for name, buffer in network.named_buffers()}
-    network.train()
-    try:
-        yield
-    finally:
-        network.train(mode)
-        for name, buffer in network.named_buffers():
-            buffer.copy_(buffers[name])
 
 
 def _check_channels(conditional: bool, discriminator: PatchDiscriminator) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from stylebench.inference.base import Inference, check_images, evaluating
+from stylebench.inference.base import STATISTICS, STATISTICS_SHARE, Inference, check_images
 
 Watch = Callable[[Any], None]
 
@@ -141,7 +141,7 @@ class Translator(Inference):
         chosen = self.check_controls(**given)
         batch = self.own(images)
         guides = replace(self.check_guides(batch, pictures), watch=watch)
-        with evaluating(self):
+        with self.at_work(chosen.pop(STATISTICS, None), chosen.pop(STATISTICS_SHARE, 1.0)):
             result = self.render(batch, guides, **chosen).clamp(0.0, 1.0)
         result = result.to(images.device, images.dtype)
         return result if images.ndim == 4 else result.squeeze(0)

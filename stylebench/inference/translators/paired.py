@@ -1,15 +1,17 @@
 """The translator of a generator that learned from pairs; its network works in [-1, 1], it itself in [0, 1]."""
 
-import contextlib
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from stylebench.checks import check_choice
 from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.inference.base import Control
 from stylebench.inference.translators.base import Guides, Translator
-from stylebench.nn.generators.unet import SeededDropout, as_trained
+from stylebench.nn.domain_norms import SOURCE
+from stylebench.nn.generators.unet import SeededDropout, seeded_dropout
+from stylebench.nn.normalization import IMAGE
 
 EVAL_MODES = ("train_stats_dropout", "train_stats", "eval")
 _NOISE_SEED = Control(
@@ -24,7 +26,8 @@ class PairedTranslator(Translator):
         generator: (B, 3, H, W) in [-1, 1] to the same shape and range.
         eval_mode: how batch norm and dropout of a U-Net work: `train_stats_dropout` (the paper's: each image's own
             statistics, and dropout as noise, drawn by the control `noise_seed`, the same for every image),
-            `train_stats` (without the noise) or `eval` (running averages of the statistics, no noise).
+            `train_stats` (without the noise) or `eval` (running averages of the statistics, no noise). Where statistics
+            of a domain are kept, the control `statistics` chooses them in place of these.
 
     Raises:
         ValueError: if the mode is none of these.
@@ -36,8 +39,10 @@ class PairedTranslator(Translator):
         super().__init__()
         check_choice("eval_mode", eval_mode, EVAL_MODES)
         self.generator, self.eval_mode = generator, eval_mode
-        noisy = any(isinstance(layer, SeededDropout) for layer in generator.modules())
-        self.controls = (_NOISE_SEED,) if noisy and eval_mode == "train_stats_dropout" else ()
+        self.own_statistics = SOURCE if eval_mode == "eval" else IMAGE
+        drops = any(isinstance(layer, SeededDropout) for layer in generator.modules())
+        self.is_noisy = drops and eval_mode == "train_stats_dropout"
+        self.controls = (_NOISE_SEED,) if self.is_noisy else ()
 
     def forward(self, images: Tensor) -> Tensor:
         """Translate (B, 3, H, W) in [-1, 1], with its graph: for training, where it works as torch's layers do."""
@@ -46,6 +51,6 @@ class PairedTranslator(Translator):
 
     def render(self, images: Tensor, guides: Guides, **controls: Any) -> Tensor:
         """Return (B, 3, H, W) images of the target's kind, each as if it were translated alone."""
-        seed = int(controls["noise_seed"]) if "noise_seed" in controls else None
-        with contextlib.nullcontext() if self.eval_mode == "eval" else as_trained(self.generator, seed):
+        seed = torch.tensor([int(controls["noise_seed"])], device=images.device) if self.is_noisy else None  # int64
+        with seeded_dropout(self.generator, seed):
             return from_signed(self(to_signed(images)))

@@ -4,8 +4,8 @@ Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversaria
 and appendix: `C64-C128-C256-C512-C512-C512-C512-C512`, then the way back with skips.
 
 The paper uses the network as it was trained, on one image at a time: batch norm normalizes by the image's own
-statistics, and dropout, the only noise, stays on. `as_trained` does so for a batch of any size, changes no buffer, and
-draws the noise by a seed.
+statistics (`nn.normalization.using(network, "image")` has a batch of any size do so), and dropout, the only noise,
+stays on (`seeded_dropout`).
 
 Deviations: no bias but in the last convolution, as the published code sets them to 0 before every step; any image size
 (extended by reflection to a multiple of 2^levels, cropped after; multiples are untouched).
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from stylebench.checks import check_choice, check_optional_whole, check_whole, nearest_multiples
 from stylebench.functional.hash_noise import hash_uniform
-from stylebench.functional.precision import at_least_float32, float32_island
 from stylebench.nn.layers import InstanceNorm, initialize_normal, pad_to_multiple
 
 NORMS = ("batch", "instance")
@@ -31,26 +30,6 @@ _SLOPE = 0.2
 _DROPPED = 0.5  # share of the entries
 _PAPER_DROPS = 3  # innermost outputs of the decoder with dropout
 _CODE_DROPS_FROM = 5  # level; the innermost one has none
-
-
-class SwitchedBatchNorm(nn.BatchNorm2d):
-    """Batch norm that `as_trained` switches to each image's own statistics, with the learned scales and shifts.
-
-    Attributes:
-        own_statistics: whether that is on; then no running statistic is read or changed.
-    """
-
-    own_statistics: bool = False
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return the normalized (B, C, H, W) maps."""
-        if not self.own_statistics:
-            return super().forward(maps)
-        with float32_island(maps):
-            wide = at_least_float32(maps)
-            variance, mean = torch.var_mean(wide, (2, 3), correction=0, keepdim=True)  # (B, C, 1, 1) each
-            scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(variance + self.eps)
-            return ((wide - mean) * scale + self.bias.view(1, -1, 1, 1)).to(maps.dtype)
 
 
 class SeededDropout(nn.Dropout):
@@ -96,30 +75,6 @@ def seeded_dropout(network: nn.Module, seeds: Tensor | None) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.seeds = None
-
-
-@contextlib.contextmanager
-def as_trained(network: nn.Module, noise_seed: int | None = None) -> Iterator[None]:
-    """Have a network in evaluation mode work as in training on one image at a time, for a `with` block.
-
-    Its `SwitchedBatchNorm` layers use each image's own statistics, so that a result does not depend on the batch; its
-    `SeededDropout` layers drop where a seed is given. No buffer and no state of a random generator changes.
-
-    Args:
-        network: any module; others of its layers are left alone.
-        noise_seed: of the dropout, 0 <= seed < 2^31; None for no dropout.
-    """
-    norms = [layer for layer in network.modules() if isinstance(layer, SwitchedBatchNorm)]
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    seed = None if noise_seed is None else torch.tensor([noise_seed], dtype=torch.int64, device=device)
-    try:
-        for norm in norms:
-            norm.own_statistics = True
-        with seeded_dropout(network, seed):
-            yield
-    finally:
-        for norm in norms:
-            norm.own_statistics = False
 
 
 class UNetGenerator(nn.Module):
@@ -230,7 +185,7 @@ class UNetGenerator(nn.Module):
         return nn.Sequential(*layers, *([SeededDropout(_DROPPED, stream=level)] if dropped else []))
 
     def _norm(self, channels: int) -> nn.Module:
-        return SwitchedBatchNorm(channels) if self.norm == "batch" else InstanceNorm(channels)
+        return nn.BatchNorm2d(channels) if self.norm == "batch" else InstanceNorm(channels)
 
 
 def _levels(size_px: int, levels: int | None) -> int:

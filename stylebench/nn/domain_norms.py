@@ -1,0 +1,116 @@
+"""Layers that know the statistics of several domains: the base of what takes a batch norm's place, and the store."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from stylebench.functional.moments import MeanAndVariance
+
+SOURCE, TARGET = "source", "target"
+
+
+class DomainStatistics(nn.Module):
+    """Means and variances of a layer, one pair a domain: in no `state_dict`, and float64 whatever `.half()` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def put(self, domain: str, statistics: MeanAndVariance) -> None:
+        """Keep the (C,) statistics of a domain, in the place of those that it may have."""
+        if domain not in self.names:
+            self.names.append(domain)
+        place = self.names.index(domain)
+        for part, values in zip(("mean", "variance"), statistics, strict=True):
+            self.register_buffer(f"{part}_{place}", values.detach().clone().to(torch.float64), persistent=False)
+
+    def get(self, domain: str) -> MeanAndVariance:
+        """Return the (C,) float64 statistics of a domain that is kept."""
+        place = self.names.index(domain)
+        return MeanAndVariance(self.get_buffer(f"mean_{place}"), self.get_buffer(f"variance_{place}"))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "DomainStatistics":
+        """Follow a move to another device, but to no other type."""
+        for name, buffer in self._buffers.items():
+            assert buffer is not None
+            device = fn(torch.empty(0, device=buffer.device)).device
+            self._buffers[name] = buffer.to(device if device.type != "mps" else "cpu")
+        return self
+
+
+class DomainNorm(nn.Module):
+    """Base of layers that take the place of a batch norm and know two domains, `source` and `target`.
+
+    In training a layer is shown a joint batch, the source's images first; `joint` says how many they are. In evaluation
+    it normalizes as `branch` says. `weight` and `bias` keep their names and the moments of both domains start as the
+    running averages of the layer it replaces, so `state_dict`s of the plain network load before and after conversion.
+
+    Args:
+        layer: the batch norm that it replaces, affine and with running averages.
+
+    Attributes:
+        sources: how many images of a joint batch are the source's; None outside of `joint`.
+        branch: the domain whose statistics normalize in evaluation, `source` or `target`.
+    """
+
+    source_mean: Tensor
+    source_variance: Tensor
+    target_mean: Tensor
+    target_variance: Tensor
+
+    def __init__(self, layer: _BatchNorm) -> None:
+        super().__init__()
+        self.channels, self.eps = layer.num_features, layer.eps
+        self.weight, self.bias = layer.weight, layer.bias
+        self.sources: int | None = None
+        self.branch = TARGET
+        for domain in (SOURCE, TARGET):
+            for part, values in (("mean", layer.running_mean), ("variance", layer.running_var)):
+                self.register_buffer(f"{domain}_{part}", cast(Tensor, values).detach().clone().to(torch.float64))
+        self.train(layer.training)
+
+    def statistics(self, domain: str) -> MeanAndVariance:
+        """Return the (C,) float64 moments of `source` or `target`."""
+        return MeanAndVariance(self.get_buffer(f"{domain}_mean"), self.get_buffer(f"{domain}_variance"))
+
+    def extra_repr(self) -> str:
+        """Describe the layer in one line."""
+        return f"{self.channels}, eps={self.eps}"
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "DomainNorm":
+        """Keep the moments float64 whatever type the weights are given."""
+        kept = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in kept.items():
+            moved = cast(Tensor, self._buffers[name])
+            if moved.dtype != torch.float64:
+                self._buffers[name] = buffer.to(moved.device)
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Read the running averages of a plain batch norm as the moments of both domains."""
+        for plain, part in (("running_mean", "mean"), ("running_var", "variance")):
+            values = state_dict.pop(f"{prefix}{plain}", None)
+            if values is not None:
+                for domain in (SOURCE, TARGET):
+                    state_dict[f"{prefix}{domain}_{part}"] = values
+        state_dict.pop(f"{prefix}num_batches_tracked", None)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+@contextlib.contextmanager
+def joint(network: nn.Module, sources: int) -> Iterator[None]:
+    """Tell the `DomainNorm` layers of a network how many images of the batches, the first ones, are the source's."""
+    layers = [part for part in network.modules() if isinstance(part, DomainNorm)]
+    before = [layer.sources for layer in layers]
+    for layer in layers:
+        layer.sources = sources
+    try:
+        yield
+    finally:
+        for layer, sources_before in zip(layers, before, strict=True):
+            layer.sources = sources_before
