@@ -61,8 +61,8 @@ UNSHIPPED = frozenset(
         "stylebench.metrics.sets.GaussianMMD",
     }
 )
-# What a trained model may be made of: our own networks, and the optimizers of pixels.
-_INFERENCE_ROOMS = ("stylebench.inference.", "stylebench.nn.", "stylebench.optimization.")
+# What a trained model may be made of: our own networks and strategies, and the optimizers of pixels.
+_INFERENCE_ROOMS = ("stylebench.adaptation.", "stylebench.inference.", "stylebench.nn.", "stylebench.optimization.")
 _NOT_AFTER_TRAINING = ("stylebench.nn.discriminators.", "stylebench.nn.encoders.judge.")  # they train or judge others
 _INFERENCE_OPTIMIZERS = frozenset({"torch.optim.adam.Adam", "torch.optim.lbfgs.LBFGS"})
 
