@@ -8,12 +8,14 @@ import json
 import math
 import os
 import tempfile
+import urllib.parse
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 CACHE_VARIABLE = "STYLEBENCH_CACHE"
+_LONGEST_NAME = 200  # bytes of a folder's name; most file systems take 255
 
 
 class DamagedFileError(ValueError):
@@ -35,6 +37,14 @@ def file_digest(path: Path) -> str:
 def json_digest(value: Any) -> str:
     """Return the SHA-256 of a JSON-serializable value, the same whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def safe_name(name: str) -> str:
+    """Return a name as one part of a path; what no file name may hold, such as a path's slash, is escaped."""
+    safe = urllib.parse.quote(name, safe=" !#$&'()+,;=@[]^`{}~-_.")
+    if len(safe) > _LONGEST_NAME:
+        safe = f"{safe[: _LONGEST_NAME - 9]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return safe
 
 
 @contextlib.contextmanager

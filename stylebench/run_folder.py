@@ -12,7 +12,6 @@ import io
 import math
 import os
 import re
-import urllib.parse
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,7 +20,16 @@ from typing import Any
 
 from stylebench import locks
 from stylebench.checks import UsageError
-from stylebench.files import DamagedFileError, atomic_write, check_writable, csv_text, json_file, write_json, yaml_file
+from stylebench.files import (
+    DamagedFileError,
+    atomic_write,
+    check_writable,
+    csv_text,
+    json_file,
+    safe_name,
+    write_json,
+    yaml_file,
+)
 
 RECORD = "record.json"
 CONFIG = "config.yaml"
@@ -31,12 +39,13 @@ CHECKPOINTS = "checkpoints"
 LOG = "train.log"
 REPORT = "report.html"
 EVALUATION = "evaluation"
+STATISTICS = "statistics"
 VALUES = "values.json"
 ROWS = "rows.csv"
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 EARLIER = "earlier-"  # a run that another one replaced lies in `earlier-<n>`
-RUN_FILES = (RECORD, CONFIG, METRICS, SAMPLES, CHECKPOINTS, EVALUATION)  # of one run, set aside together
+RUN_FILES = (RECORD, CONFIG, METRICS, SAMPLES, CHECKPOINTS, EVALUATION, STATISTICS)  # of one run, set aside together
 
 RECORD_FORMAT = 3  # 2: evaluations inside the record, no kind, no config
 VALUES_FORMAT = 1
@@ -52,16 +61,15 @@ RUNNING, FINISHED, STOPPED, FAILED, KILLED = "running", "finished", "stopped", "
 HEARTBEAT_SECONDS = 60.0  # how often a training run says that it is alive
 _UNKNOWN_HEARTBEAT_SECONDS = 3600.0  # of a record that does not say how often: those written at checkpoints alone
 _MISSED_BEATS = 3
-_LONGEST_NAME = 200  # bytes of a folder's name; most file systems take 255
 
 # What a run is: with another value of one of these, or of a key below it, it is another run. Its data and the weights
 # of its encoder bind it by their content (see binding.py), wherever they lie.
 BINDING_KEYS = (
     "seed", "init.networks", "model", "adaptation", "ema", "dataset.size_px", "dataset.resize_px", "dataset.flip",
-    "dataset.batch_size", "dataset.on_small", "dataset.direction", "dataset.degradation", "dataset.store.val_fraction",
-    "dataset.store.test_fraction", "dataset.store.photographs.val_fraction", "dataset.store.photographs.test_fraction",
-    "trainer.precision", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm",
-    "trainer.accumulate_grad_batches",
+    "dataset.batch_size", "dataset.on_small", "dataset.protocol", "dataset.direction", "dataset.degradation",
+    "dataset.store.val_fraction", "dataset.store.test_fraction", "dataset.store.photographs.val_fraction",
+    "dataset.store.photographs.test_fraction", "trainer.precision", "trainer.gradient_clip_val",
+    "trainer.gradient_clip_algorithm", "trainer.accumulate_grad_batches",
 )  # fmt: skip
 
 SHOWN = ("dashboard", "table", "record")  # everywhere, not on dashboards, not even in tables
@@ -144,11 +152,8 @@ class RunFolder:
         return target
 
     def set_folder(self, name: str) -> Path:
-        """Return the folder of an evaluation; what no file name may hold, such as a path's slash, is escaped."""
-        safe = urllib.parse.quote(name, safe=" !#$&'()+,;=@[]^`{}~-_.")
-        if len(safe) > _LONGEST_NAME:
-            safe = f"{safe[: _LONGEST_NAME - 9]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-        return self.path / EVALUATION / safe
+        """Return the folder of an evaluation."""
+        return self.path / EVALUATION / safe_name(name)
 
     def sets(self) -> list[str]:
         """List the names of what was evaluated, such as `val-ema`, by name; those inside an older record too."""
@@ -349,27 +354,6 @@ def mean_dashboard(dashboards: Sequence[Mapping[str, float]]) -> dict[str, float
     first, *others = dashboards
     shared = [key for key in first if all(key in other for other in others)]
     return {key: math.fsum(each[key] for each in dashboards) / len(dashboards) for key in shared}
-
-
-def one_column(keys: Sequence[str]) -> str:
-    """Check that values may stand in one column of a table: their record keys must be the same.
-
-    Args:
-        keys: record keys, counts included.
-
-    Returns:
-        The key.
-
-    Raises:
-        ValueError: if they differ: distances in different feature spaces, or from different numbers of images.
-    """
-    different = sorted(set(keys))
-    if len(different) != 1:
-        raise ValueError(
-            f"one column of a table takes one record key, got {', '.join(different) or 'none'}; evaluate all runs with "
-            "the same extractor, resize protocol and number of images"
-        )
-    return different[0]
 
 
 def now() -> str:

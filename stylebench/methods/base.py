@@ -16,6 +16,7 @@ from stylebench.methods.checks import refuse_judges, with_float_betas
 from stylebench.methods.image_pool import ImagePool
 from stylebench.methods.players import Players
 from stylebench.methods.terms import OptimizerBuilder
+from stylebench.nn.domain_norms import SOURCE
 
 
 class Method(Players):
@@ -32,6 +33,7 @@ class Method(Players):
             Of the multi_domain task: the pictures of a sample.
         ema_networks: attribute names of the networks that a moving average follows.
         compiled_networks: attribute names of the networks that `compile=true` compiles.
+        completes: whether `completed` fills in what the data alone know.
         model: what is used after training, as a plain module.
 
     Args:
@@ -45,6 +47,7 @@ class Method(Players):
     draws: ClassVar[tuple[str, ...] | None] = None
     ema_networks: ClassVar[tuple[str, ...]] = ("model",)
     compiled_networks: ClassVar[tuple[str, ...]] = ()
+    completes: ClassVar[bool] = False
     model: Translator
 
     def __init__(
@@ -61,6 +64,19 @@ class Method(Players):
         self.build_optimizers = with_float_betas(optimizers or {})
         if schedule is not None:
             self.schedule = schedule
+
+    @classmethod
+    def completed(cls, node: Mapping[str, Any], task: Task) -> dict[str, Any]:
+        """Return the `model` node of a config with what the data alone know, before anything is built from it.
+
+        Args:
+            node: as the command line gave it, resolved.
+            task: over the opened data.
+
+        Raises:
+            ValueError: if the node contradicts the data.
+        """
+        return dict(node)
 
     @property
     def name(self) -> str:
@@ -106,6 +122,15 @@ class Method(Players):
     def translated(self, images: Tensor, pictures: Mapping[str, Tensor], request: Mapping[str, Any]) -> Tensor:
         """Return what the model makes of images; see `translate_as_asked`."""
         return translate_as_asked(self.model, images, pictures, request)
+
+    def use(self, batch: Any, domain: str = SOURCE) -> None:
+        """Run the model on a batch as it is used after training, for who watches its layers meanwhile.
+
+        Args:
+            batch: a batch of the method's task.
+            domain: whose images are shown, where a batch has those of several.
+        """
+        self.translate(batch)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log the terms of a held-out batch, computed as in `training_step`, of which nothing moves here."""

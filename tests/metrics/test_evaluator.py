@@ -21,7 +21,8 @@ from stylebench.metrics.perceptual import LPIPS
 from stylebench.metrics.records import Value, to_record
 from stylebench.metrics.sets import FrechetDistance, KernelDistance, Manifold
 from stylebench.metrics.weights import MissingWeightsError
-from stylebench.run_folder import dashboard, one_column
+from stylebench.run_folder import dashboard
+from stylebench.statistics.columns import one_column
 
 
 class Pixels(Extractor):

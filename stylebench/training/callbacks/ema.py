@@ -2,13 +2,15 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from stylebench.methods.base import Method
 from stylebench.run_folder import CHECKPOINT_KEY
+from stylebench.training.average_statistics import take_average_statistics
 
 State = dict[str, Tensor]
 
@@ -19,6 +21,9 @@ class EMA(pl.Callback):
     After update t the decay is `min(decay, (1 + t) / (10 + t))`, so that short runs are not dominated by their
     initial weights. Parameters are averaged in float32; buffers are copied. Only the named networks are copied, never
     losses' frozen encoders or other players.
+
+    The running statistics of batch norms belong to the weights of the moment, and an average of weights has none of its
+    own: before it is scored or saved they are taken anew, over training images (`training/average_statistics.py`).
 
     Args:
         decay: in [0, 1); near 1 is slower.
@@ -33,6 +38,7 @@ class EMA(pl.Callback):
         self.decay = decay
         self.updates = 0
         self.networks: dict[str, State] = {}
+        self._settled = -1  # the update whose averages have statistics of their own
         self._evaluation = contextlib.ExitStack()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -81,6 +87,7 @@ class EMA(pl.Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate the averages."""
         self._evaluation.enter_context(self.swapped(pl_module))
+        self._settle(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Return to the weights."""
@@ -94,6 +101,9 @@ class EMA(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Store the averages as plain state dicts."""
+        if self._settled != self.updates:
+            with self.swapped(pl_module):
+                self._settle(trainer, pl_module)
         checkpoint.setdefault(CHECKPOINT_KEY, {})["ema"] = {
             "decay": self.decay,
             "updates": self.updates,
@@ -107,8 +117,17 @@ class EMA(pl.Callback):
         saved = checkpoint[CHECKPOINT_KEY]["ema"]
         if saved is None:
             raise ValueError("the checkpoint has no moving average; resume with ema=null as it was trained")
-        self.updates = int(saved["updates"])
+        self.updates = self._settled = int(saved["updates"])
         self.networks = dict(saved["networks"])
+
+    def _settle(self, trainer: pl.Trainer, method: pl.LightningModule) -> None:
+        """Take the statistics of batch norms for the averages, which are in the live networks."""
+        if self._settled == self.updates:
+            return
+        for name, network in self._live(method).items():
+            for key in take_average_statistics(network, cast(Method, method), trainer):
+                self.networks[name][key].copy_(network.get_buffer(key))
+        self._settled = self.updates
 
     @staticmethod
     def _live(method: pl.LightningModule) -> dict[str, nn.Module]:
