@@ -3,11 +3,13 @@
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from stylebench.adaptation.domains import adapted_domains
 from stylebench.checks import UsageError
 from stylebench.construct import construct, locate
 from stylebench.data.datamodule import DomainData
@@ -37,7 +39,11 @@ def build(node: Any, path: str = "config", *, owners: Mapping[str, Any] | None =
 def owners(config: Config) -> dict[str, Any]:
     """Return the nodes that others follow, by the paths at which their keys are set."""
     parts = {f"model.{name}": node for name, node in _followed(config["model"]).items() if isinstance(node, Mapping)}
-    return {path: node for path, node in {"encoder": config.get("encoder"), **parts}.items() if node is not None}
+    return {
+        path: node
+        for path, node in {**{key: config.get(key) for key in ("encoder", "adaptation")}, **parts}.items()
+        if node is not None
+    }
 
 
 def method_node(model: Mapping[str, Any]) -> Config:
@@ -61,13 +67,19 @@ def _followed(model: Mapping[str, Any]) -> Config:
     }
 
 
+def completed(config: Config, opened: Opened) -> Config:
+    """Return a config with what the data alone know of the method, such as the names of classes."""
+    return {**config, "model": method_class(config).completed(config["model"], opened.task)}
+
+
 def open_data(config: Config) -> Opened:
     """Open, once a command, the domains that the method's task names, and set the task up."""
     settings, method = config["dataset"], method_class(config)
     check_serves(settings, method.task)
     try:
         store = build(settings["store"], "dataset.store")
-        opened = Opened.of(store, settings, method.task, seed=config["seed"], draws=method.draws)
+        change = partial(adapted_domains, store=store, settings=settings, seed=config["seed"])
+        opened = Opened.of(store, settings, method.task, seed=config["seed"], draws=method.draws, change=change)
     except FileNotFoundError as error:
         if settings["release"] is None:
             raise

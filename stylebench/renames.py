@@ -117,6 +117,10 @@ _FOLLOWING = {
     "cyclegan": {"model.generator_ab": "model.generator", "model.discriminator_a": "model.discriminator"},
 }
 
+# What every run was before it could be said.
+_NO_ADAPTATION = {"_target_": "stylebench.adaptation.none.NoAdaptation"}
+_LATER_DATASET = {"protocol": "split", "stylize": None}
+
 _MISSING = object()
 _FIRST_FORMAT = 1  # of checkpoints and exports: what is used after training was the attribute `translator`
 _FIRST_NETWORK, _NETWORK = "translator", "model"
@@ -129,6 +133,11 @@ def updated_config(config: Mapping[str, Any]) -> dict[str, Any]:
     dataset = current.get("dataset")
     if isinstance(groups, Mapping) and isinstance(dataset, Mapping) and "groups" not in dataset:
         current["dataset"] = {**dataset, "groups": groups}  # earlier, evaluation took them from the model
+    dataset = current.get("dataset")
+    if isinstance(dataset, Mapping) and "model" in current:
+        later = _LATER_DATASET if "adaptation" in (dataset.get("tasks") or ()) else {}
+        current["dataset"] = {**later, **dataset}
+        current.setdefault("adaptation", dict(_NO_ADAPTATION))
     return _with_present_keys(current, _model_name(config)) if _is_of_first_keys(config) else current
 
 

@@ -35,7 +35,10 @@ def targets(node: Any) -> list[str]:
 
 @pytest.mark.parametrize(("group", "name"), every_option())
 def test_every_option_composes_and_names_listed_targets(group: str, name: str) -> None:
-    chosen_by = {"model/style_loss": "gatys", "model/minimizer": "gatys", "model/schedule": "cyclegan"}
+    chosen_by = {
+        "model/style_loss": "gatys", "model/minimizer": "gatys", "model/schedule": "cyclegan",
+        "model/network": "classifier",
+    }  # fmt: skip
     around = [f"model={chosen_by[group]}"] if group in chosen_by else []
     config = compose(
         "train", [*around, f"{group}={name}", *([] if (group, name) == ("dataset", "procedural") else GIVEN)]
@@ -46,9 +49,17 @@ def test_every_option_composes_and_names_listed_targets(group: str, name: str) -
     check_targets(config)
 
 
-@pytest.mark.parametrize("command", ["train", "stylize", "export", "profile", "prepare", "new"])
+@pytest.mark.parametrize(
+    "command", ["train", "stylize", "classify", "calibrate", "export", "profile", "prepare", "new"]
+)
 def test_every_command_has_a_config_that_composes(command: str) -> None:
-    given = {"stylize": ["run=x", "input=y"], "export": ["run=x", "output=y"], "new": []}.get(command, GIVEN)
+    given = {
+        "stylize": ["run=x", "input=y"],
+        "calibrate": ["run=x", "domain=y"],
+        "classify": ["run=x", "input=y"],
+        "export": ["run=x", "output=y"],
+        "new": [],
+    }.get(command, GIVEN)
     assert compose(command, given)
 
 

@@ -17,6 +17,7 @@ from stylebench.cli.config import compose
 from stylebench.cli.main import main
 from stylebench.commands.train import train
 from stylebench.files import read_pickle
+from stylebench.inference.classifier import Classifier
 from stylebench.run_folder import checkpoint_files
 from tests.helpers.tiny import FAST_TRANSFER, TINY
 
@@ -69,14 +70,20 @@ def test_model_trains_evaluates_paints_and_exports(
 
     pixels = np.random.default_rng(0).integers(0, 256, (45, 51, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(picture)
+    images = torch.rand(2, 3, 45, 51, generator=torch.Generator().manual_seed(0))
+    loaded = stylebench.load(run)
+    command(monkeypatch, "export", f"run={run}", f"output={tmp_path / 'exported'}")
+    if isinstance(loaded, Classifier):
+        command(monkeypatch, "classify", f"run={run}", f"input={picture}", f"output={tmp_path / 'labels.csv'}")
+        logits = loaded.classify(images)
+        assert torch.equal(stylebench.load(tmp_path / "exported").classify(images), logits)
+        assert torch.equal(stylebench.load(checkpoints[0]).classify(images), logits)
+        return
     style = [f"style={picture}"] if "style" in [taken.name for taken in result.inputs] else []
     command(monkeypatch, "stylize", f"run={run}", f"input={picture}", f"output={tmp_path / 'painted.png'}", *style)
-    loaded = stylebench.load(run)
     with Image.open(tmp_path / "painted.png") as painted:
         assert painted.size == loaded.result_size(45, 51)[::-1]
 
-    command(monkeypatch, "export", f"run={run}", f"output={tmp_path / 'exported'}")
-    images = torch.rand(2, 3, 45, 51, generator=torch.Generator().manual_seed(0))
     given = {"style": torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(1))} if style else {}
     expected = loaded.translate(images, **given)
     assert torch.equal(stylebench.load(tmp_path / "exported").translate(images, **given), expected)

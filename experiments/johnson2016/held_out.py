@@ -1,6 +1,7 @@
 """Score a finished run on whole photographs it never saw: its own loss terms, stylized beside unstylized.
 
     python experiments/johnson2016/held_out.py --run outputs/candy --photos photos/ [--weights ema] [--grid grid.png]
+        [--controls statistics=paintings]
 
 Each photograph is stylized at its own size (up to --longest pixels a side). Prints one line a photograph and the means
 as JSON.
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+import yaml
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -33,9 +35,11 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=1024)
     parser.add_argument("--grid", type=Path)
     parser.add_argument("--tile", type=int, default=256)
+    parser.add_argument("--controls", nargs="*", default=[], help="of the model, name=value")
     options = parser.parse_args()
     config = OmegaConf.to_container(OmegaConf.load(options.run / "config.yaml"))
     model, translator = config["model"], load(options.run, weights=options.weights)
+    controls = {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in options.controls)}
     encoder = build(config["encoder"])
     source = build({**config["dataset"]["store"], "stored_px": options.longest})
     style = whole_image(source.open(config["dataset"]["style"]), 0, model["style_size_px"])
@@ -56,7 +60,7 @@ def main() -> None:
             scale = options.longest / max(photo.shape[-2:])
             if scale < 1:
                 photo = F.interpolate(photo, scale_factor=scale, mode="bilinear", antialias=True)
-            stylized = translator.translate(photo)
+            stylized = translator.translate(photo, **controls)
             kept, styled = terms(photo, stylized)
             rows.append({"photo": name, "content": kept, "style": styled, "style_unstylized": terms(photo, photo)[1]})
             print(json.dumps(rows[-1]))  # noqa: T201

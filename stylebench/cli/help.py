@@ -7,6 +7,8 @@ from stylebench.shipped import conf_folder, options
 COMMANDS = {
     "train": "train a method on images, or -m for a sweep; continues a run that was stopped",
     "stylize": "give a picture, or a folder of them, a style: with a trained model or without any training",
+    "classify": "the classes of pictures by a trained classifier, as CSV",
+    "calibrate": "statistics of a domain for the batch norms of a trained model, beside its weights (AdaBN)",
     "export": "write a trained model as safetensors and JSON",
     "profile": "images/s, where the time of a step goes, memory, and the frame's cost over a bare loop",
     "prepare": "get a dataset where it can be had, check and pack it once, show what is in it",
@@ -26,6 +28,14 @@ EXAMPLES = {
         "stylebench stylize input=photo.jpg style=painting.jpg size_px=512 weight_style=3 model/style_loss=w2",
         "stylebench stylize run=outputs/fast_transfer/2026-11-20_10-00-00 input=photo.jpg output=painted.png",
         "stylebench stylize run=exported/ input=photos/ output=painted/ alpha=0.7",
+    ],
+    "classify": [
+        "stylebench classify run=outputs/classifier/2026-11-20_10-00-00 input=pictures/",
+        "stylebench classify run=outputs/classifier/2026-11-20_10-00-00 input=pictures/ statistics=source",
+    ],
+    "calibrate": [
+        "stylebench calibrate run=outputs/fast_transfer/2026-11-20_10-00-00 domain=paintings/",
+        "stylebench calibrate run=outputs/classifier/2026-11-20_10-00-00 domain=target propagate=sequential",
     ],
     "export": ["stylebench export run=outputs/fast_transfer/2026-11-20_10-00-00 output=exported/"],
     "profile": [
@@ -49,7 +59,8 @@ EXAMPLES = {
 }
 KINDS = {
     "models": "model", "generators": "model/generator", "style_losses": "model/style_loss",
-    "minimizers": "model/minimizer", "schedules": "model/schedule", "datasets": "dataset", "encoders": "encoder",
+    "minimizers": "model/minimizer", "networks": "model/network", "schedules": "model/schedule",
+    "adaptations": "adaptation", "datasets": "dataset", "encoders": "encoder",
     "trainers": "trainer", "loggers": "logger", "metrics": "metrics", "experiments": "experiment", "debug": "debug",
 }  # fmt: skip
 LISTED_KINDS = [*KINDS, "controls"]

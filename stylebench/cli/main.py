@@ -111,6 +111,35 @@ def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
+def calibrate(arguments: list[str]) -> None:
+    """Take the statistics of a domain for a trained model."""
+    config = compose("calibrate", arguments)
+    check_switch(config, "unbiased")
+    from stylebench.commands import train as run
+    from stylebench.commands.calibrate import calibrate as take
+
+    run.quieten()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    calibrated = take(config)
+    print(f"{calibrated.table()}\nwritten  {os.path.relpath(calibrated.file)}\nuse it   statistics={calibrated.name}")
+
+
+def classify(arguments: list[str]) -> None:
+    """Write the classes of pictures as a table."""
+    config = compose("classify", arguments)
+    check_switch(config, "overwrite")
+    from stylebench.commands.classify import classify as label
+    from stylebench.data.listing import left_out_words
+
+    classified = label(config)
+    counts = ", ".join(f"{name} {count}" for name, count in classified.counts.items())
+    left = f", {left_out_words(classified.left_out)}" if classified.left_out else ""
+    print(f"{counts or 'nothing'}{left}\nwritten  {classified.path}")
+    if classified.failed:
+        print("\n".join(f"not read: {name}: {reason}" for name, reason in classified.failed), file=sys.stderr)
+        raise SystemExit(1)
+
+
 def export(arguments: list[str]) -> None:
     """Write a trained model for use elsewhere."""
     config = compose("export", arguments)
@@ -120,7 +149,8 @@ def export(arguments: list[str]) -> None:
     folder = write_export(config["run"], config["output"], weights=config["weights"], overwrite=config["overwrite"])
     from stylebench.inference.loading import load
 
-    print(f"exported to {folder}; use it with: {how_to_use(folder, load(folder).inputs)}")
+    model = load(folder)
+    print(f"exported to {folder}; use it with: {how_to_use(folder, model.command, model.inputs)}")
 
 
 def profile(arguments: list[str]) -> None:
@@ -239,6 +269,6 @@ def list_kind(arguments: list[str]) -> None:
 
 
 HANDLERS: dict[str, Callable[[list[str]], None]] = {
-    "train": train, "stylize": stylize, "export": export, "profile": profile, "prepare": prepare, "evaluate": evaluate,
-    "new": new, "list": list_kind,
+    "train": train, "stylize": stylize, "classify": classify, "calibrate": calibrate, "export": export,
+    "profile": profile, "prepare": prepare, "evaluate": evaluate, "new": new, "list": list_kind,
 }  # fmt: skip

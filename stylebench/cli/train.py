@@ -145,12 +145,13 @@ def _say_where(result: Any, untrusted: Sequence[str]) -> None:
     for domain in result.opened.domains.values() if result.opened is not None else ():
         if domain.left_out:
             print(f"\n{left_out_words(domain.left_out)} of {domain.path}", end="")
-    print(f"\nrun folder  {shown}\npictures    {shown}/samples/\nuse it      {how_to_use(shown, result.inputs)}")
+    use = how_to_use(shown, result.command, result.inputs)
+    print(f"\nrun folder  {shown}\npictures    {shown}/samples/\nuse it      {use}")
     for package in untrusted:
         print(f"once before {how_to_trust(package)}   # so that a run folder may name classes of {package}")
 
 
-def how_to_use(run: str | Path, inputs: "Sequence[Picture]") -> str:
+def how_to_use(run: str | Path, command: str, inputs: "Sequence[Picture]") -> str:
     """Return a command line that uses a model: the content is `input`, other pictures have their names."""
     words = ["input" if picture.name == "content" else picture.name for picture in inputs if picture.required]
-    return " ".join(["stylebench stylize", f"run={run}", *(f"{word}=<picture>" for word in words)])
+    return " ".join([f"stylebench {command}", f"run={run}", *(f"{word}=<picture>" for word in words)])

@@ -18,7 +18,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from stylebench.build import Config, build_data, build_method, open_data
+from stylebench.build import Config, build_data, build_method, completed, open_data
 from stylebench.commands.train import check_settings, finish_wandb, make_callbacks, make_mirror, make_trainer
 from stylebench.data.datamodule import DomainData
 from stylebench.files import write_json
@@ -312,6 +312,7 @@ def profile(config: Config) -> Figures:
     check_settings(config)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     opened = open_data(config)
+    config = completed(config, opened)
     data = build_data(config, opened)
     method = build_method(config, data)
     with tempfile.TemporaryDirectory() as folder:

@@ -25,18 +25,20 @@ from stylebench.build import (
     build_data,
     build_evaluator,
     build_method,
+    completed,
     measured_plans,
+    method_class,
     open_data,
     reference_cache,
 )
-from stylebench.checks import check_switch, check_whole
+from stylebench.checks import UsageError, check_switch, check_whole
 from stylebench.commands.prepare import check_report
 from stylebench.commands.records import write_config
 from stylebench.construct import locate
 from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
 from stylebench.data.plan import asked_for
-from stylebench.data.tasks import device_batch_size
+from stylebench.data.tasks import AdaptationTask, device_batch_size
 from stylebench.files import is_json, write_json
 from stylebench.inference.base import Picture
 from stylebench.inference.loading import load, load_translator
@@ -53,6 +55,7 @@ from stylebench.training.callbacks.metric_log import MetricLog
 from stylebench.training.callbacks.progress import Progress
 from stylebench.training.callbacks.run_record import RunRecord
 from stylebench.training.callbacks.sample_grid import SampleGrid
+from stylebench.training.callbacks.target_scores import TargetScores
 from stylebench.training.csv_log import CSVLog
 from stylebench.training.initial import check_init, initialize
 from stylebench.training.resume import Start, check_content, find_start, fingerprint
@@ -67,6 +70,7 @@ WHOLE_NUMBERS = {   # key -> smallest value
 }  # fmt: skip
 HEALTH_IMAGES = 16  # on which silent failures are looked for
 HEALTH_FROM = 200  # batches before which a network may still make gray pictures
+NO_ADAPTATION = {"_target_": "stylebench.adaptation.none.NoAdaptation"}
 SWITCHES = ("compile", "channels_last", "panel", "dataset.flip", "metrics.allow_same_encoder")
 
 
@@ -79,6 +83,7 @@ class Result:
         metrics: its newest metrics.
         batches: those it has trained.
         inputs: the pictures that its model takes.
+        command: of the command line that uses its model.
         opened: its data; None where nothing was left to train and no report was asked for.
     """
 
@@ -86,6 +91,7 @@ class Result:
     metrics: dict[str, float]
     batches: int
     inputs: Sequence[Picture]
+    command: str
     opened: Opened | None = None
 
 
@@ -115,8 +121,10 @@ def train(config: Config, folder: Path, overrides: list[str], began: Callable[[]
 def _train(config: Config, folder: Path, overrides: list[str], began: Callable[[], None]) -> Result:
     """Train in a folder that is held."""
     opened: Opened | None = None
-    if config["panel"]:
+    if config["panel"] or method_class(config).completes:
         opened = open_data(config)
+        config = completed(config, opened)
+    if config["panel"] and opened is not None:
         check_report(opened)
     start = find_start(folder, config["resume"], config)
     csv = CSVLog(folder)
@@ -148,7 +156,7 @@ def _train(config: Config, folder: Path, overrides: list[str], began: Callable[[
     trainer = make_trainer(config, folder, [csv, *mirror], callbacks, max_epochs=epochs)
     device_batch_size(data.task.batch_size, trainer.num_devices * trainer.num_nodes)  # before processes are started
     _fit(trainer, method, data, record, csv, start)
-    return Result(folder, csv.last_values(), batches, method.model.inputs, opened)
+    return Result(folder, csv.last_values(), batches, method.model.inputs, method.model.command, opened)
 
 
 def _init(config: Config, start: Start, method: Method) -> Config | None:
@@ -168,7 +176,8 @@ def _finished(config: Config, folder: Path, start: Start, csv: CSVLog, opened: O
     csv.rewind(start.batches, keep_evaluation=True)
     if first_process():
         _close_record(folder, start, csv)
-    return Result(folder, csv.last_values(), start.batches, load(folder).inputs, opened)
+    model = load(folder)
+    return Result(folder, csv.last_values(), start.batches, model.inputs, model.command, opened)
 
 
 def _beginning(config: Config, start: Start, record: RunRecord, csv: CSVLog, began: Callable[[], None]) -> Beginning:
@@ -255,9 +264,11 @@ def make_callbacks(
     )
     average = [EMA(config["ema"]["decay"])] if config["ema"] else []
     evaluation = [*_health(opened, record), *_evaluation(config, opened, method, record)]
+    scores = [TargetScores(opened.task, record)] if isinstance(opened.task, AdaptationTask) else []
     progress = Progress(budget["batches"], config["dataset"]["batch_size"], metric_log)
     return [
-        metric_log, SampleGrid(folder / SAMPLES, samples), *average, *evaluation, record, checkpoints, progress,
+        metric_log, *average, *scores, SampleGrid(folder / SAMPLES, samples), *evaluation, record, checkpoints,
+        progress,
     ]  # fmt: skip
 
 
@@ -361,6 +372,11 @@ def check_settings(config: Config) -> None:
         raise ValueError(f"ema.decay must be a number in [0, 1), got {settings['ema.decay']!r}")
     if config.get("init") is not None:
         check_init(config["init"])
+    if config["adaptation"] != NO_ADAPTATION and "adaptation" not in (config["model"].get("inference") or {}):
+        raise UsageError(
+            f"adaptation={config['adaptation']['_target_'].rpartition('.')[2]} takes part in the training of "
+            "model=classifier; another trained model is given the statistics of a domain by stylebench calibrate"
+        )
     encoder = config["model"].get("encoder")
     if isinstance(encoder, Mapping) and "_target_" in encoder:
         refuse_judges(locate(encoder["_target_"], "encoder"))  # the method would too, but only once the data are read

@@ -1,6 +1,6 @@
 """What a command reads, opened once: the store, the domains that a task names, and the task over them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ class Opened:
         *,
         seed: int,
         draws: Sequence[str] | None = None,
+        change: Callable[[dict[str, Domain]], dict[str, Domain]] | None = None,
     ) -> "Opened":
         """Open the domains that a task names, and set the task up over them.
 
@@ -45,12 +46,15 @@ class Opened:
             task: the task.
             seed: the run's seed.
             draws: the roles to draw, None = all.
+            change: makes other domains of those that were opened.
 
         Raises:
             FileNotFoundError: if a domain has no images.
             ValueError: if a domain is not named, or the domains do not suit the task.
         """
         domains = task.open(store, settings)
+        if change is not None:
+            domains = change(domains)
         return cls(store, settings, domains, task.over(domains, settings, seed, draws))
 
     @property

@@ -1,14 +1,17 @@
 """The classifier as an inference kind: pictures to logits."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from stylebench.checks import check_whole
 from stylebench.inference.base import Inference, Picture, evaluating
+from stylebench.nn.domain_norms import SOURCE
+from stylebench.nn.normalization import MODES, has_batch_norm, kept, unknown_domain
 
-SOURCE = "source"  # the statistics of the domain that a classifier was trained on
+_FEWEST_CLASSES = 2
 
 
 class Classifier(Inference):
@@ -16,30 +19,36 @@ class Classifier(Inference):
 
     Attributes:
         classes: names of the classes, in the order of the logits.
-        domains: domains whose statistics it holds; the first is what it was trained on.
+        size_px: side of the central squares that it was trained on; None where any will do.
     """
 
+    command: ClassVar[str] = "classify"
     inputs = (Picture("content", "the picture that is classified"),)
     classes: Sequence[str] = ()
-    domains: Sequence[str] = (SOURCE,)
+    size_px: int | None = None
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Domains whose statistics it holds; the first is what it was trained on."""
+        return kept(self) if has_batch_norm(self) else (SOURCE,)
 
     def logits(self, images: Tensor, statistics: str, **controls: Any) -> Tensor:
         """Return (B, K) logits; called without gradients, in evaluation mode, with every control given.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1], on the classifier's device.
-            statistics: a name out of `domains`.
+            statistics: see `nn.normalization.using`.
             **controls: a value for each of `self.controls`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define logits()")
 
     @torch.no_grad()
-    def classify(self, images: Tensor, *, statistics: str = SOURCE, **controls: Any) -> Tensor:
+    def classify(self, images: Tensor, *, statistics: str | None = None, **controls: Any) -> Tensor:
         """Classify images, without gradients and in evaluation mode (which is restored afterwards).
 
         Args:
             images: (B, 3, H, W) or (3, H, W) RGB, floating point in [0, 1], any device.
-            statistics: the domain whose feature statistics normalize: one of `domains`.
+            statistics: the domain whose feature statistics normalize, one of `domains`; None for `own_statistics`.
             **controls: see `controls`.
 
         Returns:
@@ -50,11 +59,9 @@ class Classifier(Inference):
             ValueError: if a shape, a range or a control is wrong, or no statistics are kept of the domain.
         """
         chosen = self.check_controls(**controls)
-        if statistics not in self.domains:
-            raise ValueError(
-                f"no statistics of the domain {statistics!r}; {type(self).__name__} has those of "
-                f"{', '.join(self.domains)}"
-            )
+        statistics = self.own_statistics if statistics is None else statistics
+        if statistics not in (*self.domains, *MODES):
+            raise unknown_domain(statistics, self.domains)
         batch = self.own(images)
         with evaluating(self):
             result = self.logits(batch, statistics, **chosen)  # (B, K)
@@ -65,3 +72,34 @@ class Classifier(Inference):
             )
         result = result.to(images.device, images.dtype)
         return result if images.ndim == 4 else result.squeeze(0)
+
+
+class NetworkClassifier(Classifier):
+    """A network that an adaptation strategy has prepared.
+
+    Args:
+        network: makes the network for a number of classes.
+        adaptation: the strategy, an `adaptation.base.Strategy`; it converts the network and predicts with it.
+        classes: names of the classes, in the order of the logits.
+        size_px: side of the central squares that it is trained on.
+
+    Raises:
+        ValueError: if there are fewer than two classes, or the strategy cannot serve the network.
+    """
+
+    def __init__(
+        self, network: Callable[..., nn.Module], adaptation: Any, classes: Sequence[str], size_px: int
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(map(str, classes or ()))
+        if len(self.classes) < _FEWEST_CLASSES:
+            raise ValueError(f"a classifier needs at least {_FEWEST_CLASSES} classes, got {list(self.classes)}")
+        self.size_px = check_whole("size_px", size_px)
+        self.network = adaptation.convert(network(classes=len(self.classes)))
+        self.adaptation = adaptation
+        self.own_statistics = adaptation.own_statistics
+
+    def logits(self, images: Tensor, statistics: str, **controls: Any) -> Tensor:
+        """Return (B, K) logits, as the strategy predicts."""
+        logits: Tensor = self.adaptation.predict(self.network, images, statistics)
+        return logits

@@ -1,16 +1,18 @@
 """Write a trained model as safetensors and JSON: loadable without Lightning or Hydra, and by other programs."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from stylebench import __version__
 from stylebench.files import atomic_write, file_digest, write_json
 from stylebench.inference.loading import EXPORT_FACTS, EXPORT_FORMAT, EXPORT_TENSORS, MODEL, read_model
+from stylebench.inference.statistics import read_statistics, statistics_files, weights_digest, write_statistics
 from stylebench.run_folder import LOCK, RunFolder
 
 
 def export(source: str | Path, target_folder: str | Path, weights: str = "auto", overwrite: bool = False) -> Path:
-    """Export a trained model to a folder of two files.
+    """Export a trained model to a folder of two files, beside statistics of further domains where there are any.
 
     `model.safetensors` holds the model's tensors; `model.json` its config, controls, which weights they are, the
     digest that `stylebench.load` verifies, and facts about the training. The JSON is written last: an export that was
@@ -57,5 +59,10 @@ def export(source: str | Path, target_folder: str | Path, weights: str = "auto",
         with atomic_write(folder / EXPORT_TENSORS) as file:
             file.write(save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}))
         write_json(folder / EXPORT_FACTS, {**facts, "digest": file_digest(folder / EXPORT_TENSORS)})
-        (folder / LOCK).unlink()  # an export is its two files
+        digest = weights_digest(source_model.state)
+        for path in statistics_files(Path(source)):
+            about, statistics = read_statistics(path)
+            if about.get("weights") == digest:
+                write_statistics(folder, about["domain"], digest, statistics, json.loads(about["facts"]))
+        (folder / LOCK).unlink()  # an export is these files alone
     return folder

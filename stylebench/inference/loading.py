@@ -18,6 +18,7 @@ from stylebench.checks import check_choice
 from stylebench.construct import construct
 from stylebench.files import DamagedFileError, file_digest, read_pickle
 from stylebench.inference.base import Inference
+from stylebench.inference.statistics import attach_statistics, statistics_files, weights_digest
 from stylebench.inference.translators.base import Translator
 from stylebench.renames import updated_checkpoint, updated_export
 from stylebench.run_folder import (
@@ -114,7 +115,8 @@ def load(path: str | Path, weights: str = "auto", device: str | torch.device = "
     """Load a trained model for use.
 
     Args:
-        path: a run folder (its newest intact checkpoint is taken), a checkpoint file, or an exported folder.
+        path: a run folder (its newest intact checkpoint is taken), a checkpoint file, or an exported folder. Statistics
+            of domains that lie in the folder come with it: the control `statistics` chooses.
         weights: `ema`, `raw`, or `auto`: the moving average where there is one.
         device: where the model is put.
 
@@ -129,7 +131,10 @@ def load(path: str | Path, weights: str = "auto", device: str | torch.device = "
         ValueError: if the file is another program's or too new, or lacks the weights that were asked for.
         RuntimeError: if there is no such device.
     """
-    model = read_model(Path(path), weights).build()
+    trained = read_model(Path(path), weights)
+    model = trained.build()
+    if files := statistics_files(Path(path)):
+        attach_statistics(model, files, weights_digest(trained.state))
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:

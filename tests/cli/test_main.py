@@ -219,7 +219,10 @@ def test_list_of_a_mistyped_kind_suggests(run: Run) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("tain", r"unknown command 'tain' \(did you mean 'train'\?\); there are: train, stylize, export"),
+        (
+            "tain",
+            r"unknown command 'tain' \(did you mean 'train'\?\); there are: train, stylize, classify, calibrate",
+        ),
         ("train dataset.contnet=x", r"no key 'dataset\.contnet' \(did you mean 'dataset\.content'\?\)"),
         ("train model.weight_stile=3", r"no key 'model\.weight_stile' \(did you mean 'model\.weight_style'\?\)"),
         ("train modle=adain", r"no key 'modle' \(did you mean 'model'\?\); see the keys with --help"),

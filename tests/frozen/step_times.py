@@ -4,9 +4,10 @@
 
 A pair is a fresh process of each side, one thread each, which step in turn: other programs and the machine's moods last
 longer than a step and slow both down; which side comes first alternates. A process runs one command and notes its
-processor time whenever an optimizer has made a step, so what the frame does between two steps counts. For cyclegan a step is that of its first optimizer, once a batch; for gatys it is one evaluation of the
-objective (with Adam, which steps at each). Prints, and writes as JSON, the median over pairs of current / 77a0089, with
-a 95 % interval by bootstrap.
+processor time whenever an optimizer has made a step, so what the frame does between two steps counts. For cyclegan a
+step is that of its first optimizer, once a batch; for gatys it is one evaluation of the objective (with Adam, which
+steps at each). Prints, and writes as JSON, the median over pairs of current / 77a0089, with a 95 % interval by
+bootstrap.
 """
 
 import argparse
@@ -52,7 +53,9 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def steps_of(sides: Mapping[str, Path], folder: Path, method: str, words: Mapping[str, list[str]]) -> dict[str, Figures]:
+def steps_of(
+    sides: Mapping[str, Path], folder: Path, method: str, words: Mapping[str, list[str]]
+) -> dict[str, Figures]:
     """Run a command in a fresh process of each side, step by step in turn.
 
     Args:

@@ -53,7 +53,7 @@ def test_the_training_mode_is_restored() -> None:
 @pytest.mark.parametrize(
     ("given", "error", "match"),
     [
-        ({"statistics": "dawn"}, ValueError, "no statistics of the domain 'dawn'; Colors has those of source, dusk"),
+        ({"statistics": "dawn"}, ValueError, "no statistics of a domain 'dawn'; there are those of source, dusk"),
         ({"temperature": 100}, ValueError, r"temperature lies in \[0.1, 10\]"),
         ({"alpha": 1}, ValueError, "no control 'alpha'; its controls: temperature"),
     ],

@@ -1,0 +1,140 @@
+"""Scores of a classifier on its source and its target at every evaluation, after the strategy has calibrated it."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from stylebench.adaptation.reports import CalibrationReport
+from stylebench.data.augmentation import finish_images
+from stylebench.data.streams import central, cut
+from stylebench.data.tasks import AdaptationTask
+from stylebench.inference.classifier import NetworkClassifier
+from stylebench.inference.statistics import weights_digest, write_statistics
+from stylebench.methods.base import Method
+from stylebench.metrics.predictions import PRIOR_SHIFT, Predictions, class_shares
+from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm
+from stylebench.run_folder import BATCHES
+from stylebench.training.callbacks.run_record import RunRecord
+
+_AT_A_TIME = 128
+
+log = logging.getLogger(__name__)
+
+
+class TargetScores(pl.Callback):
+    """Calibrate on the target's training images, then score held-out images of both domains.
+
+    Columns, of the weights that evaluation sees: `val/source/accuracy`, and of a target whose labels are known
+    `val/target/accuracy`, with balanced accuracy, calibration error and the prior shift of the predictions. A target's
+    accuracy is for the report alone: choosing a batch by it would need labels that adaptation does not have.
+
+    Args:
+        task: the data.
+        record: the run's record and folder.
+    """
+
+    def __init__(self, task: AdaptationTask, record: RunRecord) -> None:
+        self.task, self.record = task, record
+        labels = task.domains["source"].labels
+        assert labels is not None
+        self.prior = class_shares(labels[task.domains["source"].split("train")], len(task.classes))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Have the strategy prepare the statistics of both domains; every process comes to the same."""
+        model = cast(NetworkClassifier, cast(Method, pl_module).model)
+        for domain in (SOURCE, TARGET):
+            report = calibrated(model, self.task, domain, trainer.global_rank, trainer.world_size)
+            if report is None or not trainer.is_global_zero:
+                continue
+            self.record.record.setdefault("calibration", {})[domain] = report.record()
+            if not any(isinstance(part, DomainNorm) for part in model.modules()):  # whose statistics checkpoints hold
+                digest = weights_digest(model.state_dict())
+                write_statistics(self.record.run.path, domain, digest, report.statistics, report.record())
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Score on the first process; every process has the same weights."""
+        if not trainer.is_global_zero:
+            return
+        method = cast(Method, pl_module)
+        model = cast(NetworkClassifier, method.model)
+        values: dict[str, Any] = {}
+        for domain, statistics in ((SOURCE, SOURCE), (TARGET, model.own_statistics)):
+            found = predictions(model, self.task, domain, "val", statistics)
+            shift = found.prior_shift(self.prior)
+            scores = {"accuracy": found.accuracy(), "balanced_accuracy": found.balanced_accuracy(),
+                      "calibration_error": found.calibration_error()}  # fmt: skip
+            values |= {f"val/{domain}/{name}": value for name, value in scores.items() if found.counted}
+            values[f"val/{domain}/prior_shift"] = shift
+            if domain == TARGET and shift > PRIOR_SHIFT:
+                log.warning(
+                    "the target's predicted classes lie %.2f nats from the source's shares: its classes may have "
+                    "others, which moves the statistics of batch norm, too",
+                    shift,
+                )
+        values |= {f"val/{name}": value for name, value in model.adaptation.figures(model.network).items()}
+        for logger in trainer.loggers:
+            logger.log_metrics({**values, BATCHES: method.batches_done}, step=method.batches_done)
+
+
+def calibrated(
+    model: NetworkClassifier, task: AdaptationTask, domain: str, rank: int = 0, world: int = 1
+) -> CalibrationReport | None:
+    """Have a classifier's strategy prepare the statistics of a domain, on its training images.
+
+    Args:
+        model: the classifier.
+        task: the data.
+        domain: `source` or `target`.
+        rank: which process this is.
+        world: of how many that share the images.
+    """
+
+    def show(_: nn.Module, images: Any) -> None:
+        with model.on_current_statistics():
+            model.classify(images)
+
+    report: CalibrationReport | None = model.adaptation.calibrate(
+        model, DomainImages(task, domain, "train", rank, world), domain, show
+    )
+    return report
+
+
+class DomainImages:
+    """Central crops of a domain's split, every one once, as batches; may be read any number of times."""
+
+    def __init__(self, task: AdaptationTask, domain: str, split: str, rank: int = 0, world: int = 1) -> None:
+        self.task, self.domain = task, task.domains[domain]
+        self.indices = task.order(domain, split)[rank::world]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield (B, 3, H, W) float32 images in [0, 1]."""
+        for start in range(0, len(self.indices), _AT_A_TIME):
+            chosen = self.indices[start : start + _AT_A_TIME]
+            yield finish_images(cut(self.domain, chosen, central(len(chosen)), self.task.crop), self.task.size_px)
+
+
+def predictions(
+    model: NetworkClassifier, task: AdaptationTask, domain: str, split: str, statistics: str
+) -> Predictions:
+    """Return what a classifier says of a domain's split, in the hash order of its images.
+
+    Args:
+        model: the classifier.
+        task: the data.
+        domain: `source` or `target`.
+        split: train, val or test.
+        statistics: see `Classifier.classify`.
+    """
+    images = DomainImages(task, domain, split)
+    model.adaptation.reset()
+    logits = torch.cat([model.classify(batch, statistics=statistics).float().cpu() for batch in images])
+    labels = images.domain.labels
+    known = np.zeros(len(logits), bool) if labels is None else labels[images.indices] >= 0
+    numbers = np.zeros(len(logits), np.int64) if labels is None else labels[images.indices]
+    ids = [images.domain.ids[index] for index in images.indices]
+    return Predictions(logits, torch.from_numpy(numbers), torch.from_numpy(known), task.classes, ids)
