@@ -127,24 +127,24 @@ class Folders:
         return self._digested(path, listing.pictures)
 
     def _digested(self, path: Path, images: Mapping[str, Path]) -> list[SourceFile]:
-        """Attach content digests, read from the index where size and time of the file are unchanged."""
+        """Attach content digests, read from the index where nothing says that the file was touched; see `_stamp`."""
         index_file = self.cache / "digests" / f"{json_digest(os.fsdecode(path))}.json"
         known = _read_index(index_file)
         stamps = {id_: _stamp(file) for id_, file in images.items()}
-        index = {id_: known[id_] for id_, stamp in stamps.items() if id_ in known and known[id_][:2] == stamp}
+        index = {id_: known[id_] for id_, stamp in stamps.items() if id_ in known and known[id_][:-1] == stamp}
         changed = [id_ for id_ in images if id_ not in index]
         digests = in_threads(lambda id_: _digest(images[id_]), changed, f"reading {path.name}")
         for id_, digest in zip(changed, digests, strict=True):
             index[id_] = [*stamps[id_], digest]
         if changed:
             try:
-                write_json(index_file, {id_: row for id_, row in index.items() if row[2] != UNREADABLE})
+                write_json(index_file, {id_: row for id_, row in index.items() if row[-1] != UNREADABLE})
             except OSError as error:
                 raise RuntimeError(
                     f"cannot write to the cache folder {self.cache}: {error}; make it writable, or set "
                     "dataset.store.cache to another folder"
                 ) from error
-        return [SourceFile(id_, file, index[id_][2]) for id_, file in images.items()]
+        return [SourceFile(id_, file, index[id_][-1]) for id_, file in images.items()]
 
     def _check_unreadable(self, path: Path, pack: Pack) -> None:
         total = len(pack.ids) + len(pack.skipped)
@@ -216,8 +216,9 @@ def _digest(file: Path) -> str:
 
 
 def _stamp(file: Path) -> list[int]:
+    """Return what changes with a file's content: its time can be set back, its inode and its change time cannot."""
     status = file.stat()
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
 
 
 def _read_index(file: Path) -> dict[str, Any]:

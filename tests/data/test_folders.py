@@ -98,6 +98,25 @@ def test_the_pack_follows_content_and_settings_not_place_and_time(
     np.testing.assert_array_equal(changed.image(2), pixels["c.png"])
 
 
+@pytest.mark.parametrize("replaced", [False, True], ids=["in place", "another file"])
+def test_other_pixels_are_seen_though_size_and_time_are_the_same(
+    replaced: bool, tmp_path: Path, folders: MakeFolders, write_images: WriteImages
+) -> None:
+    picture = tmp_path / "images" / "a.bmp"
+    write_images(tmp_path / "images", ["a.bmp"])
+    os.utime(picture, (1, 1))
+    first = folders().open(tmp_path / "images")
+    written = write_images(tmp_path / "new", ["b.bmp", "a.bmp"])["a.bmp"]
+    if replaced:
+        (tmp_path / "new" / "a.bmp").replace(picture)
+    else:
+        picture.write_bytes((tmp_path / "new" / "a.bmp").read_bytes())
+    os.utime(picture, (1, 1))
+    changed = folders().open(tmp_path / "images")
+    assert changed.digest != first.digest
+    np.testing.assert_array_equal(changed.image(0), written)
+
+
 def test_cache_defaults_to_the_users(tmp_path: Path, folders: MakeFolders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STYLEBENCH_CACHE", str(tmp_path / "chosen"))
     assert folders(cache=None).cache == tmp_path / "chosen"
