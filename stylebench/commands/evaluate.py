@@ -129,13 +129,15 @@ def _evaluate_folders(config: Config, device: torch.device) -> Evaluated:
         limit=settings["num_images"], device=device,
     )  # fmt: skip
     if not _keeps_run_folder(config):
-        return Evaluated({"": measure()}, [])
+        evaluated = Evaluated({"": measure()}, [])
+        folders.tell_notes()
+        return evaluated
     run, evaluated = RunFolder(config["output"]), Evaluated({}, [])
     facts = {"name": folders.generated.path.resolve().name, "seed": None, "data": folders.describe()}
     try:
         with recorded(run.path, FOLDER, "evaluate", config, facts) as record:
             entries = evaluated.sets[""] = measure()
-            record["final"] = dashboard(entries)
+            record["final"], record["notes"] = dashboard(entries), folders.tell_notes()
             rows = [{**row, "seed": None} for row in evaluator.table()]
             evaluated.written.append(run.write_evaluation(GENERATED, entries, rows, folders.codecs()))
     except OSError as error:

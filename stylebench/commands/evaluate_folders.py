@@ -37,8 +37,17 @@ class Folders:
 
     def describe(self) -> dict[str, Any]:
         """Return path, count, what was left out, and digest of each folder by its role."""
+        return {role: folder.describe() for role, folder in self.given.items()}
+
+    @property
+    def given(self) -> dict[str, ImageFolder]:
+        """The folders that were named, by role."""
         given = {"generated": self.generated, "reference": self.reference, **self.others}
-        return {role: folder.describe() for role, folder in given.items() if folder is not None}
+        return {role: folder for role, folder in given.items() if folder is not None}
+
+    def tell_notes(self) -> dict[str, dict[str, int]]:
+        """Log what is to say of the images that were read; return it by role."""
+        return {role: notes for role, folder in self.given.items() if (notes := folder.tell_notes())}
 
     def codecs(self) -> dict[str, str]:
         """Return how the files of the two sets are compressed, as facts of every value."""

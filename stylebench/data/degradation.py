@@ -76,5 +76,6 @@ class Degraded(Domain):
             stored_px=targets.stored_px,
             skipped=targets.skipped,
             left_out=targets.left_out,
+            notes=targets.notes,
         )
         self.degradation = degradation

@@ -37,6 +37,7 @@ class Domain:
         stored_px: shorter sides were shrunk to this when the domain was stored; None if none could be longer.
         skipped: (id, reason) of the image files that cannot be read.
         left_out: how many files are no images by their name, by their ending.
+        notes: ids of the images that there is something to say of, by the note.
         splits: ascending indices under "train", "val", "test" and "all"; see `split`.
     """
 
@@ -54,6 +55,7 @@ class Domain:
         stored_px: int | None = None,
         skipped: Sequence[tuple[str, str]] = (),
         left_out: Mapping[str, int] | None = None,
+        notes: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.name = name
         self.path = path
@@ -64,6 +66,7 @@ class Domain:
         self.stored_px = stored_px
         self.skipped = list(skipped)
         self.left_out = dict(left_out or {})
+        self.notes = dict(notes or {})
         self.classes, self.labels = list(layout.classes), layout.labels
         self.splits = dict(layout.splits)
         self._ends = np.cumsum(3 * shapes.prod(axis=1))
@@ -172,6 +175,7 @@ class Domain:
             "stored_px": self.stored_px,
             "skipped": [list(entry) for entry in self.skipped],
             "left_out": self.left_out,
+            "notes": {note: len(ids) for note, ids in self.notes.items()},
         }
 
     def _slice(self, pixels: Pixels, index: int) -> Pixels:

@@ -11,8 +11,8 @@ from typing import Any
 
 from stylebench.checks import check_choice, check_whole
 from stylebench.data.domain import Domain
-from stylebench.data.images import IMAGE_SUFFIXES
-from stylebench.data.listing import Listing, list_pictures, sort_out
+from stylebench.data.images import IMAGE_SUFFIXES, has_converted_colors
+from stylebench.data.listing import Listing, list_pictures, note_lines, sort_out
 from stylebench.data.packing import UNREADABLE, Pack, PackSettings, SourceFile, in_threads, open_pack
 from stylebench.data.splits import SPLIT_FOLDERS, check_fractions, layout_by_path
 from stylebench.data.stores import Part
@@ -103,6 +103,8 @@ class Folders:
         self._check_unreadable(path, pack)
         if listing.left_out:
             _log.warning("%s of %s: no pictures by name", listing.words, path)
+        for line in note_lines(pack.notes):
+            _log.warning("%s: %s", path, line)
         return Domain(
             name=path.stem if path.is_file() else path.name,
             path=str(path),
@@ -114,6 +116,7 @@ class Folders:
             stored_px=self.settings.stored_px,
             skipped=pack.skipped,
             left_out=listing.left_out,
+            notes=pack.notes,
         )
 
     def _scan(self, path: Path, listing: Listing) -> list[SourceFile]:
@@ -131,11 +134,11 @@ class Folders:
         index_file = self.cache / "digests" / f"{json_digest(os.fsdecode(path))}.json"
         known = _read_index(index_file)
         stamps = {id_: _stamp(file) for id_, file in images.items()}
-        index = {id_: known[id_] for id_, stamp in stamps.items() if id_ in known and known[id_][:-1] == stamp}
+        index = {id_: known[id_] for id_, stamp in stamps.items() if id_ in known and known[id_][:-2] == stamp}
         changed = [id_ for id_ in images if id_ not in index]
-        digests = in_threads(lambda id_: _digest(images[id_]), changed, f"reading {path.name}")
-        for id_, digest in zip(changed, digests, strict=True):
-            index[id_] = [*stamps[id_], digest]
+        read = in_threads(lambda id_: _read(images[id_]), changed, f"reading {path.name}")
+        for id_, (digest, converted) in zip(changed, read, strict=True):
+            index[id_] = [*stamps[id_], converted, digest]
         if changed:
             try:
                 write_json(index_file, {id_: row for id_, row in index.items() if row[-1] != UNREADABLE})
@@ -144,7 +147,7 @@ class Folders:
                     f"cannot write to the cache folder {self.cache}: {error}; make it writable, or set "
                     "dataset.store.cache to another folder"
                 ) from error
-        return [SourceFile(id_, file, index[id_][-1]) for id_, file in images.items()]
+        return [SourceFile(id_, file, index[id_][-1], index[id_][-2]) for id_, file in images.items()]
 
     def _check_unreadable(self, path: Path, pack: Pack) -> None:
         total = len(pack.ids) + len(pack.skipped)
@@ -208,11 +211,12 @@ def _read_list(path: Path) -> dict[str, Path]:
     return files
 
 
-def _digest(file: Path) -> str:
+def _read(file: Path) -> tuple[str, bool]:
+    """Return a file's digest, or UNREADABLE, and whether its colors are turned into sRGB."""
     try:
-        return file_digest(file)
+        return file_digest(file), has_converted_colors(file)
     except OSError:
-        return UNREADABLE
+        return UNREADABLE, False
 
 
 def _stamp(file: Path) -> list[int]:

@@ -1,12 +1,13 @@
 """Decode picture files of any common kind to upright 8-bit RGB, and refuse what is damaged or too large.
 
-The file's first bytes decide the format, not its suffix, and only four decoders are ever reached: a PostScript
+The file's first bytes decide the format, not its suffix, and only five decoders are ever reached: a PostScript
 file renamed to `.png` runs nothing. Pixel limits are checked against the header before a pixel is decoded, without
-touching Pillow's process-wide settings. Embedded color profiles are ignored, as in most training code.
+touching Pillow's process-wide settings. Colors come as a viewer shows them: embedded profiles are turned into sRGB.
 """
 
 import io
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,23 @@ from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from stylebench.data.color_profiles import is_converted, to_srgb
 from stylebench.files import atomic_write
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
+# Notes on pictures that were read: what a user may not expect.
+OVER_WHITE = "its transparency was laid over white"
+DARK_16_BIT = (
+    "most of the range of its 16 bits is unused, so it is read as dark; stretch its values if they are of fewer bits"
+)
 
 _SIGNATURE_BYTES = 12
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # + for files beyond 4 GB
 _ORIENTATION_TAG = 0x0112
+_HALF_16_BIT, _HALF_8_BIT = 32768, 128
 # EXIF orientation -> the transposition that turns the stored pixels upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,6 +46,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_UNUSABLE = {"F": "floating-point numbers", "LAB": "colors of CIELAB"}  # mode -> what that is
 # What Pillow raises on damaged metadata.
 _METADATA_ERRORS = (SyntaxError, ValueError, TypeError, KeyError, OSError, EOFError, struct.error)
 
@@ -64,11 +75,26 @@ class Size(NamedTuple):
     width: int
 
 
-def decode_image(path: Path, max_pixels: int, shorter_side_px: int | None = None) -> NDArray[np.uint8]:
-    """Decode a jpg, png, webp or bmp file to upright RGB.
+class DecodedPicture(NamedTuple):
+    """A picture as it was read.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, contiguous and writable; what is transparent is laid over white.
+        alpha: (H, W) uint8, 0 where it is transparent; None if it is nowhere.
+        notes: what a user may not expect, a line each.
+    """
+
+    pixels: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    notes: tuple[str, ...]
+
+
+def read_picture(path: Path, max_pixels: int, shorter_side_px: int | None = None) -> DecodedPicture:
+    """Decode a jpg, png, webp, bmp or tiff file to upright sRGB.
 
     Gray becomes three equal channels; transparency is laid over white; 16-bit gray is scaled to 8 bits (65535 becomes
-    255, nothing is clipped); EXIF rotation is applied.
+    255, nothing is clipped), of 16-bit colors the high byte counts; EXIF rotation is applied; an embedded color profile
+    is converted to sRGB, where it is another. Of a file with several pictures the first is read.
 
     Args:
         path: the file.
@@ -77,7 +103,7 @@ def decode_image(path: Path, max_pixels: int, shorter_side_px: int | None = None
             longer. Large JPEGs are then decoded at a reduced scale, never below twice this length.
 
     Returns:
-        (H, W, 3) uint8, contiguous and writable.
+        Its pixels, its transparency, and notes.
 
     Raises:
         OSError: if the file cannot be opened or read (FileNotFoundError, PermissionError).
@@ -88,16 +114,42 @@ def decode_image(path: Path, max_pixels: int, shorter_side_px: int | None = None
         target = full if shorter_side_px is None else stored_size(full, shorter_side_px)
         if target != full:
             image.draft(None, (2 * target.width, 2 * target.height))  # only JPEG knows how; elsewhere it does nothing
-        pixels = _to_rgb(image)
-        if target != full:
-            pixels = pixels.resize((target.width, target.height), Image.Resampling.LANCZOS)
+        decoded, alpha, notes = _to_rgb(image)
         upright = _UPRIGHT.get(_orientation(image))
-        if upright is not None:
-            pixels = pixels.transpose(upright)
-        return np.array(pixels, dtype=np.uint8)
+
+        def finished(layer: Image.Image) -> NDArray[np.uint8]:
+            if target != full:
+                layer = layer.resize((target.width, target.height), Image.Resampling.LANCZOS)
+            return np.array(layer if upright is None else layer.transpose(upright), dtype=np.uint8)
+
+        return DecodedPicture(finished(decoded), None if alpha is None else finished(alpha), notes)
 
 
-def decode_pair(path: Path, max_pixels: int, shorter_side_px: int) -> NDArray[np.uint8]:
+def decode_image(
+    path: Path, max_pixels: int, shorter_side_px: int | None = None, notes: list[str] | None = None
+) -> NDArray[np.uint8]:
+    """Read the pixels of a picture, for who has no use for its transparency; see `read_picture`.
+
+    Args:
+        path: the file.
+        max_pixels: refuse images with more pixels than this.
+        shorter_side_px: shrink the image so that its shorter side has this length, if it is longer.
+        notes: a list that notes on the picture are added to.
+
+    Returns:
+        (H, W, 3) uint8, contiguous and writable.
+
+    Raises:
+        OSError: if the file cannot be opened or read.
+        ImageError: if it is no usable image.
+    """
+    picture = read_picture(path, max_pixels, shorter_side_px)
+    if notes is not None:
+        notes += [*picture.notes, *([] if picture.alpha is None else [OVER_WHITE])]
+    return picture.pixels
+
+
+def decode_pair(path: Path, max_pixels: int, shorter_side_px: int, notes: list[str] | None = None) -> NDArray[np.uint8]:
     """Decode a file that holds two pictures of one size side by side, as `decode_image`, but shrink each on its own.
 
     No column of the result mixes the two, as the middle ones do where the whole is shrunk.
@@ -106,6 +158,7 @@ def decode_pair(path: Path, max_pixels: int, shorter_side_px: int) -> NDArray[np
         path: the file.
         max_pixels: refuse images with more pixels than this, both together.
         shorter_side_px: shrink each picture so that its shorter side has this length, if it is longer.
+        notes: a list that notes on the file are added to.
 
     Returns:
         (H, W, 3) uint8, both pictures side by side again. A file of an odd width is no pair; it comes as it is.
@@ -114,7 +167,7 @@ def decode_pair(path: Path, max_pixels: int, shorter_side_px: int) -> NDArray[np
         OSError: if the file cannot be opened or read.
         ImageError: as `decode_image`.
     """
-    pixels = decode_image(path, max_pixels)
+    pixels = decode_image(path, max_pixels, notes=notes)
     height, width = pixels.shape[:2]
     target = stored_pair_size(Size(height, width), shorter_side_px)
     if target == (height, width):
@@ -140,6 +193,15 @@ def read_size(path: Path, max_pixels: int) -> Size:
     """
     with _opened(path, max_pixels) as image:
         return Size(image.height, image.width)
+
+
+def has_converted_colors(path: Path) -> bool:
+    """Tell whether a file's colors are turned into sRGB when it is read; False for what is no usable image."""
+    try:
+        with _opened(path, sys.maxsize) as image:
+            return is_converted(image)
+    except (ImageError, OSError):  # reading it says what is wrong
+        return False
 
 
 def stored_size(size: Size, shorter_side_px: int) -> Size:
@@ -206,9 +268,11 @@ def _decoder(file: IO[bytes]) -> Callable[[IO[bytes]], ImageFile.ImageFile]:
         return WebPImageFile
     if head.startswith(b"BM"):
         return BmpImageFile
+    if head.startswith(_TIFF):
+        return TiffImageFile
     if not head:
         raise _NotAnImageError("is empty (0 bytes); replace or remove it")
-    raise _NotAnImageError(f"is no JPEG, PNG, WebP or BMP image (it starts with {head!r}); replace or remove it")
+    raise _NotAnImageError(f"is no JPEG, PNG, WebP, BMP or TIFF image (it starts with {head!r}); replace or remove it")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -219,22 +283,43 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: ImageFile.ImageFile) -> tuple[Image.Image, Image.Image | None, tuple[str, ...]]:
+    """Return an image as RGB over white, its alpha where something is transparent, and notes on it."""
+    if image.mode in _UNUSABLE:
+        raise _NotAnImageError(f"holds {_UNUSABLE[image.mode]}; save it as RGB with 8 or 16 bits a channel")
+    deep = any(";16" in str(tile.args) for tile in image.tile)  # known only until the pixels are read
     if image.mode in ("I", "I;16", "I;16L", "I;16B"):
-        return _grey16_to_rgb(image)
-    transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-    if not transparent:
-        return image.convert("RGB")
-    layers = image.convert("RGBA")
+        plain, alpha, dark = _gray16(image)
+    else:
+        transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+        layers = image.convert("RGBA") if transparent else image
+        alpha = layers.getchannel("A") if transparent else None
+        plain = layers.convert("RGB")
+        dark = deep and int(np.asarray(plain).max()) < _HALF_8_BIT
+    colors, note = to_srgb(image, plain)
+    if alpha is not None and alpha.getextrema() == (255, 255):
+        alpha = None
+    notes = tuple(filter(None, (note, DARK_16_BIT if dark else "")))
+    if alpha is None:
+        return colors, None, notes
+    layers = colors.copy()
+    layers.putalpha(alpha)
     white = Image.new("RGBA", layers.size, "white")
-    return Image.alpha_composite(white, layers).convert("RGB")
+    return Image.alpha_composite(white, layers).convert("RGB"), alpha, notes
 
 
-def _grey16_to_rgb(image: Image.Image) -> Image.Image:
-    """Scale 16-bit gray to 8 bits by rounding; Pillow's own conversion would clip everything above 255."""
-    values = np.asarray(image).astype(np.uint32)
-    gray = ((values * 255 + 32767) // 65535).astype(np.uint8)
+def _gray16(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bool]:
+    """Scale 16-bit gray to 8 bits by rounding; Pillow's own conversion would clip everything above 255.
+
+    Returns:
+        It as RGB, its alpha, and whether most of the range is unused.
+    """
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise _NotAnImageError("holds whole numbers beyond 16 bits; save it as RGB with 8 or 16 bits a channel")
+    gray = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     transparent = image.info.get("transparency")
+    alpha = None
     if isinstance(transparent, int):
-        gray[values == transparent] = 255
-    return Image.fromarray(gray).convert("RGB")
+        alpha = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
+    return gray, alpha, int(values.max()) < _HALF_16_BIT

@@ -2,13 +2,13 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stylebench.data.images import IMAGE_SUFFIXES
 
-_NAMED = 8  # endings that a message names
+_NAMED, _EXAMPLES = 8, 3  # endings, and pictures, that a message names
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ def left_out_words(left_out: Mapping[str, int]) -> str:
     named = sorted(left_out, key=lambda ending: (-left_out[ending], ending))
     more = ", ..." if len(named) > _NAMED else ""
     return f"left out {count} file{'s' if count > 1 else ''} ({', '.join(named[:_NAMED])}{more})"
+
+
+def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return notes on pictures as lines for a log, each with the names of the first pictures that it is about."""
+    return [
+        f"{len(names)} picture{'s' if len(names) > 1 else ''} ({', '.join(names[:_EXAMPLES])}"
+        f"{', ...' if len(names) > _EXAMPLES else ''}): {note}"
+        for note, names in notes.items()
+    ]
 
 
 def list_pictures(folder: Path, leave_out: Path | None = None) -> Listing:

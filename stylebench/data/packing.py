@@ -45,11 +45,19 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to pack: its id (posix path relative to its folder), where it lies, and its digest (or UNREADABLE)."""
+    """A file to pack.
+
+    Attributes:
+        id: posix path relative to its folder.
+        path: where it lies.
+        digest: of its content, or UNREADABLE.
+        converted: whether its colors are turned into sRGB.
+    """
 
     id: str
     path: Path
     digest: str
+    converted: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class Pack:
         ids: ids of the images in it, in order.
         shapes: (N, 2) int64 heights and widths.
         skipped: (id, reason) of the files that are not usable images.
+        notes: ids of the images that there is something to say of, by the note.
     """
 
     images: Path
@@ -78,11 +87,13 @@ class Pack:
     ids: list[str]
     shapes: NDArray[np.int64]
     skipped: list[tuple[str, str]]
+    notes: dict[str, list[str]]
 
 
 def pack_key(files: Sequence[SourceFile], settings: PackSettings) -> str:
     """Return the digest that names the pack of these files with these settings."""
-    contents = [[file.id, file.digest] for file in files]
+    # Older packs hold the colors of a profile as they stood in the file.
+    contents = [[file.id, file.digest, *(["sRGB"] if file.converted else [])] for file in files]
     # Packs of other files keep the keys that they had before there were pairs.
     kind = ["side by side"] if settings.side_by_side else []
     return json_digest([PACK_FORMAT, settings.stored_px, settings.max_pixels, contents, *kind])
@@ -176,7 +187,7 @@ def _read_pack(folder: Path) -> Pack | None:
         _log.warning("the pack %s has %d bytes, not what its manifest says; packing again", folder, size)
         return None
     skipped = [(id_, reason) for id_, reason in manifest["skipped"]]
-    return Pack(folder / IMAGES, manifest["key"], manifest["ids"], shapes, skipped)
+    return Pack(folder / IMAGES, manifest["key"], manifest["ids"], shapes, skipped, manifest.get("notes", {}))
 
 
 def _write_pack(files: Sequence[SourceFile], settings: PackSettings, target: Path, name: str) -> None:
@@ -193,6 +204,10 @@ def _write_pack(files: Sequence[SourceFile], settings: PackSettings, target: Pat
             entries.append(entry)
         writer.flush()
     good = [entry for entry in entries if "reason" not in entry]
+    notes: dict[str, list[str]] = {}
+    for entry in good:
+        for note in entry.get("notes", ()):
+            notes.setdefault(note, []).append(entry["id"])
     manifest = {
         "format": PACK_FORMAT,
         "key": target.name,
@@ -201,6 +216,7 @@ def _write_pack(files: Sequence[SourceFile], settings: PackSettings, target: Pat
         "ids": [entry["id"] for entry in good],
         "shapes": [entry["shape"] for entry in good],
         "skipped": [[entry["id"], entry["reason"]] for entry in entries if "reason" in entry],
+        "notes": notes,
     }
     write_json(partial / MANIFEST, manifest)
     (partial / ENTRIES).unlink()
@@ -295,7 +311,8 @@ def _decode(file: SourceFile, settings: PackSettings) -> tuple[dict[str, Any], N
         return {"id": file.id, "reason": "cannot be opened; make it readable, or remove it"}, None
     try:
         decode = decode_pair if settings.side_by_side else decode_image
-        pixels = decode(file.path, settings.max_pixels, settings.stored_px)
+        notes: list[str] = []
+        pixels = decode(file.path, settings.max_pixels, settings.stored_px, notes)
     except ImageError as error:
         return {"id": file.id, "reason": error.reason}, None
     except OSError as error:
@@ -303,7 +320,7 @@ def _decode(file: SourceFile, settings: PackSettings) -> tuple[dict[str, Any], N
         raise RuntimeError(
             f"{file.path} cannot be read any more: {error}; check the disk it lies on, and run again"
         ) from error
-    return {"id": file.id, "shape": pixels.shape[:2]}, pixels
+    return {"id": file.id, "shape": pixels.shape[:2], **({"notes": notes} if notes else {})}, pixels
 
 
 def _sync(file: Any) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylebench.data.images import IMAGE_SUFFIXES, decode_image
-from stylebench.data.listing import Listing, list_pictures
+from stylebench.data.images import IMAGE_SUFFIXES, decode_image, has_converted_colors
+from stylebench.data.listing import Listing, list_pictures, note_lines
 from stylebench.data.splits import unit_hash
 from stylebench.files import file_digest
 
@@ -55,6 +55,7 @@ class ImageFolder:
                 f"{role}={path} holds several images called {twice[0]} but for their suffix; rename or remove one"
             )
         self.size: tuple[int, int] | None = None
+        self.notes: dict[str, set[str]] = {}  # ids of images that were read, by what is to say of them
 
     def __len__(self) -> int:
         return len(self.files)
@@ -69,7 +70,10 @@ class ImageFolder:
             ImageError: if it cannot be read.
             ValueError: if it has another size than those before it.
         """
-        pixels = torch.from_numpy(decode_image(self.files[number], _MAX_PIXELS)).permute(2, 0, 1)
+        notes: list[str] = []
+        pixels = torch.from_numpy(decode_image(self.files[number], _MAX_PIXELS, notes=notes)).permute(2, 0, 1)
+        for note in notes:
+            self.notes.setdefault(note, set()).add(self.ids[number])
         size = (int(pixels.shape[1]), int(pixels.shape[2]))
         if self.size is not None and size != self.size:
             raise ValueError(
@@ -120,6 +124,12 @@ class ImageFolder:
         lossy = {file.suffix.lower() in _LOSSY for file in self.files}
         return "mixed" if len(lossy) == 2 else ("lossy" if lossy == {True} else "lossless")
 
+    def tell_notes(self) -> dict[str, int]:
+        """Log what is to say of the images that were read; return for how many of them, by the note."""
+        for line in note_lines({note: sorted(ids) for note, ids in self.notes.items()}):
+            _log.warning("%s=%s: %s", self.role, self.path, line)
+        return {note: len(ids) for note, ids in self.notes.items()}
+
     def describe(self) -> dict[str, Any]:
         """Return path, count, what was left out, and digest, as plain values."""
         return {"path": str(self.path), "count": len(self), "left_out": self.left_out, "digest": self.digest()}
@@ -128,5 +138,7 @@ class ImageFolder:
         """Return a digest of all paths and contents."""
         digest = hashlib.sha256()
         for id_, file in zip(self.ids, self.files, strict=True):
-            digest.update(f"{id_}\0{file_digest(file)}\0".encode())
+            # Features of older versions are of the colors as they stood in the file.
+            converted = "sRGB\0" if has_converted_colors(file) else ""
+            digest.update(f"{id_}\0{file_digest(file)}\0{converted}".encode())
         return digest.hexdigest()

@@ -8,7 +8,9 @@ from PIL import Image
 
 from stylebench.data import folders as folders_module
 from stylebench.data.folders import Folders
-from stylebench.data.images import decode_image
+from stylebench.data.images import OVER_WHITE, decode_image
+from stylebench.files import file_digest, json_digest
+from tests.helpers.profiles import DISPLAY_P3
 
 MakeFolders = Callable[..., Folders]
 WriteImages = Callable[..., dict[str, np.ndarray]]
@@ -285,3 +287,29 @@ def test_a_wrong_path_names_its_neighbors(tmp_path: Path, folders: MakeFolders, 
         FileNotFoundError, match=r"no folder or image .*moent; .* holds monet, photo; set the dataset key"
     ):
         folders().open(tmp_path / "moent")
+
+
+def test_packs_of_plain_pictures_keep_their_keys_and_those_of_other_colors_do_not(
+    tmp_path: Path, folders: MakeFolders, write_images: WriteImages
+) -> None:
+    images = tmp_path / "images"
+    write_images(images, ["a.png", "b.png"])
+    contents = [[name, file_digest(images / name)] for name in ("a.png", "b.png")]
+    plain = folders().open(images)
+    assert (plain.digest, plain.notes) == (json_digest([1, 64, 1_000_000, contents]), {})
+    Image.new("RGB", (20, 20), (187, 105, 62)).save(images / "b.png", icc_profile=DISPLAY_P3)
+    contents = [["a.png", contents[0][1]], ["b.png", file_digest(images / "b.png"), "sRGB"]]
+    for _ in range(2):  # the second time from the index
+        assert folders().open(images).digest == json_digest([1, 64, 1_000_000, contents])
+
+
+def test_notes_on_pictures_are_kept_with_the_pack(
+    tmp_path: Path, folders: MakeFolders, write_images: WriteImages, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path / "images", ["a.png"])
+    Image.new("RGBA", (20, 20), (1, 2, 3, 99)).save(tmp_path / "images" / "glass.png")
+    for _ in range(2):
+        caplog.clear()
+        domain = folders().open(tmp_path / "images")
+        assert domain.describe()["notes"] == {OVER_WHITE: 1}
+        assert f"1 picture (glass.png): {OVER_WHITE}" in caplog.text

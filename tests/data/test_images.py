@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylebench.data.images import ImageError, Size, decode_image, read_size, stored_size
+from stylebench.data.color_profiles import BROKEN_PROFILE
+from stylebench.data.images import (
+    DARK_16_BIT,
+    OVER_WHITE,
+    ImageError,
+    Size,
+    decode_image,
+    has_converted_colors,
+    read_picture,
+    read_size,
+    stored_size,
+)  # fmt: skip
+from tests.helpers.profiles import DISPLAY_P3, SRGB
 
 LIMIT = 1_000_000
 HEIGHT, WIDTH = 3, 4
@@ -39,7 +51,7 @@ def rgb() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "webp"])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tif", "tiff"])
 def test_decode_returns_lossless_rgb_exactly(tmp_path: Path, rgb: np.ndarray, suffix: str) -> None:
     path = tmp_path / f"image.{suffix}"
     Image.fromarray(rgb).save(path, lossless=True)
@@ -221,11 +233,12 @@ def test_images_above_pillows_own_limit_open_without_warning_where_allowed(tmp_p
     ("content", "message"),
     [
         (b"", r"is empty \(0 bytes\); replace or remove it"),
-        (b"just some text\n", r"is no JPEG, PNG, WebP or BMP image \(it starts with b'just some te'\); replace"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is no JPEG, PNG, WebP or BMP image"),
+        (b"just some text\n", r"is no JPEG, PNG, WebP, BMP or TIFF image \(it starts with b'just some te'\); replace"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is no JPEG, PNG, WebP, BMP or TIFF image"),
         (b"\xff\xd8\xff\xe0 and no more", "is truncated or damaged .* replace or remove it"),
         (b"\x89PNG\r\n\x1a\n and no more", "is truncated or damaged"),
         (b"BM and no more of it", "is truncated or damaged"),
+        (b"II*\x00 and no more", "is truncated or damaged"),
         (b"RIFF\x00\x00\x00\x00WEBP and no more of it", "is truncated or damaged"),
         (png_bytes(0, 5, 8, 2, b""), "damaged|has no pixels"),
     ],
@@ -238,7 +251,7 @@ def test_decode_names_what_is_wrong(tmp_path: Path, content: bytes, message: str
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tif"])
 def test_decode_refuses_truncated_images(tmp_path: Path, suffix: str) -> None:
     whole = tmp_path / f"whole.{suffix}"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole)
@@ -261,3 +274,107 @@ def test_every_real_image_decodes(shared: Path) -> None:
     for path in paths:
         pixels = decode_image(path, 10**8, shorter_side_px=64)
         assert min(pixels.shape[:2]) == 64
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_tiff_is_read_whatever_its_compression(tmp_path: Path, rgb: np.ndarray, compression: str) -> None:
+    Image.fromarray(rgb).save(tmp_path / "image.tif", compression=compression)
+    np.testing.assert_array_equal(decode(tmp_path / "image.tif"), rgb)
+    assert read_size(tmp_path / "image.tif", LIMIT) == (HEIGHT, WIDTH)
+
+
+def test_a_tiff_of_too_many_pixels_is_refused_by_its_header(tmp_path: Path) -> None:
+    Image.new("1", (2000, 1000)).save(tmp_path / "bomb.tif", compression="group4")
+    with pytest.raises(ImageError, match=r"2000 x 1000 pixels, more than max_pixels=1000000"):
+        decode_image(tmp_path / "bomb.tif", LIMIT)
+
+
+def test_of_a_tiff_with_pages_the_first_is_read(tmp_path: Path, rgb: np.ndarray) -> None:
+    Image.fromarray(rgb).save(tmp_path / "pages.tif", save_all=True, append_images=[Image.new("RGB", (9, 9))])
+    np.testing.assert_array_equal(decode(tmp_path / "pages.tif"), rgb)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((2, 2), 0.5, np.float32), "holds floating-point numbers; save it as RGB with 8 or 16 bits"),
+        (np.full((2, 2), 70000, np.int32), "holds whole numbers beyond 16 bits"),
+        (np.full((2, 2), -1, np.int32), "holds whole numbers beyond 16 bits"),
+    ],
+)
+def test_numbers_that_are_no_levels_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
+    Image.fromarray(values).save(tmp_path / "numbers.tif")
+    with pytest.raises(ImageError, match=message):
+        decode_image(tmp_path / "numbers.tif", LIMIT)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg", "tif"])
+def test_display_p3_becomes_srgb(tmp_path: Path, suffix: str) -> None:
+    # P3's numbers of sRGB (200, 100, 50), by the primaries of both: linear light of .5776 .1274 .0319 times
+    # [[.8225, .1774, 0], [.0332, .9669, 0], [.0171, .0724, .9108]] is .4977 .1424 .0482, coded 187 105 62.
+    Image.new("RGB", (32, 32), (187, 105, 62)).save(
+        tmp_path / f"p3.{suffix}", icc_profile=DISPLAY_P3, **({"quality": 100} if suffix in ("jpg", "webp") else {})
+    )
+    found = decode(tmp_path / f"p3.{suffix}").astype(int)
+    assert np.abs(found - [200, 100, 50]).max() <= 3
+    assert has_converted_colors(tmp_path / f"p3.{suffix}")
+
+
+def test_an_srgb_profile_changes_no_bit(tmp_path: Path, rgb: np.ndarray) -> None:
+    Image.fromarray(rgb).save(tmp_path / "srgb.png", icc_profile=SRGB)
+    picture = read_picture(tmp_path / "srgb.png", LIMIT)
+    np.testing.assert_array_equal(picture.pixels, rgb)
+    assert (picture.notes, has_converted_colors(tmp_path / "srgb.png")) == ((), False)
+
+
+def test_transparency_survives_the_profile(tmp_path: Path) -> None:
+    Image.new("RGBA", (2, 1), (187, 105, 62, 255)).save(tmp_path / "p3.png", icc_profile=DISPLAY_P3)
+    with Image.open(tmp_path / "p3.png") as image:
+        image.putpixel((1, 0), (187, 105, 62, 102))
+        image.save(tmp_path / "p3.png", icc_profile=DISPLAY_P3)
+    picture = read_picture(tmp_path / "p3.png", LIMIT)
+    assert picture.alpha is not None
+    assert picture.alpha.tolist() == [[255, 102]]
+    # Over white .4 is left of it: 255 - .4 * (255 - 200) = 233, 193, 173.
+    assert np.abs(picture.pixels.astype(int) - [[[200, 100, 50], [233, 193, 173]]]).max() <= 2
+
+
+@pytest.mark.parametrize("profile", [b"broken", DISPLAY_P3[:200], DISPLAY_P3[:60] + b"\xff" * 400])
+def test_a_broken_profile_is_noted_and_ignored(tmp_path: Path, rgb: np.ndarray, profile: bytes) -> None:
+    Image.fromarray(rgb).save(tmp_path / "broken.png", icc_profile=profile)
+    picture = read_picture(tmp_path / "broken.png", LIMIT)
+    np.testing.assert_array_equal(picture.pixels, rgb)
+    assert picture.notes == (BROKEN_PROFILE,)
+    assert not has_converted_colors(tmp_path / "broken.png")
+
+
+def test_a_profile_of_another_color_space_is_ignored(tmp_path: Path, rgb: np.ndarray) -> None:
+    Image.fromarray(rgb).convert("CMYK").save(tmp_path / "a.jpg", icc_profile=DISPLAY_P3, quality=100)
+    Image.fromarray(rgb).convert("CMYK").save(tmp_path / "b.jpg", quality=100)
+    picture = read_picture(tmp_path / "a.jpg", LIMIT)
+    np.testing.assert_array_equal(picture.pixels, decode(tmp_path / "b.jpg"))
+    assert picture.notes == (BROKEN_PROFILE,)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(4095, (DARK_16_BIT,)), (65535, ())])
+@pytest.mark.parametrize("kind", ["gray.png", "gray.tif", "rgb.png"])
+def test_sixteen_bits_that_are_fewer_are_noted(tmp_path: Path, kind: str, most: int, expected: tuple[str, ...]) -> None:
+    if kind == "rgb.png":
+        (tmp_path / kind).write_bytes(png_bytes(2, 1, 16, 2, b"\x00" + struct.pack(">6H", 0, most, 0, 9, 9, 9)))
+    else:
+        Image.fromarray(np.array([[0, most]], dtype=np.uint16)).save(tmp_path / kind)
+    assert read_picture(tmp_path / kind, LIMIT).notes == expected
+
+
+def test_a_dark_picture_of_eight_bits_needs_no_note(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2), (9, 9, 9)).save(tmp_path / "dark.png")
+    assert read_picture(tmp_path / "dark.png", LIMIT).notes == ()
+
+
+def test_only_what_is_transparent_somewhere_has_alpha(tmp_path: Path) -> None:
+    Image.new("RGBA", (2, 2), (9, 9, 9, 255)).save(tmp_path / "opaque.png")
+    Image.new("RGBA", (2, 2), (9, 9, 9, 254)).save(tmp_path / "glass.png")
+    assert read_picture(tmp_path / "opaque.png", LIMIT).alpha is None
+    notes: list[str] = []
+    decode_image(tmp_path / "glass.png", LIMIT, notes=notes)
+    assert notes == [OVER_WHITE]
