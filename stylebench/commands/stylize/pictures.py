@@ -1,10 +1,8 @@
 """Apply a trained model to a picture or to a folder of pictures."""
 
 import contextlib
-import io
 import logging
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,33 +10,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from stylebench.checks import check_choice, check_optional_whole, check_whole
 from stylebench.commands.stylize.guides import GuidePictures, shrunk
 from stylebench.commands.stylize.watching import watching
+from stylebench.commands.stylize.writing import WRITERS, check_writable, to_pixels, write_picture
 from stylebench.data.images import IMAGE_SUFFIXES, decode_image
 from stylebench.data.listing import Listing, left_out_words, list_pictures
-from stylebench.files import atomic_write
-from stylebench.functional.pixels import quantize
 from stylebench.inference.translators.base import Translator, Watch
 
 log = logging.getLogger(__name__)
 
 MAX_PIXELS = 200_000_000
 SUFFIXES = ("png", "jpg", "webp", "same")
-JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
-# file suffix -> Pillow's name of the format and its options
-WRITERS: dict[str, tuple[str, dict[str, int]]] = {
-    ".png": ("PNG", {"compress_level": 4}),
-    ".jpg": ("JPEG", JPEG_OPTIONS),
-    ".jpeg": ("JPEG", JPEG_OPTIONS),
-    ".jpe": ("JPEG", JPEG_OPTIONS),
-    ".jfif": ("JPEG", JPEG_OPTIONS),
-    ".webp": ("WEBP", {"quality": 95}),
-    ".bmp": ("BMP", {}),
-}
 
 
 @dataclass(frozen=True)
@@ -210,38 +195,9 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def check_writable(folders: Iterable[Path]) -> None:
-    """Create folders and prove that a file can be written in each.
-
-    Raises:
-        RuntimeError: naming the folder and the reason.
-    """
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise RuntimeError(f"cannot write into {folder}: {error.strerror}; name another output") from error
-
-
 def to_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
     """Map (H, W, 3) uint8 to (3, H, W) float32 in [0, 1]."""
     return torch.from_numpy(pixels).permute(2, 0, 1).float().div_(255.0)
-
-
-def to_pixels(image: torch.Tensor) -> NDArray[np.uint8]:
-    """Map (3, H, W) in [0, 1] to (H, W, 3) uint8; see `quantize`."""
-    return np.ascontiguousarray(quantize(image).permute(1, 2, 0).cpu().numpy())
-
-
-def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) uint8 to a file, atomically, in the format of its suffix."""
-    kind, options = WRITERS[path.suffix.lower()]
-    encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, format=kind, **options)
-    with atomic_write(path) as file:
-        file.write(encoded.getbuffer())
 
 
 def _single_output(source: Path, output: Path, suffix: str, overwrite: bool) -> Path:

@@ -12,14 +12,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from stylebench.commands.stylize.pictures import (
-    check_writable,
     choose_device,
     default_output,
     stylize_path,
-    to_pixels,
     to_tensor,
-    write_picture,
 )  # fmt: skip
+from stylebench.commands.stylize.writing import check_writable, to_pixels, write_picture
 from stylebench.data.images import ImageError
 from stylebench.data.listing import list_pictures
 from stylebench.inference.translators.image_to_image import ImageToImage

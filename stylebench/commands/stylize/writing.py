@@ -1,0 +1,55 @@
+"""Write pictures to files: formats by suffix, whole or not at all."""
+
+import io
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from stylebench.files import atomic_write
+from stylebench.functional.pixels import quantize
+
+JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
+# file suffix -> Pillow's name of the format and its options
+WRITERS: dict[str, tuple[str, dict[str, int]]] = {
+    ".png": ("PNG", {"compress_level": 4}),
+    ".jpg": ("JPEG", JPEG_OPTIONS),
+    ".jpeg": ("JPEG", JPEG_OPTIONS),
+    ".jpe": ("JPEG", JPEG_OPTIONS),
+    ".jfif": ("JPEG", JPEG_OPTIONS),
+    ".webp": ("WEBP", {"quality": 95}),
+    ".bmp": ("BMP", {}),
+}
+
+
+def check_writable(folders: Iterable[Path]) -> None:
+    """Create folders and prove that a file can be written in each.
+
+    Raises:
+        RuntimeError: naming the folder and the reason.
+    """
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise RuntimeError(f"cannot write into {folder}: {error.strerror}; name another output") from error
+
+
+def to_pixels(image: torch.Tensor) -> NDArray[np.uint8]:
+    """Map (3, H, W) in [0, 1] to (H, W, 3) uint8; see `quantize`."""
+    return np.ascontiguousarray(quantize(image).permute(1, 2, 0).cpu().numpy())
+
+
+def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write (H, W, 3) uint8 to a file, atomically, in the format of its suffix."""
+    kind, options = WRITERS[path.suffix.lower()]
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format=kind, **options)
+    with atomic_write(path) as file:
+        file.write(encoded.getbuffer())
