@@ -76,6 +76,7 @@ def stylize(arguments: list[str]) -> None:
     check_trained_model_is_alone(arguments)
     config = compose("stylize", controls_apart(arguments))
     check_switch(config, "overwrite")
+    check_switch(config, "keep_alpha")
     from stylebench.build import build_translator
     from stylebench.commands.records import record_of_pictures
     from stylebench.commands.stylize.guides import read_guides
@@ -100,7 +101,7 @@ def stylize(arguments: list[str]) -> None:
         size_px = translator.default_px if config["size_px"] is None else config["size_px"]
         summary = stylize_path(
             translator, source, target, suffix=config["suffix"], max_pixels=config["max_pixels"], size_px=size_px,
-            record=record_of_pictures(translator, target, config), **common,
+            keep_alpha=config["keep_alpha"], record=record_of_pictures(translator, target, config), **common,
         )  # fmt: skip
     print(f"{summary.words}: {target}")
     if summary.failed:

@@ -38,6 +38,7 @@ from stylebench.run_folder import EVALUATION, FOLDER, MANIFEST, NOT_APPLICABLE, 
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
+FOR_RUNS = {"split": "test", "weights": "auto", "save_images": False}  # keys that folders have no use for, as shipped
 GENERATED = "generated"  # the set of folders of images, beside the sets of runs, such as `test-ema`
 
 
@@ -122,6 +123,9 @@ def _evaluate_folders(config: Config, device: torch.device) -> Evaluated:
         raise UsageError("dataset.*: folders of images are named by generated=, reference=, ...; name a run by run=")
     if config["controls"]:
         raise UsageError(f"{', '.join(config['controls'])}: folders of images have no controls; name a run by run=")
+    for key, value in FOR_RUNS.items():
+        if config[key] != value:
+            log.warning("%s=%s changes nothing for folders of images; it is for a run", key, config[key])
     folders, settings = open_folders(config), config["metrics"]
     evaluator = build_evaluator(settings, images=max(len(folders.generated), len(folders.reference or ())))
     measure = partial(

@@ -388,7 +388,7 @@ def spoil_text(folder: Path) -> None:
         (spoil_empty, r"no images .*photos"),
         (spoil_truncated, r"1\.png.*(truncated|damaged).*on_unreadable=skip"),
         (spoil_corrupt, r"1\.png.*(truncated|damaged).*on_unreadable=skip"),
-        (spoil_text, r"note\.jpg.*is no JPEG, PNG, WebP or BMP image.*on_unreadable=skip"),
+        (spoil_text, r"note\.jpg.*is no JPEG, PNG, WebP, BMP or TIFF image.*on_unreadable=skip"),
     ],
 )
 def test_unusable_pictures_are_named_with_the_way_out(
@@ -541,7 +541,7 @@ def test_stylize_reports_unreadable_pictures_and_goes_on(
     assert shown.code == 1
     assert shown.out.startswith("2 written, 0 already there, 1 failed: painted")
     assert "Traceback" not in shown.err
-    assert "not stylized: photos/note.jpg: is no JPEG, PNG, WebP or BMP image" in caplog.text
+    assert "not stylized: photos/note.jpg: is no JPEG, PNG, WebP, BMP or TIFF image" in caplog.text
 
 
 def test_export_is_usable_at_once(run: Run, finished: Path, picture: Path) -> None:

@@ -228,3 +228,12 @@ def test_two_pictures_of_one_name(tmp_path: Path) -> None:
     generated = folder(tmp_path / "g", None)
     Image.new("RGB", (32, 32)).save(tmp_path / "g" / "000.bmp")
     bad("several images called 000", ValueError, f"generated={generated}", f"target={generated}")
+
+
+def test_settings_of_runs_change_nothing_for_folders_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    generated = folder(tmp_path / "g", None, None)
+    measured(f"generated={generated}", f"target={generated}", "split=val", "weights=raw", "save_images=true")
+    told = [line for line in caplog.messages if "changes nothing for folders of images" in line]
+    assert [line.split()[0] for line in told] == ["split=val", "weights=raw", "save_images=True"]

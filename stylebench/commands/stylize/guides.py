@@ -1,5 +1,6 @@
 """Pictures that steer `stylize`: styles, their weights and their regions, read from files."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from stylebench.functional.geometry import resized
 from stylebench.inference.translators.base import Translator
 from stylebench.inference.translators.style import StyleTranslator
 
+_log = logging.getLogger(__name__)
 _INSIDE = 0.5  # a mask's pixel is inside from this lightness on
 
 
@@ -86,6 +88,8 @@ def read_guides(
         return GuidePictures()
     if not styles:
         raise ValueError("this model is shown its style: name a picture by style=<picture>")
+    if weights is not None and len(styles) == 1:
+        _log.warning("style_weights changes nothing: there is one style")
     pictures: Sequence[Any] = [_picture(path, "style", max_pixels) for path in styles]
     regions = None
     if masks:
@@ -117,7 +121,11 @@ def _picture(path: str | Path, key: str, max_pixels: int) -> Tensor:
         raise ValueError(f"{key}={path} is a folder; name a picture, or several as [a.jpg,b.jpg]")
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no picture at {key}={path}; name a file")
-    return torch.from_numpy(decode_image(Path(path), max_pixels)).permute(2, 0, 1).float().div_(255.0)  # (3, H, W)
+    notes: list[str] = []
+    pixels = decode_image(Path(path), max_pixels, notes=notes)
+    for note in notes:
+        _log.warning("%s=%s: %s", key, path, note)
+    return torch.from_numpy(pixels).permute(2, 0, 1).float().div_(255.0)  # (3, H, W)
 
 
 def _fitted(masks: Tensor, size: Sequence[int]) -> Tensor:

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from stylebench.checks import check_choice, check_optional_whole, check_whole
 from stylebench.commands.stylize.guides import GuidePictures, shrunk
 from stylebench.commands.stylize.watching import watching
-from stylebench.commands.stylize.writing import WRITERS, check_writable, to_pixels, write_picture
-from stylebench.data.images import IMAGE_SUFFIXES, decode_image
-from stylebench.data.listing import Listing, left_out_words, list_pictures
+from stylebench.commands.stylize.writing import WITH_ALPHA, WRITERS, check_writable, to_pixels, write_picture
+from stylebench.data.images import IMAGE_SUFFIXES, OVER_WHITE, DecodedPicture, read_picture
+from stylebench.data.listing import Listing, left_out_words, list_pictures, note_lines
 from stylebench.inference.translators.base import Translator, Watch
 
 log = logging.getLogger(__name__)
@@ -35,12 +35,20 @@ class Summary:
         skipped: outputs that were there already.
         failed: inputs that could not be stylized, each with the reason.
         left_out: how many files of a folder are no pictures by their name, by their ending.
+        notes: names of the pictures that there is something to say of, by the note.
     """
 
     written: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failed: list[tuple[Path, str]] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, target: Path, picture: Path, notes: Sequence[str]) -> None:
+        """Note an output that was written, and what is to say of its input."""
+        self.written.append(target)
+        for note in notes:
+            self.notes.setdefault(note, []).append(picture.name)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -63,6 +71,7 @@ def stylize_path(
     suffix: str = "png",
     max_pixels: int = MAX_PIXELS,
     size_px: int | None = None,
+    keep_alpha: bool = True,
     guides: GuidePictures | None = None,
     every: int | None = None,
     progress: bool = True,
@@ -84,6 +93,7 @@ def stylize_path(
         suffix: `png`, `jpg`, `webp` or `same` (as the input): format of outputs in a folder.
         max_pixels: larger pictures are refused (decompression bombs).
         size_px: longer side that larger pictures are shrunk to first; None for their own size.
+        keep_alpha: give PNG and WebP outputs of the input's size its transparency; what is seen through it was white.
         guides: pictures of styles, for a translator that takes them; see `guides.read_guides`.
         every: for one picture that is optimized: evaluations between pictures on the way; see `watching`.
         progress: show a bar on stderr, over the pictures of a folder, or over an optimization.
@@ -105,7 +115,8 @@ def stylize_path(
     check_optional_whole("size_px", size_px)
     if every is not None and source.is_dir():
         raise ValueError("every shows one picture on its way; the input is a folder: leave it out, or name a picture")
-    work = _Work(translator, guides or GuidePictures(), max_pixels, size_px, translator.check_controls(**controls))
+    chosen = translator.check_controls(**controls)
+    work = _Work(translator, guides or GuidePictures(), max_pixels, size_px, keep_alpha, chosen)
     check_choice("suffix", suffix, SUFFIXES)
     if not source.exists():
         raise FileNotFoundError(f"there is nothing at input={source}; name a picture or a folder of pictures")
@@ -121,11 +132,14 @@ def stylize_path(
     if not source.is_dir():
         ((target, picture),) = jobs.items()
         with watching(translator, target, every, progress) as watch:
-            _stylize_file(work._replace(watch=watch), picture, target)
-        return Summary(written=[target])
+            summary = Summary(left_out=left_out)
+            summary.add(target, picture, _stylize_file(work._replace(watch=watch), picture, target))
+        _tell(summary)
+        return summary
     with record or contextlib.nullcontext(dict[str, Any]()) as facts:
         summary = replace(_stylize_folder(work, jobs, overwrite, progress), left_out=left_out)
         facts["pictures"], facts["left_out"] = summary.counts, summary.left_out
+        facts["notes"] = {note: len(names) for note, names in summary.notes.items()}
     return summary
 
 
@@ -205,6 +219,8 @@ def _single_output(source: Path, output: Path, suffix: str, overwrite: bool) -> 
     if output.suffix and not output.is_dir():
         if output.suffix.lower() not in WRITERS:
             raise ValueError(f"cannot write {output}: the suffix decides the format, one of {', '.join(WRITERS)}")
+        if suffix not in (SUFFIXES[0], output.suffix[1:].lower()):
+            log.warning("suffix=%s changes nothing: %s names the format", suffix, output)
         target = output
     else:
         target = output / f"{source.stem}{_suffix_for(source, suffix)}"
@@ -264,6 +280,7 @@ class _Work(NamedTuple):
     guides: GuidePictures
     max_pixels: int
     size_px: int | None
+    keep_alpha: bool
     controls: dict[str, Any]
     watch: Watch | None = None
 
@@ -275,14 +292,21 @@ def _stylize_folder(work: _Work, jobs: dict[Path, Path], overwrite: bool, progre
             summary.skipped.append(target)
             continue
         try:
-            _stylize_file(work, picture, target)
+            notes = _stylize_file(work, picture, target)
         except (_NoMemoryError, _UnreadableError, ValueError) as error:
             summary.failed.append((picture, str(error).removeprefix(f"{picture}: ")))
         else:
-            summary.written.append(target)
+            summary.add(target, picture, notes)
+    _tell(summary)
     for picture, reason in summary.failed:
         log.warning("not stylized: %s: %s", picture, reason)
     return summary
+
+
+def _tell(summary: Summary) -> None:
+    """Log what is to say of the inputs."""
+    for line in note_lines(summary.notes):
+        log.warning("%s", line)
 
 
 class _NoMemoryError(RuntimeError):
@@ -293,16 +317,36 @@ class _UnreadableError(RuntimeError):
     """The system refuses to read a picture."""
 
 
-def _stylize_file(work: _Work, picture: Path, target: Path) -> None:
+def _stylize_file(work: _Work, picture: Path, target: Path) -> list[str]:
+    """Write the output of a picture; return what is to say of it."""
     try:
-        pixels = decode_image(picture, work.max_pixels)
+        read = read_picture(picture, work.max_pixels)
     except OSError as error:
         raise _UnreadableError(f"cannot read {picture}: {error.strerror or error}") from error
-    with _explain_memory(pixels.shape[:2]):
-        image = shrunk(to_tensor(pixels), work.size_px).to(work.translator.device)
+    size = read.pixels.shape[:2]
+    with _explain_memory(size):
+        image = shrunk(to_tensor(read.pixels), work.size_px).to(work.translator.device)
         given = work.guides.arguments(image.shape[1:])
         result = to_pixels(work.translator.translate(image, watch=work.watch, **given, **work.controls))
-    write_picture(target, result)
+    alpha, note = _kept_alpha(work, read, result.shape[:2], target)
+    write_picture(target, result, alpha)
+    notes = [*read.notes, note]
+    if work.size_px not in (None, work.translator.default_px) and image.shape[1:] == size:
+        notes.append(f"size_px={work.size_px} changes nothing: no side is longer")
+    return list(filter(None, notes))
+
+
+def _kept_alpha(
+    work: _Work, read: DecodedPicture, size: Sequence[int], target: Path
+) -> tuple[NDArray[np.uint8] | None, str]:
+    """Return the alpha of an output, and a note where the input's is lost though it is wanted."""
+    if read.alpha is None or not work.keep_alpha:
+        return None, ""
+    if target.suffix.lower() not in WITH_ALPHA:
+        return None, f"{OVER_WHITE}; it is kept in {' and '.join(WITH_ALPHA)}"
+    if read.alpha.shape != tuple(size):
+        return None, f"{OVER_WHITE}; it is kept in outputs of the input's size"
+    return read.alpha, ""
 
 
 @contextlib.contextmanager

@@ -23,7 +23,10 @@ WRITERS: dict[str, tuple[str, dict[str, int]]] = {
     ".jfif": ("JPEG", JPEG_OPTIONS),
     ".webp": ("WEBP", {"quality": 95}),
     ".bmp": ("BMP", {}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
 }
+WITH_ALPHA = (".png", ".webp")  # formats in which transparency is kept
 
 
 def check_writable(folders: Iterable[Path]) -> None:
@@ -46,10 +49,17 @@ def to_pixels(image: torch.Tensor) -> NDArray[np.uint8]:
     return np.ascontiguousarray(quantize(image).permute(1, 2, 0).cpu().numpy())
 
 
-def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) uint8 to a file, atomically, in the format of its suffix."""
+def write_picture(path: Path, pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> None:
+    """Write a picture to a file, atomically, in the format of its suffix.
+
+    Args:
+        path: the file.
+        pixels: (H, W, 3) uint8.
+        alpha: (H, W) uint8, 0 where it is transparent, for one of the formats `WITH_ALPHA`.
+    """
     kind, options = WRITERS[path.suffix.lower()]
     encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, format=kind, **options)
+    layers = pixels if alpha is None else np.dstack([pixels, alpha])  # (H, W, 3 or 4)
+    Image.fromarray(layers).save(encoded, format=kind, **options)
     with atomic_write(path) as file:
         file.write(encoded.getbuffer())

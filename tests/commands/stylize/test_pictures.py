@@ -1,5 +1,6 @@
 """Applying a model to files and folders."""
 
+import contextlib
 import io
 import logging
 from pathlib import Path
@@ -18,7 +19,7 @@ from stylebench.commands.stylize.pictures import (
     to_tensor,
 )  # fmt: skip
 from stylebench.commands.stylize.writing import check_writable, to_pixels, write_picture
-from stylebench.data.images import ImageError
+from stylebench.data.images import OVER_WHITE, ImageError
 from stylebench.data.listing import list_pictures
 from stylebench.inference.translators.image_to_image import ImageToImage
 from stylebench.nn.generators.johnson import JohnsonModern
@@ -281,7 +282,7 @@ def test_picture_that_may_not_be_read_is_reported(tmp_path: Path, monkeypatch: p
     def refuse(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("stylebench.commands.stylize.pictures.decode_image", refuse)
+    monkeypatch.setattr("stylebench.commands.stylize.pictures.read_picture", refuse)
     assert "Permission denied" in stylize_path(negative(), tmp_path / "in", tmp_path / "out").failed[0][1]
 
 
@@ -290,7 +291,7 @@ def test_picture_that_may_not_be_read_is_reported(tmp_path: Path, monkeypatch: p
     [
         ("missing", "out", {}, FileNotFoundError, "nothing at input="),
         ("empty", "out", {}, FileNotFoundError, r"no pictures \(\*\.jpg, .*below"),
-        ("a.png", "out.tiff", {}, ValueError, "the suffix decides the format, one of .png"),
+        ("a.png", "out.gif", {}, ValueError, "the suffix decides the format, one of .png"),
         ("a.png", "out", {"suffix": "gif"}, ValueError, "suffix must be one of png, jpg, webp, same, got 'gif'"),
         (".", "a.png", {}, ValueError, "is a folder, but the output .* is a file"),
     ],
@@ -323,3 +324,72 @@ def test_choose_device() -> None:
         choose_device("gpu")
     with pytest.raises(RuntimeError, match=r"device=cuda:99, but torch sees .*use device=cpu"):
         choose_device("cuda:99")
+
+
+def glass(path: Path, size: tuple[int, int] = (9, 6)) -> np.ndarray:
+    """Write a picture that is half transparent from left to right; return its alpha."""
+    alpha = np.broadcast_to(np.linspace(0, 255, size[0]).astype(np.uint8), (size[1], size[0]))
+    layers = np.dstack([np.full((*alpha.shape, 3), 40, dtype=np.uint8), alpha])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(layers).save(path)
+    return alpha
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_transparency_is_kept(tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture) -> None:
+    alpha = glass(tmp_path / "a.png")
+    summary = stylize_path(negative(), tmp_path / "a.png", tmp_path / f"b{suffix}", progress=False)
+    with Image.open(tmp_path / f"b{suffix}") as image:
+        assert image.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(image)[..., 3], alpha)
+        assert np.asarray(image)[0, -1, 0] == pytest.approx(255 - 40, abs=3)  # the negative of what was opaque
+    assert (summary.notes, caplog.text) == ({}, "")
+
+
+def test_transparency_may_be_laid_over_white(tmp_path: Path) -> None:
+    glass(tmp_path / "a.png")
+    summary = stylize_path(negative(), tmp_path / "a.png", tmp_path / "b.png", keep_alpha=False)
+    with Image.open(tmp_path / "b.png") as image:
+        assert (image.mode, summary.notes) == ("RGB", {})
+
+
+@pytest.mark.parametrize(
+    ("output", "size_px", "why"), [("b.jpg", None, "kept in .png and .webp"), ("b.png", 5, "of the input's size")]
+)
+def test_transparency_that_is_lost_is_noted(
+    tmp_path: Path, output: str, size_px: int | None, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    glass(tmp_path / "a.png")
+    summary = stylize_path(negative(), tmp_path / "a.png", tmp_path / output, size_px=size_px)
+    (note,) = summary.notes
+    assert note.startswith(OVER_WHITE)
+    assert why in note
+    assert f"1 picture (a.png): {note}" in caplog.text
+
+
+def test_a_size_without_effect_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, side in {"a.png": 9, "b.png": 8, "large.png": 20}.items():
+        picture(tmp_path / "in" / name, 6, side)
+    facts: dict[str, Any] = {}
+    stylize_path(
+        negative(), tmp_path / "in", tmp_path / "out", size_px=16, progress=False, record=contextlib.nullcontext(facts)
+    )
+    assert "2 pictures (a.png, b.png): size_px=16 changes nothing" in caplog.text
+    assert list(facts["notes"].values()) == [2]
+
+
+def test_a_format_without_effect_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    picture(tmp_path / "a.png")
+    stylize_path(negative(), tmp_path / "a.png", tmp_path / "b.png", suffix="jpg")
+    assert "suffix=jpg changes nothing" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.TIFF", "a.jfif", "a.jpe"])
+def test_outputs_may_have_every_ending_of_inputs(tmp_path: Path, name: str) -> None:
+    kind = "TIFF" if "tif" in name.lower() else "JPEG"
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (9, 6), (10, 20, 30)).save(tmp_path / "in" / name, format=kind)
+    stylize_path(negative(), tmp_path / "in", tmp_path / "out", suffix="same", progress=False)
+    with Image.open(tmp_path / "out" / name) as image:
+        assert image.format == kind
+    assert np.abs(read(tmp_path / "out" / name).astype(int) - [245, 235, 225]).max() <= 3
