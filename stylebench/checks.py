@@ -2,10 +2,13 @@
 
 import difflib
 import math
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_QUOTES = ("'", '"')
 
 
 class UsageError(ValueError):
@@ -84,6 +87,60 @@ def check_switch(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false, got {value!r}")
     return value
+
+
+def read_name(key: str, value: Any) -> str:
+    """Return a value that names one thing: a path, or a domain of a data set.
+
+    Quotes that a shell has left around it go; a whole number is the name of a folder such as `2020`.
+
+    Args:
+        key: the parameter, for the message.
+        value: what it was given.
+
+    Raises:
+        UsageError: if it is empty, a list, or of another kind.
+    """
+    if isinstance(value, Path) or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value)
+    if isinstance(value, list | tuple):
+        example = f"{key}={value[0]}" if value and isinstance(value[0], str) else f"{key}=<path>"
+        raise UsageError(f"{key} takes one path, got a list of {len(value)}: {list(value)!r}; write {example}")
+    if not isinstance(value, str):
+        text = str(value).lower() if isinstance(value, bool) else value
+        raise UsageError(
+            f"{key} takes a path, got {value!r}; a name that reads like this needs quotes: '{key}=\"{text}\"'"
+        )
+    name = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in _QUOTES else value
+    if not name.strip():
+        raise UsageError(f"{key} takes a path, got an empty text; write {key}=<path>, or leave it out")
+    return name
+
+
+def read_path(key: str, value: Any) -> str:
+    """Return a value that names a file or folder, with `~` as the home folder; see `read_name`.
+
+    Raises:
+        UsageError: as `read_name`, or if there is no such home folder.
+    """
+    name = read_name(key, value)
+    path = os.path.expanduser(name)
+    if path.startswith("~") and not os.path.lexists(path):
+        raise UsageError(f"{key}={name}: there is no home folder {name.partition('/')[0]}; write the path in full")
+    return path
+
+
+def read_paths(key: str, value: Any) -> list[str]:
+    """Return a value that names one or several files or folders; nothing and an empty list name none.
+
+    Raises:
+        UsageError: as `read_path`, of one of them.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        return [read_path(key, value)]
+    return [read_path(f"{key}[{place}]", one) for place, one in enumerate(value)]
 
 
 def nearest_multiples(number: int, of: int) -> str:

@@ -3,11 +3,13 @@
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stylebench.checks import (
+    UsageError,
     check_choice,
     check_number,
     check_optional_whole,
@@ -15,6 +17,9 @@ from stylebench.checks import (
     check_whole,
     closest,
     nearest_multiples,
+    read_name,
+    read_path,
+    read_paths,
 )
 
 
@@ -93,3 +98,39 @@ def test_the_word_that_was_meant() -> None:
 def test_checks_need_no_torch() -> None:
     code = "import sys, stylebench.checks; raise SystemExit('torch' in sys.modules or 'numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a b/c", "a b/c"),
+        ("'a b'", "a b"),
+        ('"a"', "a"),
+        ("'", "'"),
+        (2020, "2020"),
+        (Path("a"), "a"),
+        ("prior@x", "prior@x"),
+    ],
+)
+def test_names_are_read_as_they_are_meant(value: Any, expected: str) -> None:
+    assert read_name("input", value) == expected
+
+
+@pytest.mark.parametrize("value", [True, 0.5, {}, {"a": 1}, [], ["a"], ["a", "b"], "", "  ", "''", None])
+def test_what_names_nothing_is_refused(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"^input takes "):
+        read_name("input", value)
+
+
+def test_home_folders_and_lists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir(tmp_path)
+    assert read_path("input", "~/a/") == "/home/me/a/"
+    assert read_paths("style", ["~/a", "b"]) == ["/home/me/a", "b"]
+    assert (read_paths("style", None), read_paths("style", []), read_paths("style", "c")) == ([], [], ["c"])
+    with pytest.raises(UsageError, match=r"^style\[1\] takes a path"):
+        read_paths("style", ["a", True])
+    with pytest.raises(UsageError, match=r"^input=~nobody-here/a"):
+        read_path("input", "~nobody-here/a")
+    (tmp_path / "~nobody-here").mkdir()
+    assert read_path("input", "~nobody-here") == "~nobody-here"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stylebench.checks import UsageError, closest
+from stylebench.checks import UsageError, closest, read_path, read_paths
 from stylebench.cli.arguments import (
     check_experiments,
     check_flags,
@@ -22,7 +22,7 @@ from stylebench.cli.arguments import (
     given_controls,
 )
 from stylebench.cli.completion import complete
-from stylebench.cli.config import check_switch, compose, known_keys
+from stylebench.cli.config import Config, check_switch, compose, known_keys
 from stylebench.cli.errors import explain, is_expected, is_usage
 from stylebench.cli.help import COMMANDS, KINDS, LISTED_KINDS, command_help, general_help
 from stylebench.cli.own_models import trusted_models
@@ -31,6 +31,7 @@ from stylebench.machine import limit_spinning
 from stylebench.shipped import first_comment, options
 
 NEW_WORDS = 2  # what is made, and its name
+_OPTIONAL = ("output", "sheet")  # files that lie somewhere else, or nowhere, where none is named
 
 
 def main() -> None:
@@ -82,16 +83,18 @@ def stylize(arguments: list[str]) -> None:
     from stylebench.commands.stylize.guides import read_guides
     from stylebench.commands.stylize.pictures import choose_device, default_output, stylize_path, synthesize
 
+    config = _with_paths(config, "run", "input", "output")
+    styles, masks = read_paths("style", config["style"]), read_paths("masks", config["masks"])
     translator = build_translator(config, choose_device(config["device"]))
     if config["input"] is None and translator.takes("content"):
         raise UsageError("name what to stylize: input=<a picture, or a folder of pictures>")
     declared = [control.name for control in translator.controls]
     controls = translator.check_controls(**given_controls(config, arguments, declared))
     guides = read_guides(
-        translator, _as_list(config["style"]), config["style_weights"] and _as_list(config["style_weights"]),
-        _as_list(config["masks"]), config["max_pixels"], **controls,
+        translator, styles, config["style_weights"] and _as_list(config["style_weights"]), masks,
+        config["max_pixels"], **controls,
     )  # fmt: skip
-    source = Path(config["input"] or _as_list(config["style"])[0])
+    source = Path(config["input"] or styles[0])
     target = Path(config["output"]) if config["output"] else default_output(source)
     common = {"guides": guides, "overwrite": config["overwrite"], "every": config["every"], **controls}
     if config["input"] is None:
@@ -106,6 +109,12 @@ def stylize(arguments: list[str]) -> None:
     print(f"{summary.words}: {target}")
     if summary.failed:
         raise SystemExit(1)
+
+
+def _with_paths(config: Config, *keys: str) -> Config:
+    """Return a config with the paths of some keys read; those that are not set stay so, an empty output is not set."""
+    unset = {key: None for key in keys if config[key] is None or (config[key] == "" and key in _OPTIONAL)}
+    return {**config, **unset, **{key: read_path(key, config[key]) for key in keys if key not in unset}}
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -143,7 +152,7 @@ def classify(arguments: list[str]) -> None:
 
 def export(arguments: list[str]) -> None:
     """Write a trained model for use elsewhere."""
-    config = compose("export", arguments)
+    config = _with_paths(compose("export", arguments), "run", "output")
     check_switch(config, "overwrite")
     from stylebench.inference.export import export as write_export
 
@@ -157,7 +166,7 @@ def export(arguments: list[str]) -> None:
 def profile(arguments: list[str]) -> None:
     """Measure a training step, and what the frame costs."""
     check_experiments(arguments)
-    config = compose("profile", arguments)
+    config = _with_paths(compose("profile", arguments), "output")
     from stylebench.commands import train as run
     from stylebench.commands.profile import profile, report, to_json
 
@@ -173,14 +182,14 @@ def prepare(arguments: list[str]) -> None:
     networks = [argument.removeprefix("encoder=") for argument in arguments if argument.startswith("encoder=")]
     if networks:
         return _prepare_network(networks[-1])
-    config = compose("prepare", arguments, allow_missing=True)
+    config = _with_paths(compose("prepare", arguments, allow_missing=True), "sheet")
     from stylebench.build import build
     from stylebench.commands import prepare
     from stylebench.data.listing import left_out_words
 
     settings = config["dataset"]
     if settings["release"] is not None:
-        build(settings["release"], "dataset.release").prepare(Path(settings["root"]))
+        build(settings["release"], "dataset.release").prepare(Path(read_path("dataset.root", settings["root"])))
     store = build(settings["store"], "dataset.store")
     domains = prepare.open_domains(store, settings)
     for role, domain in domains.items():

@@ -18,7 +18,7 @@ from stylebench.build import (
     open_data,
     reference_cache,
 )
-from stylebench.checks import UsageError
+from stylebench.checks import UsageError, read_path
 from stylebench.commands.evaluate_data import data_label, with_data
 from stylebench.commands.evaluate_folders import PAIRED, evaluate_folders, open_folders
 from stylebench.commands.records import recorded
@@ -39,6 +39,7 @@ from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
 FOR_RUNS = {"split": "test", "weights": "auto", "save_images": False}  # keys that folders have no use for, as shipped
+PATHS = ("run", "generated", "reference", *PAIRED, "output")
 GENERATED = "generated"  # the set of folders of images, beside the sets of runs, such as `test-ema`
 
 
@@ -98,6 +99,7 @@ def evaluate(config: Config) -> Evaluated:
     """
     if (config["run"] is None) == (config["generated"] is None):
         raise UsageError("name what to evaluate: run=<run folder>, or generated=<folder of images>, one of them")
+    config = {**config, **{key: read_path(key, config[key]) for key in PATHS if config[key] is not None}}
     device = choose_device(config["device"])
     if config["run"] is None:
         evaluated = _evaluate_folders(config, device)

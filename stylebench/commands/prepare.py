@@ -12,6 +12,7 @@ from stylebench.data.opened import Opened
 from stylebench.data.splits import unit_hash
 from stylebench.data.stores import Store
 from stylebench.data.tasks import TASKS, StyleTask, Task
+from stylebench.data.tasks.base import UNSET, open_domain
 from stylebench.data.world import SOURCE, World
 
 SHEET_COLUMNS = 8
@@ -76,8 +77,8 @@ def open_domains(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]
         _log.warning("these domains do not serve the task %s: %s", name, refusal)
     keys = {key for task in TASKS for key in task.keys} - {"domains"}
     for key in sorted(keys):
-        if key not in found and isinstance(settings.get(key), str) and settings[key] != "???":
-            found[key] = store.open(settings[key])
+        if key not in found and settings.get(key) not in UNSET:
+            found[key] = open_domain(store, f"dataset.{key}", settings[key])
     if not found:
         raise ValueError("nothing to prepare: name a domain, for example dataset.content=<folder>")
     unique: dict[str, tuple[str, Domain]] = {}

@@ -4,17 +4,17 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stylebench.checks import check_choice, check_whole
+from stylebench.checks import check_choice, check_whole, read_path, read_paths
 from stylebench.data.domain import Domain
 from stylebench.data.images import IMAGE_SUFFIXES, has_converted_colors
-from stylebench.data.listing import Listing, list_pictures, note_lines, sort_out
+from stylebench.data.listing import Listing, left_out_words, list_pictures, note_lines, sort_out
 from stylebench.data.packing import UNREADABLE, Pack, PackSettings, SourceFile, in_threads, open_pack
-from stylebench.data.splits import SPLIT_FOLDERS, check_fractions, layout_by_path
+from stylebench.data.splits import SPLIT_FOLDERS, Layout, check_fractions, joined_layout, layout_by_path
 from stylebench.data.stores import Part
 from stylebench.files import cache_dir, file_digest, json_digest, write_json
 
@@ -30,7 +30,8 @@ class Folders:
     A folder is read with all its sub-folders; hidden files are ignored. Top-level folders named train, val and test are
     its splits (see `splits.assign_splits`), the folders below them, or else the top-level ones, its classes. Where the
     splits come first, `data/A` also finds `data/trainA` and `data/testA` (the layout of CycleGAN's sets) or
-    `data/train/A` and `data/test/A` (AFHQ's). A `.txt` file lists images, one path a line, relative to itself.
+    `data/train/A` and `data/test/A` (AFHQ's). A `.txt` file lists images, one path a line, relative to itself. Several
+    of these are one domain if they are named as a list; ids then begin with the place in the list.
 
     Args:
         cache: folder for packs and file digests; None for `$STYLEBENCH_CACHE`, else `~/.cache/stylebench`.
@@ -57,17 +58,17 @@ class Folders:
         check_whole("stored_px", stored_px)
         check_whole("max_pixels", max_pixels)
         check_fractions(val_fraction, test_fraction)
-        self.cache = Path(cache).expanduser().absolute() if cache is not None else cache_dir()
+        self.cache = Path(read_path("dataset.store.cache", cache)).absolute() if cache is not None else cache_dir()
         self.settings = PackSettings(stored_px, max_pixels)
         self.on_unreadable = on_unreadable
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
 
-    def open(self, value: str | Path, part: Part | None = None) -> Domain:
+    def open(self, value: str | Path | Sequence[str | Path], part: Part | None = None) -> Domain:
         """Open a folder of images, one image file or a list of images, packing them first if that has not been done.
 
         Args:
-            value: the folder or file.
+            value: the folder or file, or several that are one domain.
             part: ignored: images are fixed, so there is nothing to divide.
 
         Returns:
@@ -75,10 +76,12 @@ class Folders:
 
         Raises:
             FileNotFoundError: if there is no such path, or no image in it.
-            ValueError: if files are unreadable and `on_unreadable` is "stop", or the split folders are ambiguous.
+            UsageError: if it is no path.
+            ValueError: if files are unreadable and `on_unreadable` is "stop", the split folders are ambiguous, or a
+                list names one folder twice.
             RuntimeError: if the cache cannot be written or the disk has no room.
         """
-        return self._open(Path(value), self.settings)
+        return self._open(_paths(value), self.settings)
 
     def open_pairs(self, value: str | Path) -> Domain:
         """Open a folder of pictures that hold two side by side, see `open`; each of the two is shrunk on its own.
@@ -94,30 +97,42 @@ class Folders:
             ValueError: as `open`.
             RuntimeError: as `open`.
         """
-        return self._open(Path(value), replace(self.settings, side_by_side=True))
+        return self._open(_paths(value), replace(self.settings, side_by_side=True))
 
-    def _open(self, path: Path, settings: PackSettings) -> Domain:
-        path = path.expanduser().absolute()
-        listing = _find(path)
-        pack = open_pack(self._scan(path, listing), settings, self.cache, str(path))
-        self._check_unreadable(path, pack)
-        if listing.left_out:
-            _log.warning("%s of %s: no pictures by name", listing.words, path)
+    def _open(self, paths: list[Path], settings: PackSettings) -> Domain:
+        listings = [_find(path) for path in paths]
+        members = [self._scan(path, listing) for path, listing in zip(paths, listings, strict=True)]
+        files = members[0] if len(members) == 1 else _joined(members)
+        where = ", ".join(map(str, paths))
+        pack = open_pack(files, settings, self.cache, where)
+        self._check_unreadable(where, pack)
+        left_out = sum((Counter(listing.left_out) for listing in listings), Counter[str]())
+        if left_out:
+            _log.warning("%s of %s: no pictures by name", left_out_words(left_out), where)
         for line in note_lines(pack.notes):
-            _log.warning("%s: %s", path, line)
+            _log.warning("%s: %s", where, line)
         return Domain(
-            name=path.stem if path.is_file() else path.name,
-            path=str(path),
+            name="+".join(path.stem if path.is_file() else path.name for path in paths),
+            path=where,
             ids=pack.ids,
             shapes=pack.shapes,
             pixels=pack.images,
             digest=pack.key,
-            layout=layout_by_path(pack.ids, self.val_fraction, self.test_fraction),
+            layout=self._layout(pack.ids, len(members)),
             stored_px=self.settings.stored_px,
             skipped=pack.skipped,
-            left_out=listing.left_out,
+            left_out=left_out,
             notes=pack.notes,
         )
+
+    def _layout(self, ids: list[str], members: int) -> Layout:
+        if members == 1:
+            return layout_by_path(ids, self.val_fraction, self.test_fraction)
+        local: dict[str, list[str]] = {}
+        for id_ in ids:
+            place, _, name = id_.partition("/")
+            local.setdefault(place, []).append(name)
+        return joined_layout(list(local.values()), ids, self.val_fraction, self.test_fraction)
 
     def _scan(self, path: Path, listing: Listing) -> list[SourceFile]:
         """Return the image files, sorted by posix path, with the digests of their contents."""
@@ -149,7 +164,7 @@ class Folders:
                 ) from error
         return [SourceFile(id_, file, index[id_][-1], index[id_][-2]) for id_, file in images.items()]
 
-    def _check_unreadable(self, path: Path, pack: Pack) -> None:
+    def _check_unreadable(self, path: str, pack: Pack) -> None:
         total = len(pack.ids) + len(pack.skipped)
         if pack.skipped and (self.on_unreadable == "stop" or not pack.ids):
             lines = [f"  {id_}: {reason}" for id_, reason in pack.skipped[:_LISTED]]
@@ -162,6 +177,24 @@ class Folders:
             )
         if pack.skipped:
             _log.warning("left out %d of %d unreadable images under %s", len(pack.skipped), total, path)
+
+
+def _paths(value: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return what a value names, each once."""
+    paths = [Path(name).absolute() for name in read_paths("a domain", value)]
+    if not paths:
+        raise ValueError(f"a domain of folders needs at least one, got {value!r}")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ValueError(f"{value!r} names a folder twice, which would have images in training and in tests; drop one")
+    return paths
+
+
+def _joined(members: Sequence[Sequence[SourceFile]]) -> list[SourceFile]:
+    """Return the files of several folders, with ids that begin with the folder's place."""
+    digits = len(str(len(members)))
+    return [
+        replace(file, id=f"{place:0{digits}d}/{file.id}") for place, files in enumerate(members, 1) for file in files
+    ]
 
 
 def _find(path: Path) -> Listing:

@@ -1,10 +1,11 @@
 """Pairs that are stored side by side in one picture, as the pix2pix data sets are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from stylebench.checks import check_choice
+from stylebench.checks import check_choice, read_name, read_path
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.folders import Folders
 from stylebench.data.splits import Layout
@@ -14,17 +15,22 @@ from stylebench.files import json_digest
 DIRECTIONS = ("a_to_b", "b_to_a")
 
 
-def open_pairs(store: Store, value: str) -> Domain:
+def open_pairs(store: Store, value: Any) -> Domain:
     """Open a domain of side-by-side pictures; one that shrinks them must know, so that no column mixes both sides.
 
     Args:
         store: what opens domains.
-        value: the domain, by name.
+        value: what `dataset.pairs` was given.
 
     Returns:
         The whole pictures, for `halves`.
+
+    Raises:
+        UsageError: if it names nothing, or several.
     """
-    return store.open_pairs(value) if isinstance(store, Folders) else store.open(value)
+    if isinstance(store, Folders):
+        return store.open_pairs(read_path("dataset.pairs", value))
+    return store.open(read_name("dataset.pairs", value))
 
 
 def halves(pairs: Domain, direction: str) -> dict[str, Domain]:

@@ -33,6 +33,31 @@ def layout_by_path(ids: Sequence[str], val_fraction: float, test_fraction: float
     return Layout(assign_splits(ids, val_fraction, test_fraction), *class_labels(ids))
 
 
+def joined_layout(members: Sequence[Sequence[str]], ids: Sequence[str], val: float, test: float) -> Layout:
+    """Read splits and classes of several folders that are one domain.
+
+    Split folders count in the folder that has them; all other images are split together, by the hash of their ids.
+
+    Args:
+        members: ids of each folder's images, relative to it.
+        ids: ids of all in the domain, one folder behind the other.
+        val: part of the images for validation where no folder decides.
+        test: part of the images for testing where no folder decides.
+    """
+    ends = np.cumsum([len(member) for member in members])
+    everything = np.arange(len(ids), dtype=np.int64)
+    parts = np.split(everything, ends[:-1])
+    by_folder = [any(map(split_folder, member)) for member in members]
+    groups = [(part, list(member)) for part, member, has in zip(parts, members, by_folder, strict=True) if has]
+    rest = [part for part, has in zip(parts, by_folder, strict=True) if not has]
+    if rest:
+        pooled = np.concatenate(rest)
+        groups.append((pooled, [ids[i] for i in pooled]))
+    found = [(part, assign_splits(names, val, test)) for part, names in groups]
+    splits = {name: np.sort(np.concatenate([part[places[name]] for part, places in found])) for name in SPLITS}
+    return Layout({**splits, "all": everything}, *class_labels([id_ for member in members for id_ in member]))
+
+
 def check_fractions(val_fraction: float, test_fraction: float) -> None:
     """Raise ValueError unless both fractions are at least 0 and leave something for training."""
     if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:

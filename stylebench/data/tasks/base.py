@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stylebench.checks import UsageError, check_choice, check_whole, nearest_multiples
+from stylebench.checks import UsageError, check_choice, check_whole, nearest_multiples, read_name, read_path, read_paths
 from stylebench.data.augmentation import CropSettings, RawImages, finish_images
 from stylebench.data.domain import Domain
+from stylebench.data.folders import Folders
 from stylebench.data.plan import Pictures, Plan
 from stylebench.data.splits import SPLITS, Indices
 from stylebench.data.stores import Part, Store
@@ -119,7 +120,7 @@ class Task(ABC):
     def open_keys(cls, store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
         """Open the domain of every key on different training contents; all names are checked before any is opened."""
         values = {key: named(settings, key, cls.name) for key in cls.keys}
-        return {key: store.open(value, cls.part(key)) for key, value in values.items()}
+        return {key: open_domain(store, f"dataset.{key}", value, cls.part(key)) for key, value in values.items()}
 
     @classmethod
     def part(cls, key: str) -> Part:
@@ -311,6 +312,26 @@ def named(settings: Mapping[str, Any], key: str, task: str) -> Any:
             "a folder, or a name that the data set knows)"
         )
     return value
+
+
+def open_domain(store: Store, key: str, value: Any, part: Part | None = None, *, several: bool = True) -> Domain:
+    """Open the domain that a key names, or where it may be so, several folders as one.
+
+    Args:
+        store: what opens domains.
+        key: for messages.
+        value: what the key was given.
+        part: the domain's share of the contents.
+        several: whether a list makes sense here.
+
+    Raises:
+        UsageError: if the value names nothing, or several where one is expected.
+    """
+    if not isinstance(store, Folders):
+        return store.open(read_name(key, value), part)
+    if several and isinstance(value, list | tuple) and value:
+        return store.open(read_paths(key, value))
+    return store.open(read_path(key, value))
 
 
 def device_batch_size(batch_size: int, world: int) -> int:

@@ -13,7 +13,7 @@ from stylebench.data.plan import Answers, Pictures, Plan
 from stylebench.data.splits import Indices
 from stylebench.data.stores import Part, Store
 from stylebench.data.streams import Jitter, central, cut_each, jitter, mixed, pick, shuffled
-from stylebench.data.tasks.base import SETTINGS, Positions, RawBatch, Task, named
+from stylebench.data.tasks.base import SETTINGS, Positions, RawBatch, Task, named, open_domain
 from stylebench.data.world import World
 
 _FEWEST_DOMAINS = 2
@@ -104,9 +104,10 @@ class MultiDomainTask(Task):
         value = named(settings, "domains", cls.name)
         if isinstance(value, str) or not isinstance(value, Mapping | list | tuple):
             raise ValueError(f"dataset.domains must be a list of domains, got {value!r}: dataset.domains=[{value},...]")
-        values = list(value.values()) if isinstance(value, Mapping) else list(value)
+        entries = value if isinstance(value, Mapping) else dict(enumerate(value))
         opened = [
-            store.open(entry, Part(index, len(values), shared_evaluation=True)) for index, entry in enumerate(values)
+            open_domain(store, f"dataset.domains.{name}", entry, Part(index, len(entries), shared_evaluation=True))
+            for index, (name, entry) in enumerate(entries.items())
         ]
         names = [str(name) for name in value] if isinstance(value, Mapping) else [domain.name for domain in opened]
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -16,7 +16,7 @@ from stylebench.data.side_by_side import halves, open_pairs
 from stylebench.data.splits import Indices
 from stylebench.data.stores import Store
 from stylebench.data.streams import Jitter, central, cut, jitter, mixed, pick
-from stylebench.data.tasks.base import UNSET, Positions, RawBatch, Task, named
+from stylebench.data.tasks.base import UNSET, Positions, RawBatch, Task, named, open_domain
 from stylebench.data.world import World
 
 _LISTED = 10  # images without a partner that an error message names
@@ -83,7 +83,7 @@ class PairedTask(Task):
                 "dataset.pairs=<folder of side-by-side pictures>; none of them is set"
             )
         values = {role: named(settings, role, cls.name) for role in cls.keys}
-        return {role: store.open(value) for role, value in values.items()}
+        return {role: open_domain(store, f"dataset.{role}", value, several=False) for role, value in values.items()}
 
     def draw(self, positions: Positions, split: str) -> RawBatch:
         """Draw pairs: each pass shows every pair once, in a new order."""
@@ -140,7 +140,7 @@ def _degraded(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
             f"({settings[given[0]]}); drop one: dataset.{given[0]}=null, or dataset.degradation=null"
         )
     value = named(settings, "target", PairedTask.name)
-    targets = store.open(value)
+    targets = open_domain(store, "dataset.target", value)
     return {"input": Degraded(targets, degradation), "target": targets}
 
 
