@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Size = int | tuple[int, int]  # side of a square, or height and width, in pixels
 _QUOTES = ("'", '"')
 
 
@@ -40,6 +41,34 @@ def check_optional_whole(name: str, value: Any, least: int = 1) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
         raise ValueError(f"{name} must be a whole number of at least {least}, or null, got {value!r}")
     return value
+
+
+def check_size(name: str, value: Any) -> Size:
+    """Return the size of a picture: a side of a square in pixels, or (height, width).
+
+    Args:
+        name: the parameter, for the message.
+        value: what it was given: a whole number, or two as [height, width].
+
+    Raises:
+        ValueError: if a side is not a whole number of at least 1.
+    """
+    given = list(value) if isinstance(value, list | tuple) else [value, value]
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in given)
+    if not whole or len(given) != 2:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}; for two sides, [height,width]")
+    height, width = given
+    return height if height == width else (height, width)
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Return height and width of a size."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def size_text(size: Size) -> str:
+    """Return a size as a config gives it: `64`, or `[64,32]` for a height and a width."""
+    return str(size) if isinstance(size, int) else f"[{size[0]},{size[1]}]"
 
 
 def check_number(name: str, value: Any, least: float = 0.0, most: float = math.inf) -> float:

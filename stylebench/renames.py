@@ -134,7 +134,7 @@ def updated_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(groups, Mapping) and isinstance(dataset, Mapping) and "groups" not in dataset:
         current["dataset"] = {**dataset, "groups": groups}  # earlier, evaluation took them from the model
     dataset = current.get("dataset")
-    if isinstance(dataset, Mapping) and "model" in current:
+    if isinstance(dataset, Mapping) and "trainer" in current:
         later = _LATER_DATASET if "adaptation" in (dataset.get("tasks") or ()) else {}
         current["dataset"] = {**later, **dataset}
         current.setdefault("adaptation", dict(_NO_ADAPTATION))

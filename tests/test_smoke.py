@@ -89,3 +89,13 @@ def test_model_trains_evaluates_paints_and_exports(
     assert torch.equal(stylebench.load(tmp_path / "exported").translate(images, **given), expected)
     assert torch.equal(stylebench.load(checkpoints[0]).translate(images, **given), expected)
     assert 0 <= float(expected.min()) <= float(expected.max()) <= 1
+
+
+@pytest.mark.parametrize("case", [[f"model={model}"] for model in MODELS], ids=lambda case: case[0])
+def test_model_trains_on_crops_with_two_sides(case: list[str], tmp_path: Path) -> None:
+    sizes = ["dataset.size_px=[32,64]", "dataset.resize_px=[32,64]", "dataset.store.size_px=64"]
+    few = FEW if "minimizer" in configure(case)["model"] else []
+    result = train(configure(case, *sizes, *few), tmp_path / "run", [])
+    assert all(np.isfinite(value) for value in result.metrics.values())
+    assert result.opened is not None
+    assert result.opened.task.size_px == (32, 64)

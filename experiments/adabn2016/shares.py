@@ -13,7 +13,7 @@ import torch
 
 from stylebench.data.images import decode_image
 from stylebench.data.listing import list_pictures
-from stylebench.functional.geometry import center_square
+from stylebench.functional.geometry import center_crop
 from stylebench.inference.loading import load_translator
 from stylebench.training.callbacks.sample_grid import sample_grid, save_png
 
@@ -36,7 +36,7 @@ def main() -> None:
     columns = []
     for file in files:
         picture = torch.from_numpy(decode_image(file, _MOST_PIXELS)).permute(2, 0, 1)[None].float() / 255
-        picture = center_square(picture, options.tile)  # (1, 3, tile, tile)
+        picture = center_crop(picture, [options.tile] * 2)  # (1, 3, tile, tile)
         made = [model.translate(picture, statistics=options.domain, statistics_share=share) for share in SHARES]
         columns.append(torch.cat([picture, *made]))
     save_png(sample_grid(columns), options.output)

@@ -21,7 +21,7 @@ from stylebench.build import build_translator
 from stylebench.cli.config import compose
 from stylebench.commands.stylize.guides import shrunk
 from stylebench.data.images import decode_image
-from stylebench.functional.geometry import center_square, resized
+from stylebench.functional.geometry import center_crop, resized
 from stylebench.functional.pixels import quantize
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def read(path: Path, size_px: int) -> Tensor:
 
 def square(picture: Tensor, side: int) -> Tensor:
     """Cut the middle square out of a (3, H, W) picture and resize it to (3, side, side)."""
-    return resized(center_square(picture[None], min(picture.shape[1:])), (side, side))[0]
+    return resized(center_crop(picture[None], [min(picture.shape[1:])] * 2), (side, side))[0]
 
 
 def lay_out(cells: list[list[Tensor]]) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from stylebench.build import build
 from stylebench.data.augmentation import whole_image
 from stylebench.functional.content import content_loss
-from stylebench.functional.geometry import center_square
+from stylebench.functional.geometry import center_crop
 from stylebench.functional.gram import gram_loss, gram_matrix
 from stylebench.inference.loading import load
 from stylebench.training.callbacks.sample_grid import sample_grid, save_png
@@ -64,7 +64,7 @@ def main() -> None:
             kept, styled = terms(photo, stylized)
             rows.append({"photo": name, "content": kept, "style": styled, "style_unstylized": terms(photo, photo)[1]})
             print(json.dumps(rows[-1]))  # noqa: T201
-            shown.append((center_square(photo, options.tile), center_square(stylized, options.tile)))
+            shown.append((center_crop(photo, [options.tile] * 2), center_crop(stylized, [options.tile] * 2)))
     means = {key: sum(row[key] for row in rows) / len(rows) for key in ("content", "style", "style_unstylized")}
     means["style_share"] = means["style"] / means["style_unstylized"]
     print(json.dumps({"photos": len(rows), "weights": options.weights, **means}))  # noqa: T201

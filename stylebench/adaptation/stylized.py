@@ -3,7 +3,7 @@
 A style keeps what an image shows, and with it the label; so a classifier that learns from stylized images is scored on
 the target's own, and its accuracy says how much of the domain a model of style transfer brings over.
 
-The stylized images are made once, as central squares at the size of the training, and kept in the cache: the file's
+The stylized images are made once, as central crops at the size of the training, and kept in the cache: the file's
 name is a digest of the images, the weights, the styles and the settings. Images of val and test stay as they are.
 
 Source: Geirhos et al. 2019, "ImageNet-trained CNNs are biased towards texture", for stylization as augmentation.
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import v2
 
-from stylebench.checks import UsageError, check_number, check_switch, check_whole
+from stylebench.checks import UsageError, check_number, check_switch, check_whole, sides, size_text
 from stylebench.data.augmentation import CropSettings, finish_images
 from stylebench.data.domain import Domain, Pixels
 from stylebench.data.splits import Indices, Layout
@@ -108,20 +108,21 @@ def stylized(
     """
     plan, source = Stylization.of(settings["stylize"]), domains["source"]
     styles = domains["target"] if plan.styles is None else store.open(plan.styles)
-    side = max(settings["size_px"], settings["resize_px"] or 0)
+    sizes = (sides(settings["size_px"]), sides(settings["resize_px"] or settings["size_px"]))
+    size = (max(each[0] for each in sizes), max(each[1] for each in sizes))
     chosen = np.tile(source.split("train"), plan.per_image)
-    made, name = _maker(plan, styles, seed, side, device)
-    key = json_digest([_FORMAT, source.digest, styles.digest, name, side, len(chosen), seed])
+    made, name = _maker(plan, styles, seed, size, device)
+    key = json_digest([_FORMAT, source.digest, styles.digest, name, size, len(chosen), seed])
     path = cache_dir() / "stylized" / f"{key}.npy"
     if not path.exists():
-        _write(path, source, chosen, side, made)
+        _write(path, source, chosen, size, made)
     return {**domains, "source": _joined(source, chosen, path, key, plan)}
 
 
 Maker = Callable[[Tensor, Indices], Tensor]
 
 
-def _maker(plan: Stylization, styles: Domain, seed: int, side: int, device: str) -> tuple[Maker, list[Any]]:
+def _maker(plan: Stylization, styles: Domain, seed: int, size: tuple[int, int], device: str) -> tuple[Maker, list[Any]]:
     """Return what stylizes images at places of the list, and what it follows from."""
     if plan.jitter is not None:
         return _jittered(plan.jitter, seed), ["jitter", plan.jitter]
@@ -132,17 +133,19 @@ def _maker(plan: Stylization, styles: Domain, seed: int, side: int, device: str)
     controls = dict(plan.controls or {})
     model.check_controls(**controls)
     name = [weights_digest(model.state_dict()), type(model).__name__, controls, model.takes("style")]
-    return _by_model(model, controls, styles, seed, side), name
+    return _by_model(model, controls, styles, seed, size), name
 
 
-def _by_model(model: Translator, controls: Mapping[str, Any], styles: Domain, seed: int, side: int) -> Maker:
+def _by_model(
+    model: Translator, controls: Mapping[str, Any], styles: Domain, seed: int, size: tuple[int, int]
+) -> Maker:
     drawn = styles.split("train")
 
     def make(images: Tensor, places: Indices) -> Tensor:
         if not model.takes("style"):
             return model.translate(images, **controls)
         which = drawn[pick(seed, "stylize", len(drawn), places)]
-        return model.translate(images, style=_squares(styles, which, side), **controls)
+        return model.translate(images, style=_crops(styles, which, size), **controls)
 
     return make
 
@@ -161,18 +164,18 @@ def _jittered(strength: float, seed: int) -> Maker:
     return make
 
 
-def _write(path: Path, source: Domain, chosen: Indices, side: int, make: Maker) -> None:
-    """Stylize images and write them as (N, side, side, 3) uint8, whole or not at all."""
+def _write(path: Path, source: Domain, chosen: Indices, size: tuple[int, int], make: Maker) -> None:
+    """Stylize images and write them as (N, H, W, 3) uint8, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     os.close(handle)
-    _log.info("stylizing %d images of %s at %d px, once", len(chosen), source.path, side)
+    _log.info("stylizing %d images of %s at %s px, once", len(chosen), source.path, size_text(size))
     try:
-        kept = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(chosen), side, side, 3))
+        kept = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(chosen), *size, 3))
         for start in range(0, len(chosen), _AT_A_TIME):
             places = np.arange(start, min(start + _AT_A_TIME, len(chosen)), dtype=np.int64)
-            images = make(_squares(source, chosen[places], side), places)
-            if images.shape[-2:] != (side, side):
+            images = make(_crops(source, chosen[places], size), places)
+            if images.shape[-2:] != size:
                 raise ValueError(f"the model makes images of another size than it is shown: {tuple(images.shape[-2:])}")
             kept[places] = quantize(images).permute(0, 2, 3, 1).cpu().numpy()
         kept.flush()
@@ -182,9 +185,9 @@ def _write(path: Path, source: Domain, chosen: Indices, side: int, make: Maker) 
         Path(temporary).unlink(missing_ok=True)
 
 
-def _squares(domain: Domain, chosen: Sequence[int] | Indices, side: int) -> Tensor:
-    """Return central squares, (B, 3, side, side) float32 in [0, 1]."""
-    return finish_images(cut(domain, chosen, central(len(chosen)), CropSettings(side, None, False)), side)
+def _crops(domain: Domain, chosen: Sequence[int] | Indices, size: tuple[int, int]) -> Tensor:
+    """Return central crops, (B, 3, *size) float32 in [0, 1]."""
+    return finish_images(cut(domain, chosen, central(len(chosen)), CropSettings(size, None, False)), size)
 
 
 class _Images:
@@ -210,13 +213,13 @@ def _joined(source: Domain, chosen: Indices, path: Path, key: str, plan: Styliza
     train = np.concatenate([source.split("train"), made]) if plan.originals else made
     ids = [*source.ids, *(f"{source.ids[index]}#{number}" for number, index in enumerate(chosen))]
     labels = None if source.labels is None else np.concatenate([source.labels, source.labels[chosen]])
-    side = int(np.load(path, mmap_mode="r").shape[1])
+    size = np.load(path, mmap_mode="r").shape[1:3]
     return Domain(
         name=f"{source.name}_stylized",
         path=source.path,
         address=source.address,
         ids=ids,
-        shapes=np.concatenate([source.shapes, np.full((len(chosen), 2), side, dtype=np.int64)]),
+        shapes=np.concatenate([source.shapes, np.tile(np.array(size, dtype=np.int64), (len(chosen), 1))]),
         pixels=_Images(source, path),
         digest=json_digest([source.digest, key, plan.originals]),
         layout=Layout(

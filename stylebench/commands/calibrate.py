@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stylebench.adaptation.adabn import FEWEST_IMAGES, recalibrate
 from stylebench.adaptation.reports import CalibrationReport
 from stylebench.build import Config, build
-from stylebench.checks import UsageError, check_optional_whole, check_whole
+from stylebench.checks import Size, UsageError, check_optional_whole, check_size, check_whole, size_text
 from stylebench.commands.stylize.pictures import choose_device
 from stylebench.data.augmentation import CropSettings, finish_images
 from stylebench.data.domain import Domain
@@ -81,7 +81,7 @@ def calibrate(config: Config) -> Calibrated:
         raise UsageError(f"statistics cannot be called {name}, which has a meaning of its own; choose another by name=")
     check_optional_whole("max_images", config["max_images"], FEWEST_IMAGES)
     batches = DomainBatches(domain, config["split"], _size(config, trained), config["batch_size"], config["max_images"])
-    log.info("%d images of %s, %d px", len(batches.indices), domain.path, batches.size_px)
+    log.info("%d images of %s, %s px", len(batches.indices), domain.path, size_text(batches.size_px))
     report = recalibrate(
         model, batches, propagate=config["propagate"], layers=config["layers"], unbiased=config["unbiased"],
         prior_images=config["prior_images"], forward=as_at_work,
@@ -146,7 +146,7 @@ class DomainBatches:
     Args:
         domain: the images.
         split: train, val, test or all.
-        size_px: side of the crops.
+        size_px: side of the crops, or height and width.
         batch_size: images at a time.
         most: images at most; None for all.
 
@@ -154,7 +154,7 @@ class DomainBatches:
         ValueError: if the split has too few images.
     """
 
-    def __init__(self, domain: Domain, split: str, size_px: int, batch_size: int, most: int | None) -> None:
+    def __init__(self, domain: Domain, split: str, size_px: Size, batch_size: int, most: int | None) -> None:
         self.domain, self.size_px, self.batch_size = domain, size_px, batch_size
         self.indices: Indices = mixed(domain, domain.split(split))[:most]
         if len(self.indices) < FEWEST_IMAGES:
@@ -172,7 +172,7 @@ class DomainBatches:
             yield finish_images(cut(self.domain, chosen, central(len(chosen)), crop), self.size_px)
 
 
-def _size(config: Config, trained: TrainedModel) -> int:
-    """Return the side of the crops: the given one, else that of the training."""
+def _size(config: Config, trained: TrainedModel) -> Size:
+    """Return the size of the crops: the given one, else that of the training."""
     given = config["size_px"] or (trained.config.get("dataset") or {}).get("size_px") or _SIZE_PX
-    return check_whole("size_px", given)
+    return check_size("size_px", given)

@@ -11,12 +11,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from stylebench.build import Config
-from stylebench.checks import UsageError, check_whole
+from stylebench.checks import UsageError, check_whole, sides
 from stylebench.commands.stylize.pictures import choose_device
 from stylebench.data.images import ImageError, decode_image
 from stylebench.data.listing import Listing, list_pictures
 from stylebench.files import atomic_write, csv_text
-from stylebench.functional.geometry import center_square
+from stylebench.functional.geometry import center_crop
 from stylebench.inference.classifier import Classifier
 from stylebench.inference.loading import load
 
@@ -94,7 +94,7 @@ def _batches(
             continue
         picture = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
         names.append(name)
-        images.append(center_square(picture, model.size_px) if model.size_px else picture)
+        images.append(center_crop(picture, sides(model.size_px)) if model.size_px else picture)
         if len(names) == size:
             yield names, torch.cat(images)
             names, images = [], []

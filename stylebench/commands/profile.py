@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from stylebench.build import Config, build_data, build_method, completed, open_data
+from stylebench.checks import Size, size_text
 from stylebench.commands.train import check_settings, finish_wandb, make_callbacks, make_mirror, make_trainer
 from stylebench.data.datamodule import DomainData
 from stylebench.files import write_json
@@ -48,7 +49,7 @@ class Figures:
     device: str
     precision: str
     batch_size: int
-    size_px: int
+    size_px: Size
     threads: int
     frame_seconds: float
     bare_seconds: float
@@ -240,8 +241,8 @@ def report(figures: Figures) -> str:
     """Return the figures as a short table."""
     whole = sum(figures.parts.values())
     lines = [
-        f"{figures.method}, {figures.size_px} px, batch {figures.batch_size}, {figures.precision}, {figures.device}, "
-        f"{figures.threads} threads",
+        f"{figures.method}, {size_text(figures.size_px)} px, batch {figures.batch_size}, {figures.precision}, "
+        f"{figures.device}, {figures.threads} threads",
         f"  inside the frame   {figures.frame_seconds * 1e3:9.2f} ms a batch   "
         f"{figures.images_per_second:.1f} images/s",
         f"  bare loop          {figures.bare_seconds * 1e3:9.2f} ms a batch",

@@ -31,7 +31,7 @@ from stylebench.build import (
     open_data,
     reference_cache,
 )
-from stylebench.checks import UsageError, check_switch, check_whole
+from stylebench.checks import UsageError, check_size, check_switch, check_whole
 from stylebench.commands.prepare import check_report
 from stylebench.commands.records import write_config
 from stylebench.construct import locate
@@ -64,7 +64,7 @@ from stylebench.trusted import check_targets
 log = logging.getLogger(__name__)
 WHOLE_NUMBERS = {   # key -> smallest value
     "seed": 0, "samples": 1, "budget.batches": 1, "budget.evaluate_every": 1, "budget.validation_images": 1,
-    "checkpoint.every_n_batches": 1, "checkpoint.keep": 1, "logger.every_n_batches": 1, "dataset.size_px": 1,
+    "checkpoint.every_n_batches": 1, "checkpoint.keep": 1, "logger.every_n_batches": 1,
     "dataset.batch_size": 1, "dataset.num_workers": 0, "metrics.num_images": 0, "metrics.batch_size": 1,
     "metrics.scenes": 0, "metrics.truth_draws": 1,
 }  # fmt: skip
@@ -368,6 +368,9 @@ def check_settings(config: Config) -> None:
         check_whole(key, settings[key], least)
     for key in SWITCHES:
         check_switch(key, settings[key])
+    check_size("dataset.size_px", settings["dataset.size_px"])
+    if settings["dataset.resize_px"] is not None:
+        check_size("dataset.resize_px", settings["dataset.resize_px"])
     if "ema.decay" in settings and not isinstance(settings["ema.decay"], int | float):
         raise ValueError(f"ema.decay must be a number in [0, 1), got {settings['ema.decay']!r}")
     if config.get("init") is not None:

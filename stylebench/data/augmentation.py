@@ -2,7 +2,8 @@
 
 A training crop is "shrink the shorter side to `resize_px`, then cut `size_px` x `size_px`". Doing it in the other
 order gives the same picture and touches far fewer pixels: the rectangle that will become the crop is copied out of the
-store as it is, and only that is resized. The two orders differ by the rounding of the rectangle to whole pixels (a
+store as it is, and only that is resized. Where a size is a height and a width, the image is shrunk until it just covers
+`resize_px`. The two orders differ by the rounding of the rectangle to whole pixels (a
 scale off by less than 1/side) and in the outermost row, where the antialiasing filter cannot see beyond the crop.
 """
 
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylebench.checks import check_whole
+from stylebench.checks import Size, check_size, sides, size_text
 from stylebench.data.domain import Domain
 
 
@@ -34,52 +35,63 @@ class CropSettings:
     """How training crops are cut.
 
     Args:
-        size_px: side of the crop.
-        resize_px: the shorter side of the image that the crop is cut from; None for `size_px` (the largest square).
+        size_px: side of the crop, or height and width.
+        resize_px: the shorter side of the image that the crop is cut from, or the height and width that the image just
+            covers; None for `size_px` (the largest possible crop).
         flip: mirror every second image, on average.
 
     Raises:
         ValueError: if a size is below 1 or the crop is larger than the resized image.
     """
 
-    size_px: int
-    resize_px: int | None
+    size_px: Size
+    resize_px: Size | None
     flip: bool
 
     def __post_init__(self) -> None:
-        check_whole("dataset.size_px", self.size_px)
-        if self.resize_px is not None and self.resize_px < self.size_px:
+        check_size("dataset.size_px", self.size_px)
+        if self.resize_px is None:
+            return
+        check_size("dataset.resize_px", self.resize_px)
+        if any(side > room for side, room in zip(sides(self.size_px), sides(self.resize_px), strict=True)):
             raise ValueError(
-                f"a crop of size_px={self.size_px} does not fit into images resized to resize_px={self.resize_px}; "
-                "raise dataset.resize_px, or set it to null for the largest possible crop"
+                f"a crop of size_px={size_text(self.size_px)} does not fit into images resized to "
+                f"resize_px={size_text(self.resize_px)}; raise dataset.resize_px, or set it to null for the largest "
+                "possible crop"
             )
 
-    def source_side(self, shorter_px: int) -> int:
-        """Return the side of the square in a stored image that becomes the crop.
+    def source_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the rectangle in a stored image that becomes the crop.
 
         Args:
-            shorter_px: shorter side of the stored image.
+            height: of the stored image.
+            width: of the stored image.
 
         Returns:
-            The side in stored pixels, between 1 and `shorter_px`.
+            Sides in stored pixels, at least 1, none longer than the image's.
         """
-        return max(1, round(shorter_px * self.size_px / (self.resize_px or self.size_px)))
+        covered = sides(self.size_px if self.resize_px is None else self.resize_px)
+        # The side that touches what is to be covered decides the scale.
+        stored, resized = (height, covered[0]) if height * covered[1] <= width * covered[0] else (width, covered[1])
+        wanted = [max(1, round(stored * side / resized)) for side in sides(self.size_px)]
+        return min(wanted[0], height), min(wanted[1], width)
 
 
-def finish_images(raw: RawImages, size_px: int) -> Tensor:
+def finish_images(raw: RawImages, size_px: Size) -> Tensor:
     """Resize, mirror and scale a batch on the device it is on.
 
     Args:
         raw: the rectangles and flips.
-        size_px: height and width of the result.
+        size_px: side of the results, or their height and width.
 
     Returns:
-        (B, 3, size_px, size_px) float32 in [0, 1], contiguous.
+        (B, 3, H, W) float32 in [0, 1], contiguous.
     """
+    height, width = sides(size_px)
     if isinstance(raw.pixels, Tensor):
-        images = _resize(raw.pixels, size_px, size_px)
+        images = _resize(raw.pixels, height, width)
     else:
-        images = torch.cat([_resize(pixels[None], size_px, size_px) for pixels in raw.pixels])
+        images = torch.cat([_resize(pixels[None], height, width) for pixels in raw.pixels])
     return torch.where(raw.flip[:, None, None, None], images.flip(-1), images)
 
 

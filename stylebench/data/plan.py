@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylebench.checks import size_text
 from stylebench.data.augmentation import CropSettings, RawImages, finish_images
 from stylebench.data.domain import Domain
 from stylebench.data.splits import Indices
@@ -23,7 +24,7 @@ class Pictures:
     Args:
         domains: where the images are.
         chosen: (N,) positions of the images, each in its domain.
-        crop: how squares are cut.
+        crop: how crops are cut.
         numbers: (N,) which of the domains each image is of; None where there is one.
     """
 
@@ -50,7 +51,7 @@ class Pictures:
         ]
 
     def crops(self, places: Indices, device: torch.device) -> Tensor:
-        """Return the images at (B,) places: (B, 3, size_px, size_px) float32 in [0, 1]."""
+        """Return the images at (B,) places: (B, 3, H, W) float32 in [0, 1]."""
         places = places % len(self)
         where = central(len(places))
         if self.numbers is None:
@@ -165,7 +166,7 @@ class Plan:
         if self.world is not None and answered and self.world.world.size_px != size_px:
             raise ValueError(
                 f"exact answers are rendered at dataset.store.size_px={self.world.world.size_px}, but results have "
-                f"dataset.size_px={size_px}; set both alike, or metrics.scenes=0 to measure without answers"
+                f"dataset.size_px={size_text(size_px)}; set both alike, or metrics.scenes=0 to measure without answers"
             )
         whole = self.reference
 

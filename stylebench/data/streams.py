@@ -87,21 +87,21 @@ def mixed(domain: Domain, indices: Indices) -> Indices:
 
 
 def cut(domain: Domain, chosen: Sequence[int] | Indices, where: Jitter, crop: CropSettings) -> RawImages:
-    """Cut a square out of each of some images.
+    """Cut a rectangle out of each of some images.
 
     Args:
         domain: where the images are.
         chosen: (B,) positions in the domain.
         where: corners and flips.
-        crop: how large the squares are.
+        crop: how large the rectangles are.
     """
     views = []
     images = domain.views([int(index) for index in chosen])
     for image, (down, right) in zip(images, where.corners, strict=True):
-        side = crop.source_side(min(image.shape[:2]))
-        top = int(down * (image.shape[0] - side + 1))
-        left = int(right * (image.shape[1] - side + 1))
-        views.append(image[top : top + side, left : left + side])  # (side, side, 3)
+        height, width = crop.source_size(*image.shape[:2])
+        top = int(down * (image.shape[0] - height + 1))
+        left = int(right * (image.shape[1] - width + 1))
+        views.append(image[top : top + height, left : left + width])  # (height, width, 3)
     return RawImages(_to_tensors(views), torch.from_numpy(where.mirrored))
 
 
@@ -115,7 +115,7 @@ def cut_each(
         numbers: (B,) which of the domains each image is of.
         chosen: (B,) positions in them.
         where: corners and flips.
-        crop: how large the squares are.
+        crop: how large the rectangles are.
     """
     crops: list[Any] = [None] * len(chosen)
     for number in np.unique(numbers).tolist():

@@ -13,18 +13,19 @@ def resized(pictures: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(pictures, list(size), mode="bicubic", antialias=True, align_corners=False).clamp(0.0, 1.0)
 
 
-def center_square(images: Tensor, size_px: int) -> Tensor:
-    """Crop the largest centered square and resize it, antialiased.
+def center_crop(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Crop the largest centered rectangle of a shape and resize it, antialiased.
 
     Args:
         images: (B, 3, H, W) in [0, 1].
-        size_px: side of the result, in pixels.
+        size: height and width of the result, in pixels.
 
     Returns:
-        (B, 3, size_px, size_px) in [0, 1].
+        (B, 3, *size) in [0, 1].
     """
     height, width = images.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = images[..., top : top + side, left : left + side]  # (B, 3, side, side)
-    return F.interpolate(square, size=(size_px, size_px), mode="bilinear", antialias=True)
+    scale = min(height / size[0], width / size[1])
+    rows, columns = min(height, round(size[0] * scale)), min(width, round(size[1] * scale))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    cut = images[..., top : top + rows, left : left + columns]  # (B, 3, rows, columns)
+    return F.interpolate(cut, size=list(size), mode="bilinear", antialias=True)

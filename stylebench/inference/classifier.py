@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from stylebench.checks import check_whole
+from stylebench.checks import Size, check_size
 from stylebench.inference.base import Inference, Picture, evaluating
 from stylebench.nn.domain_norms import SOURCE
 from stylebench.nn.normalization import MODES, has_batch_norm, kept, unknown_domain
@@ -19,13 +19,14 @@ class Classifier(Inference):
 
     Attributes:
         classes: names of the classes, in the order of the logits.
-        size_px: side of the central squares that it was trained on; None where any will do.
+        size_px: side of the central squares that it was trained on, or height and width of the crops; None where any
+            will do.
     """
 
     command: ClassVar[str] = "classify"
     inputs = (Picture("content", "the picture that is classified"),)
     classes: Sequence[str] = ()
-    size_px: int | None = None
+    size_px: Size | None = None
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -81,20 +82,20 @@ class NetworkClassifier(Classifier):
         network: makes the network for a number of classes.
         adaptation: the strategy, an `adaptation.base.Strategy`; it converts the network and predicts with it.
         classes: names of the classes, in the order of the logits.
-        size_px: side of the central squares that it is trained on.
+        size_px: side of the central squares that it is trained on, or height and width of the crops.
 
     Raises:
         ValueError: if there are fewer than two classes, or the strategy cannot serve the network.
     """
 
     def __init__(
-        self, network: Callable[..., nn.Module], adaptation: Any, classes: Sequence[str], size_px: int
+        self, network: Callable[..., nn.Module], adaptation: Any, classes: Sequence[str], size_px: Size
     ) -> None:
         super().__init__()
         self.classes = tuple(map(str, classes or ()))
         if len(self.classes) < _FEWEST_CLASSES:
             raise ValueError(f"a classifier needs at least {_FEWEST_CLASSES} classes, got {list(self.classes)}")
-        self.size_px = check_whole("size_px", size_px)
+        self.size_px = check_size("size_px", size_px)
         self.network = adaptation.convert(network(classes=len(self.classes)))
         self.adaptation = adaptation
         self.own_statistics = adaptation.own_statistics

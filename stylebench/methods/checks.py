@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from stylebench.checks import check_number, nearest_multiples
+from stylebench.checks import Size, check_number, nearest_multiples, sides, size_text
 from stylebench.nn.encoders.base import Encoder
 
 _BETAS = 2
@@ -58,21 +58,23 @@ def check_weights(weights: Mapping[str, float]) -> None:
         check_number(f"weight_{name}", weight)
 
 
-def check_size_multiple(size_px: int, multiple: int) -> None:
+def check_size_multiple(size_px: Size, multiple: int) -> None:
     """Check that a network can halve training crops as often as it does.
 
     Args:
-        size_px: side of the crops.
-        multiple: what must divide it.
+        size_px: side of the crops, or height and width.
+        multiple: what must divide each side.
 
     Raises:
         ValueError: naming the nearest sizes that would do.
     """
-    if size_px % multiple:
-        raise ValueError(
-            f"the network halves images step by step, so dataset.size_px must be a multiple of {multiple}, got "
-            f"{size_px}; set it to {nearest_multiples(size_px, multiple)}"
-        )
+    for side in sides(size_px):
+        if side % multiple:
+            what = "it" if side == size_px else side
+            raise ValueError(
+                f"the network halves images step by step, so dataset.size_px must be a multiple of {multiple}, got "
+                f"{size_text(size_px)}; set {what} to {nearest_multiples(side, multiple)}"
+            )
 
 
 def with_float_betas(builders: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:

@@ -20,7 +20,7 @@ from stylebench.data.augmentation import whole_image
 from stylebench.data.tasks import StyleBatch, Task, drawn
 from stylebench.functional.content import content_loss
 from stylebench.functional.flat import detach_flat
-from stylebench.functional.geometry import center_square
+from stylebench.functional.geometry import center_crop
 from stylebench.functional.gram import check_gram_energy, gram_loss, gram_matrix
 from stylebench.functional.schedules import Schedule
 from stylebench.functional.total_variation import total_variation
@@ -140,5 +140,5 @@ class FastTransfer(Method):
     def sample_rows(self, batch: StyleBatch) -> list[Tensor]:
         """Return content and stylized rows, each led by the style image, cropped to the contents' size."""
         content = drawn(batch.content)
-        style = center_square(self.get_buffer("style_image"), content.shape[-1])  # (1, 3, H, W)
+        style = center_crop(self.get_buffer("style_image"), content.shape[-2:])  # (1, 3, H, W)
         return [torch.cat([style, row]) for row in (content, self.translate(batch))]

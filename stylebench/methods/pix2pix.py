@@ -22,7 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from stylebench.checks import check_switch
+from stylebench.checks import Size, check_switch, sides, size_text
 from stylebench.data.tasks import PairedBatch, PairedTask, Task, drawn
 from stylebench.functional.adversarial import check_objective, discriminator_loss, generator_loss, logit_figures
 from stylebench.functional.pixels import to_signed
@@ -83,7 +83,8 @@ class Pix2Pix(Method):
         check_weights(self.weights)
         if not any(self.weights.values()):
             raise ValueError("weight_gan and weight_l1 are both 0, so nothing would be learned")
-        self._size_px = self._batch_size = 0
+        self._size_px: Size = 1
+        self._batch_size = 0
 
     def prepare(self, task: Task) -> None:
         """Check that inputs have the targets' size, and that the networks can work on it.
@@ -165,7 +166,7 @@ class Pix2Pix(Method):
         generator = self.model.generator
         if not isinstance(generator, UNetGenerator) or not generator.bottleneck_norm:
             return
-        if self._size_px > generator.multiple:
+        if max(sides(self._size_px)) > generator.multiple:
             return
         why = None
         if generator.norm == "instance":
@@ -177,8 +178,8 @@ class Pix2Pix(Method):
             why = f"model.eval_mode={mode} would normalize each image alone, unlike training; or use eval"
         if why is not None:
             raise ValueError(
-                f"the innermost map of the U-Net has 1x1 px at dataset.size_px={self._size_px}, and {why}. Set "
-                "model.generator.bottleneck_norm=false"
+                f"the innermost map of the U-Net has 1x1 px at dataset.size_px={size_text(self._size_px)}, and {why}. "
+                "Set model.generator.bottleneck_norm=false"
             )
 
 

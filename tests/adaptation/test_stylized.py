@@ -56,7 +56,7 @@ def test_stylized_images_join_the_training_with_their_labels() -> None:
         assert np.array_equal(source.view(index), plain.view(index))
     model = stylebench.load(run("fast_transfer"))
     assert isinstance(model, Translator)
-    expected = quantize(model.translate(module._squares(plain, train, SIDE))).permute(0, 2, 3, 1).numpy()
+    expected = quantize(model.translate(module._crops(plain, train, (SIDE, SIDE)))).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(np.stack([source.view(index) for index in range(12, 18)]), expected)
     copied = pickle.loads(pickle.dumps(source))  # as a worker gets it
     assert np.array_equal(copied.view(13), source.view(13))
@@ -85,7 +85,9 @@ def test_jitter_changes_colors_alone_and_follows_from_the_seed() -> None:
     before = torch.get_rng_state()
     source = opened(jitter=0.5, originals=False)["source"]
     assert torch.equal(torch.get_rng_state(), before)
-    plain = quantize(module._squares(domain("photos", 0), domain("photos", 0).split("train"), SIDE)).permute(0, 2, 3, 1)
+    plain = quantize(module._crops(domain("photos", 0), domain("photos", 0).split("train"), (SIDE, SIDE))).permute(
+        0, 2, 3, 1
+    )
     found = np.stack([source.view(index) for index in range(12, 18)])
     assert not np.array_equal(found, plain.numpy())
     gray = [

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stylebench.checks import Size
 from stylebench.data.augmentation import CropSettings, RawImages, finish_images, whole_image
 from stylebench.data.domain import Domain
 
@@ -66,7 +67,39 @@ def test_finish_stays_in_range() -> None:
     [(64, None, 256, 256), (64, 128, 256, 128), (64, 96, 256, 171), (256, 256, 256, 256), (64, 128, 1, 1)],
 )
 def test_source_side(size_px: int, resize_px: int | None, shorter_px: int, side: int) -> None:
-    assert CropSettings(size_px, resize_px, False).source_side(shorter_px) == side
+    assert CropSettings(size_px, resize_px, False).source_size(shorter_px, 2 * shorter_px) == (side, side)
+
+
+@pytest.mark.parametrize(
+    ("size_px", "resize_px", "stored", "cut"),
+    [
+        ((64, 32), None, (200, 300), (200, 100)),  # the largest rectangle twice as high as wide
+        ((64, 32), None, (300, 100), (200, 100)),
+        ((32, 64), (64, 128), (256, 256), (64, 128)),  # at half the scale that covers 64 x 128: 256 / 128 = 2
+        ((32, 64), 64, (128, 256), (64, 128)),
+        ((16, 16), (32, 64), (100, 100), (25, 25)),
+        ((1, 64), None, (3, 50), (1, 50)),
+    ],
+)
+def test_the_rectangle_that_becomes_a_crop_of_two_sides(
+    size_px: Size, resize_px: Size | None, stored: tuple[int, int], cut: tuple[int, int]
+) -> None:
+    assert CropSettings(size_px, resize_px, False).source_size(*stored) == cut
+
+
+@pytest.mark.parametrize(
+    ("size_px", "resize_px", "message"),
+    [
+        ((64, 32), (32, 64), r"size_px=\[64,32\] does not fit .* resize_px=\[32,64\]"),
+        ((64, 32), 48, r"size_px=\[64,32\] does not fit .* resize_px=48"),
+        ((64, 0), None, r"dataset\.size_px must be .* got \(64, 0\)"),
+        ((64, 32, 3), None, r"dataset\.size_px must be .* got \(64, 32, 3\)"),
+        (64, (True, 64), r"dataset\.resize_px must be .* got \(True, 64\)"),
+    ],
+)
+def test_each_of_two_sides_is_checked(size_px: Size, resize_px: Size | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CropSettings(size_px, resize_px, False)
 
 
 def test_crop_settings_out_of_range() -> None:

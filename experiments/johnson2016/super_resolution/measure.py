@@ -19,7 +19,7 @@ from experiments.johnson2016.super_resolution.bicubic import luma_scores, read_p
 from stylebench.data.degradation import Degradation
 from stylebench.data.listing import list_pictures
 from stylebench.functional.bicubic import crop_to_multiple, enlarge
-from stylebench.functional.geometry import center_square
+from stylebench.functional.geometry import center_crop
 from stylebench.functional.pixels import quantize
 from stylebench.inference.loading import load
 from stylebench.metrics.batch import EvaluationBatch, Views
@@ -57,7 +57,7 @@ def main() -> None:
         for name, image in made.items():
             pair = (*luma_scores(image, whole, degradation.factor), judged(image, whole, judge))
             scores.setdefault(name, []).append(pair)
-        shown.append([center_square(image, options.tile) for image in (*made.values(), whole)])
+        shown.append([center_crop(image, [options.tile] * 2) for image in (*made.values(), whole)])
     print(f"{options.photos.name}, {len(shown)} pictures, x{degradation.factor}, weights {options.weights}")  # noqa: T201
     print("| | PSNR-Y | SSIM-Y | judge |\n|---|---|---|---|")  # noqa: T201
     for name, rows in scores.items():

@@ -9,7 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stylebench.checks import UsageError, check_choice, check_whole, nearest_multiples, read_name, read_path, read_paths
+from stylebench.checks import (
+    Size,
+    UsageError,
+    check_choice,
+    check_size,
+    check_whole,
+    nearest_multiples,
+    read_name,
+    read_path,
+    read_paths,
+    sides,
+    size_text,
+)  # fmt: skip
 from stylebench.data.augmentation import CropSettings, RawImages, finish_images
 from stylebench.data.domain import Domain
 from stylebench.data.folders import Folders
@@ -34,11 +46,12 @@ class Task(ABC):
     Args:
         domains: a domain for every role.
         seed: the run's seed; batches depend on it and on their number alone.
-        size_px: side of the crops.
-        resize_px: shorter side of the images the crops are cut from; None for `size_px`.
+        size_px: side of the crops, or height and width.
+        resize_px: shorter side of the images the crops are cut from, or height and width that they just cover; None for
+            `size_px`.
         flip: mirror every second crop, on average.
         batch_size: images a role in a batch, over all devices.
-        on_small: what to do about images whose shorter side is below `size_px`: "stop", "upscale" or "skip" them.
+        on_small: what to do about images that are smaller than the crops: "stop", "upscale" or "skip" them.
         draws: the roles to draw, None = all; the others come as None.
 
     Raises:
@@ -62,8 +75,8 @@ class Task(ABC):
         domains: Mapping[str, Domain],
         *,
         seed: int,
-        size_px: int,
-        resize_px: int | None,
+        size_px: Size,
+        resize_px: Size | None,
         flip: bool,
         batch_size: int,
         on_small: str,
@@ -84,11 +97,13 @@ class Task(ABC):
         check_choice("dataset.on_small", on_small, ON_SMALL)
         self.draws = tuple(role for role in self.roles if role in wanted)
         self.batch_size = batch_size
-        self.size_px = size_px
+        self.size_px = size_px = check_size("dataset.size_px", size_px)
         self.seed = seed
         self.flip = flip
         self.on_small = on_small
-        self.crop = CropSettings(size_px, resize_px, flip)
+        self.crop = CropSettings(
+            size_px, None if resize_px is None else check_size("dataset.resize_px", resize_px), flip
+        )
         self._indices = {role: large_enough(self.domains[role], role, size_px, on_small) for role in self.draws}
 
     @classmethod
@@ -191,7 +206,7 @@ class Task(ABC):
             raw: uint8 rectangles and integer labels, by field of the batch.
 
         Returns:
-            The task's batch: (B, 3, size_px, size_px) float32 images in [0, 1] and (B,) int64 labels; None for what was
+            The task's batch: (B, 3, H, W) float32 images in [0, 1] and (B,) int64 labels; None for what was
             not drawn.
         """
         made = {
@@ -352,29 +367,29 @@ def device_batch_size(batch_size: int, world: int) -> int:
     return batch_size // world
 
 
-def large_enough(domain: Domain, role: str, size_px: int, on_small: str) -> dict[str, Indices]:
+def large_enough(domain: Domain, role: str, size_px: Size, on_small: str) -> dict[str, Indices]:
     """Return the indices of each split that may be drawn; raise ValueError if images are too small and that stops."""
-    fits = domain.shapes.min(axis=1) >= size_px
+    fits = np.all(domain.shapes >= np.array(sides(size_px)), axis=1)
+    crop, longest = f"the crop of {size_text(size_px)} px", max(sides(size_px))
     small = np.flatnonzero(~fits)
     if len(small) and on_small == "stop":
         lines = [f"  {domain.ids[i]}: {domain.shape(i)[1]} x {domain.shape(i)[0]}" for i in small[:_LISTED]]
         if len(small) > _LISTED:
             lines.append(f"  and {len(small) - _LISTED} more")
         stored = ""
-        if domain.stored_px is not None and domain.stored_px < size_px:
+        if domain.stored_px is not None and domain.stored_px < longest:
             stored = (
-                f" They were stored with dataset.store.stored_px={domain.stored_px}: raise it to {size_px} or more."
+                f" They were stored with dataset.store.stored_px={domain.stored_px}: raise it to {longest} or more."
             )
         raise ValueError(
-            f"{len(small)} of {len(domain)} images of {domain.path} ({role}) are smaller than the crop of {size_px} "
-            "px:\n"
+            f"{len(small)} of {len(domain)} images of {domain.path} ({role}) are smaller than {crop}:\n"
             + "\n".join(lines)
             + f"\nLower dataset.size_px, or set dataset.on_small=upscale or dataset.on_small=skip.{stored}"
         )
     keep = fits if on_small == "skip" else np.ones_like(fits)
     if not keep.any():
         raise ValueError(
-            f"all {len(domain)} images of {domain.path} ({role}) are smaller than the crop of {size_px} px, so "
+            f"all {len(domain)} images of {domain.path} ({role}) are smaller than {crop}, so "
             "dataset.on_small=skip leaves none; lower dataset.size_px, or set dataset.on_small=upscale"
         )
     return {split: (indices := domain.split(split))[keep[indices]] for split in (*SPLITS, "all")}

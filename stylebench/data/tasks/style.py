@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from stylebench.checks import sides
 from stylebench.data.augmentation import whole_image
 from stylebench.data.domain import Domain
 from stylebench.data.plan import Answers, Plan
@@ -84,7 +85,7 @@ class StyleTask(Task):
         domain = self.domains["style"]
         if "style" in self.draws or len(domain) != 1:
             return None
-        return quantize(whole_image(domain, 0, self.crop.resize_px or self.size_px))
+        return quantize(whole_image(domain, 0, min(sides(self.crop.resize_px or self.size_px))))
 
 
 def drawn(images: Tensor | None) -> Tensor:

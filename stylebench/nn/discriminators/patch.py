@@ -8,7 +8,7 @@ import itertools
 
 from torch import Tensor, nn
 
-from stylebench.checks import check_choice
+from stylebench.checks import Size, check_choice, sides, size_text
 from stylebench.nn.layers import InstanceNorm, initialize_normal
 
 NORMS = ("batch", "instance", "none")
@@ -77,20 +77,21 @@ class PatchDiscriminator(nn.Module):
         logits: Tensor = self.layers(images)
         return logits
 
-    def check_size(self, size_px: int) -> None:
+    def check_size(self, size_px: Size) -> None:
         """Refuse images that are too small to hold a patch.
 
         Args:
-            size_px: side of the square images.
+            size_px: side of square images, or height and width.
 
         Raises:
             ValueError: saying what would do.
         """
         least = _LEAST_SIDE * 2**self.halvings if self.halvings else 1
-        if size_px < least:
-            usable = [side for side, n in RECEPTIVE_FIELDS.items() if not n or size_px >= _LEAST_SIDE * 2**n]
+        shorter = min(sides(size_px))
+        if shorter < least:
+            usable = [side for side, n in RECEPTIVE_FIELDS.items() if not n or shorter >= _LEAST_SIDE * 2**n]
             raise ValueError(
                 f"a discriminator with a receptive field of {self.receptive_field_px} px finds no patch in images of "
-                f"{size_px} px; use images of {least} px or more, or a receptive_field_px of "
+                f"{size_text(size_px)} px; use images of {least} px or more, or a receptive_field_px of "
                 f"{' or '.join(map(str, usable))}"
             )

@@ -17,7 +17,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from stylebench.checks import check_choice, check_optional_whole, check_whole, nearest_multiples
+from stylebench.checks import (
+    Size,
+    check_choice,
+    check_optional_whole,
+    check_size,
+    check_whole,
+    nearest_multiples,
+    sides,
+)
 from stylebench.functional.hash_noise import hash_uniform
 from stylebench.nn.layers import InstanceNorm, initialize_normal, pad_to_multiple
 
@@ -85,7 +93,7 @@ class UNetGenerator(nn.Module):
     29,244,035 (6: 64 px); without skips 39,075,459 (8 levels).
 
     Args:
-        size_px: side of the training crops; it decides the levels.
+        size_px: side of the training crops, or height and width; it decides the levels.
         levels: halvings; None for as many as `size_px` allows, at most 8: 8 from 256 px on, 7 for 128 px, 6 for 64 px.
         width: channels of the first level.
         norm: `batch` (the paper's) or `instance` (with learned scales).
@@ -104,7 +112,7 @@ class UNetGenerator(nn.Module):
 
     def __init__(
         self,
-        size_px: int = 256,
+        size_px: Size = 256,
         levels: int | None = None,
         width: int = 64,
         norm: str = "batch",
@@ -188,17 +196,18 @@ class UNetGenerator(nn.Module):
         return nn.BatchNorm2d(channels) if self.norm == "batch" else InstanceNorm(channels)
 
 
-def _levels(size_px: int, levels: int | None) -> int:
+def _levels(size_px: Size, levels: int | None) -> int:
     """Return the number of levels, checked against the size."""
-    check_whole("size_px", size_px)
+    size = sides(check_size("size_px", size_px))
     check_optional_whole("levels", levels, 2)
-    allowed = (size_px & -size_px).bit_length() - 1  # how often 2 divides the size
+    allowed = min((side & -side).bit_length() - 1 for side in size)  # how often 2 divides the sides
     wanted = min(MOST_LEVELS, allowed) if levels is None else levels
     if wanted > allowed or (levels is None and wanted < _FEWEST_LEVELS):
         multiple = 2 ** (_FEWEST_LEVELS if levels is None else levels)
+        odd = next(side for side in size if side % multiple)
         raise ValueError(
             f"size_px must be a multiple of {multiple} for {'at least ' if levels is None else ''}"
-            f"{multiple.bit_length() - 1} levels, which each halve images, got {size_px}; use images of "
-            f"{nearest_multiples(size_px, multiple)} px, or another number of levels"
+            f"{multiple.bit_length() - 1} levels, which each halve images, got {odd}; use images of "
+            f"{nearest_multiples(odd, multiple)} px, or another number of levels"
         )
     return wanted

@@ -320,3 +320,20 @@ def test_batch_that_does_not_divide(make_task: MakeTask) -> None:
 def test_describe_names_every_domain(make_task: MakeTask) -> None:
     facts = make_task(draws=("content",)).describe()
     assert facts.keys() == {"content", "style"}
+
+
+def test_crops_may_have_two_sides(make_task: MakeTask, make_domain: MakeDomain) -> None:
+    task = make_task(size_px=[8, 16], resize_px=None)
+    batch = task.finish(task.batch(0))
+    assert batch.content.shape == batch.style.shape == (6, 3, 8, 16)
+    assert make_task(size_px=[8, 8]).size_px == 8
+    with pytest.raises(ValueError, match=r"(?s)7 of 7 .* smaller than the crop of \[8,17\] px.*16 x 18"):
+        make_task(size_px=[8, 17], resize_px=None)
+
+
+def test_a_crop_of_two_sides_has_the_pixels_of_that_place(make_domain: MakeDomain, make_task: MakeTask) -> None:
+    domain = make_domain([(8, 16)] * 3)
+    task = make_task(domains={"content": domain, "style": domain}, size_px=[8, 12], resize_px=[8, 16], flip=False)
+    raw = task.center(0, 1, "all")["content"]
+    index = int(task.order("content", "all")[0])
+    np.testing.assert_array_equal(pixels(raw)[0].permute(1, 2, 0), domain.crop(index, 0, 2, 8, 12))
