@@ -32,8 +32,9 @@ from stylebench.methods.base import Method
 from stylebench.methods.checks import check_size_multiple, check_weights
 from stylebench.methods.terms import OptimizerBuilder
 from stylebench.nn.discriminators.patch import PatchDiscriminator
-from stylebench.nn.generators.unet import UNetGenerator, seeded_dropout
+from stylebench.nn.generators.unet import UNetGenerator
 from stylebench.nn.normalization import BATCH, has_batch_norm, using
+from stylebench.nn.seeded_dropout import seeded_dropout
 
 IMAGE_CHANNELS = 3
 

@@ -18,8 +18,8 @@ from stylebench.commands.calibrate import Calibrated, calibrate
 from stylebench.files import DamagedFileError, read_pickle
 from stylebench.inference.export import export
 from stylebench.inference.translators.base import Translator
-from stylebench.nn.generators.unet import seeded_dropout
 from stylebench.nn.normalization import using
+from stylebench.nn.seeded_dropout import seeded_dropout
 
 RUNS = Path(__file__).parents[1] / "frozen" / "runs"
 Take = Callable[..., Calibrated]

@@ -10,8 +10,8 @@ from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.inference.base import Control
 from stylebench.inference.translators.base import Guides, Translator
 from stylebench.nn.domain_norms import SOURCE
-from stylebench.nn.generators.unet import SeededDropout, seeded_dropout
 from stylebench.nn.normalization import IMAGE
+from stylebench.nn.seeded_dropout import SeededDropout, seeded_dropout
 
 EVAL_MODES = ("train_stats_dropout", "train_stats", "eval")
 _NOISE_SEED = Control(

@@ -5,14 +5,11 @@ and appendix: `C64-C128-C256-C512-C512-C512-C512-C512`, then the way back with s
 
 The paper uses the network as it was trained, on one image at a time: batch norm normalizes by the image's own
 statistics (`nn.normalization.using(network, "image")` has a batch of any size do so), and dropout, the only noise,
-stays on (`seeded_dropout`).
+stays on (`nn.seeded_dropout`).
 
 Deviations: no bias but in the last convolution, as the published code sets them to 0 before every step; any image size
 (extended by reflection to a multiple of 2^levels, cropped after; multiples are untouched).
 """
-
-import contextlib
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +23,8 @@ from stylebench.checks import (
     nearest_multiples,
     sides,
 )
-from stylebench.functional.hash_noise import hash_uniform
 from stylebench.nn.layers import InstanceNorm, initialize_normal, pad_to_multiple
+from stylebench.nn.seeded_dropout import SeededDropout
 
 NORMS = ("batch", "instance")
 DROPOUTS = ("paper", "code", "none")
@@ -38,51 +35,6 @@ _SLOPE = 0.2
 _DROPPED = 0.5  # share of the entries
 _PAPER_DROPS = 3  # innermost outputs of the decoder with dropout
 _CODE_DROPS_FROM = 5  # level; the innermost one has none
-
-
-class SeededDropout(nn.Dropout):
-    """Dropout that `seeded_dropout` has draw by seeds, in training and outside it.
-
-    Args:
-        p: share of the entries that are set to 0; the others grow by 1 / (1 - p).
-        stream: tells the layers of a network apart, >= 0.
-
-    Attributes:
-        seeds: while that is on, int64 on the device of the maps: (B,), one an image, or (1,) for all alike.
-    """
-
-    seeds: Tensor | None = None
-
-    def __init__(self, p: float, stream: int) -> None:
-        super().__init__(p)
-        self.stream = stream
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return (B, C, H, W) maps with entries set to 0."""
-        if self.seeds is None:
-            return super().forward(maps)
-        channels, height, width = maps.shape[1:]
-        uniform = hash_uniform(self.seeds, channels, height * width, self.stream)  # (B or 1, C, H * W)
-        kept = (uniform >= self.p).view(-1, channels, height, width)  # (B or 1, C, H, W)
-        return maps * kept / (1 - self.p)
-
-
-@contextlib.contextmanager
-def seeded_dropout(network: nn.Module, seeds: Tensor | None) -> Iterator[None]:
-    """Have the `SeededDropout` layers of a network draw by seeds for a `with` block.
-
-    Args:
-        network: any module.
-        seeds: (B,) int64, one an image, or (1,) for all alike; None for layers that work as torch's do.
-    """
-    layers = [layer for layer in network.modules() if isinstance(layer, SeededDropout)]
-    try:
-        for layer in layers:
-            layer.seeds = seeds
-        yield
-    finally:
-        for layer in layers:
-            layer.seeds = None
 
 
 class UNetGenerator(nn.Module):

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from stylebench.nn.generators import unet
-from stylebench.nn.generators.unet import SeededDropout, UNetGenerator, seeded_dropout
+from stylebench.nn.generators.unet import UNetGenerator
 from stylebench.nn.layers import InstanceNorm
 from stylebench.nn.normalization import has_batch_norm, using
+from stylebench.nn.seeded_dropout import SeededDropout, seeded_dropout
 
 # Convolutions of another batch size add up in another order; a network of a few layers keeps four digits.
 ROUNDING = 1e-5
