@@ -34,7 +34,7 @@ from stylebench.adaptation.depth import levels
 from stylebench.adaptation.merging import agreed_levels, merge_over_processes
 from stylebench.adaptation.reports import CalibrationReport, Forward, LayerReport
 from stylebench.checks import check_choice, check_number, check_optional_whole, check_switch
-from stylebench.functional.moments import MeanAndVariance, Moments, domain_distance
+from stylebench.functional.moments import MeanAndVariance, Moments, blend, domain_distance
 from stylebench.inference.base import evaluating
 from stylebench.nn.domain_norms import SOURCE, TARGET
 from stylebench.nn.normalization import (
@@ -42,6 +42,7 @@ from stylebench.nn.normalization import (
     batch_norms,
     channels_of,
     keep,
+    like_layer,
     replaced,
     running_statistics,
     using,
@@ -153,7 +154,7 @@ def recalibrate(
             FEW_IMAGES,
         )
     share = images / (images + prior_images)
-    statistics = {name: _blend(each.statistics(unbiased), source[name], share) for name, each in moments.items()}
+    statistics = {name: blend(share, each.statistics(unbiased), source[name]) for name, each in moments.items()}
     found = {
         name: LayerReport(
             channels=channels_of(chosen[name]),
@@ -229,7 +230,7 @@ def _sequential(layers: Mapping[str, nn.Module], shown: _Batches) -> tuple[dict[
         for level in [*order, missed] if missed else order:
             collected = _collect({name: layers[name] for name in level}, shown)
             for name, moments in collected.items():
-                mean, variance = (part.clone() for part in _like_layer(layers[name], moments.statistics()))
+                mean, variance = (part.clone() for part in like_layer(layers[name], moments.statistics()))
                 adapted.enter_context(replaced(layers[name], MeanAndVariance(mean, variance)))
             found.update(collected)
     return {name: found[name] for name in layers}, len(order)
@@ -237,7 +238,7 @@ def _sequential(layers: Mapping[str, nn.Module], shown: _Batches) -> tuple[dict[
 
 def _batch(layers: Mapping[str, nn.Module], shown: _Batches) -> tuple[dict[str, Moments], int]:
     """Collect all layers in one pass in which each normalizes by the statistics of the batch."""
-    slots = {name: MeanAndVariance(*(part.clone() for part in _like_layer(layer, running_statistics(layer))))
+    slots = {name: MeanAndVariance(*(part.clone() for part in like_layer(layer, running_statistics(layer))))
              for name, layer in layers.items()}  # fmt: skip
 
     def normalize_by_batch(name: str, moments: Moments) -> None:
@@ -310,19 +311,6 @@ def _chosen(network: nn.Module, layers: str | int) -> dict[str, nn.Module]:
     if not chosen:
         raise NoBatchNormError(f"layers={layers!r} matches none of the batch norms {', '.join(there)}")
     return chosen
-
-
-def _blend(target: MeanAndVariance, source: MeanAndVariance, share: float) -> MeanAndVariance:
-    """Weigh the statistics of a small set with the source's, mean and variance each (Schneider et al. 2020)."""
-    if share == 1:
-        return target
-    return MeanAndVariance(*(share * new + (1 - share) * old.to(new) for new, old in zip(target, source, strict=True)))
-
-
-def _like_layer(layer: nn.Module, statistics: MeanAndVariance) -> MeanAndVariance:
-    """Return statistics in the type and on the device that the layer normalizes with."""
-    own = next(iter(layer.buffers()))
-    return MeanAndVariance(*(part.to(own.device, own.dtype) for part in statistics))
 
 
 def _empty(layer: nn.Module) -> Moments:

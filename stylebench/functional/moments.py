@@ -108,6 +108,22 @@ def merge_all(parts: Iterable[Moments]) -> Moments:
     return reduce(Moments.merged, found)
 
 
+def blend(share: float | Tensor, first: MeanAndVariance, second: MeanAndVariance) -> MeanAndVariance:
+    """Return a share of the first mean and variance plus the rest of the second, each by itself.
+
+    This is no mixture's variance: what lies between the two means is missing, see `mixture`.
+
+    Args:
+        share: of the first, in [0, 1]; a number or a tensor that broadcasts to (C,).
+        first: (C,) each.
+        second: (C,) each.
+
+    Source: Schneider et al. 2020, "Improving robustness against common corruptions by covariate shift adaptation".
+    """
+    mean, variance = (share * one + (1 - share) * other for one, other in zip(first, second, strict=True))
+    return MeanAndVariance(mean, variance)
+
+
 def mixture(alpha: float | Tensor, first: MeanAndVariance, second: MeanAndVariance) -> MeanAndVariance:
     """Return mean and variance of a mixture: a share `alpha` of the first distribution, the rest of the second.
 
@@ -121,11 +137,9 @@ def mixture(alpha: float | Tensor, first: MeanAndVariance, second: MeanAndVarian
 
     Source: Carlucci et al. 2017, AutoDIAL, section 3; dial_layer.cpp of ducksoup/autodial.
     """
-    rest = 1 - alpha
-    between = (first.mean - second.mean).square() * (alpha * rest)
-    return MeanAndVariance(
-        alpha * first.mean + rest * second.mean, alpha * first.variance + rest * second.variance + between
-    )
+    between = (first.mean - second.mean).square() * (alpha * (1 - alpha))
+    mean, within = blend(alpha, first, second)
+    return MeanAndVariance(mean, within + between)
 
 
 def domain_distance(first: MeanAndVariance, second: MeanAndVariance, eps: float = 1e-5) -> float:

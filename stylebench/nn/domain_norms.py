@@ -53,8 +53,11 @@ class DomainNorm(nn.Module):
         layer: the batch norm that it replaces, affine and with running averages.
 
     Attributes:
-        sources: how many images of a joint batch are the source's; None outside of `joint`.
+        sources: how many images of a joint batch are the source's; None outside of `joint`, where all are.
         branch: the domain whose statistics normalize in evaluation, `source` or `target`.
+
+    Raises:
+        ValueError: if the layer has no scale and shift, or no running averages.
     """
 
     source_mean: Tensor
@@ -64,7 +67,13 @@ class DomainNorm(nn.Module):
 
     def __init__(self, layer: _BatchNorm) -> None:
         super().__init__()
+        if layer.weight is None or layer.running_mean is None:
+            raise ValueError(
+                f"{layer}: a batch norm that tells domains apart needs a scale, a shift and running statistics; build "
+                "the network with affine=True and track_running_stats=True"
+            )
         self.channels, self.eps = layer.num_features, layer.eps
+        self.momentum = 0.1 if layer.momentum is None else layer.momentum
         self.weight, self.bias = layer.weight, layer.bias
         self.sources: int | None = None
         self.branch = TARGET
@@ -76,6 +85,39 @@ class DomainNorm(nn.Module):
     def statistics(self, domain: str) -> MeanAndVariance:
         """Return the (C,) float64 moments of `source` or `target`."""
         return MeanAndVariance(self.get_buffer(f"{domain}_mean"), self.get_buffer(f"{domain}_variance"))
+
+    def split(self, maps: Tensor) -> dict[str, Tensor]:
+        """Return the parts of a joint batch by domain, those that have images.
+
+        Raises:
+            ValueError: if a part has a single entry in each channel: its variance is 0, and all of it would become 0.
+        """
+        count = len(maps) if self.sources is None else self.sources
+        parts = {SOURCE: maps[:count], TARGET: maps[count:]}
+        positions = maps[:1, 0].numel()
+        for domain, part in parts.items():
+            if len(part) * positions == 1:
+                raise ValueError(
+                    f"the {domain} of the batch has a single entry in each channel (1 image of 1 position), so "
+                    "normalizing by its moments leaves nothing of it; use more images at a time"
+                )
+        return {domain: part for domain, part in parts.items() if len(part)}
+
+    def normalize_apart(self, domain: str, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return the part of a batch that is one domain's, normalized by its own moments, which are followed."""
+        found, mean, inverse = torch.native_batch_norm(maps, weight, bias, None, None, True, 0.0, self.eps)
+        self.follow(domain, MeanAndVariance(mean, variance_of(inverse, self.eps)))
+        return found
+
+    @torch.no_grad()
+    def follow(self, domain: str, moments: MeanAndVariance) -> None:
+        """Move the (C,) averages of a domain toward the moments of a batch."""
+        for average, found in zip(self.statistics(domain), moments, strict=True):
+            average.lerp_(found.to(average.dtype), self.momentum)
+
+    def beyond_plain(self, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+        """Return what the layer holds beyond the scale and shift of a plain batch norm that is loaded, by name."""
+        return {}
 
     def extra_repr(self) -> str:
         """Describe the layer in one line."""
@@ -93,6 +135,9 @@ class DomainNorm(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Read the running averages of a plain batch norm as the moments of both domains."""
+        if all(f"{prefix}{name}" in state_dict for name in ("running_mean", "weight", "bias")):
+            for name, values in self.beyond_plain(state_dict[f"{prefix}weight"], state_dict[f"{prefix}bias"]).items():
+                state_dict.setdefault(f"{prefix}{name}", values)
         for plain, part in (("running_mean", "mean"), ("running_var", "variance")):
             values = state_dict.pop(f"{prefix}{plain}", None)
             if values is not None:
@@ -100,6 +145,11 @@ class DomainNorm(nn.Module):
                     state_dict[f"{prefix}{domain}_{part}"] = values
         state_dict.pop(f"{prefix}num_batches_tracked", None)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def variance_of(inverse: Tensor, eps: float) -> Tensor:
+    """Return the variance that fused kernels give as 1 / sqrt(variance + eps)."""
+    return inverse.double().pow(-2).sub(eps).clamp_min(0).to(inverse.dtype)
 
 
 @contextlib.contextmanager

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from stylebench.checks import check_choice, check_number
-from stylebench.functional.moments import MeanAndVariance, mixture
+from stylebench.functional.moments import MeanAndVariance, blend, mixture
 from stylebench.functional.precision import at_least_float32, float32_island
-from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm
+from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm, variance_of
 
 MIXTURES = ("moments", "var_linear", "std_linear")
 LEAST_ALPHA, MOST_ALPHA = 0.5, 1.0
@@ -37,17 +37,15 @@ def mixed(
         kind: `moments` (of the mixture, as the authors do), `var_linear` (without what lies between the means) or
             `std_linear` (standard deviations are mixed), two readings of the paper that are other functions.
         alpha: share of the domain itself.
-        own: (C,) moments of the domain.
-        other: (C,) those of the other one.
+        own: moments of the domain, (C,) or anything that broadcasts with alpha.
+        other: those of the other one.
         eps: added to the variance.
     """
-    found = mixture(alpha, own, other)
-    if kind == "moments":
-        return MeanAndVariance(found.mean, found.variance + eps)
-    if kind == "var_linear":
-        return MeanAndVariance(found.mean, alpha * own.variance + (1 - alpha) * other.variance + eps)
+    mean, variance = (mixture if kind == "moments" else blend)(alpha, own, other)
+    if kind != "std_linear":
+        return MeanAndVariance(mean, variance + eps)
     deviation = alpha * (own.variance + eps).sqrt() + (1 - alpha) * (other.variance + eps).sqrt()
-    return MeanAndVariance(found.mean, deviation.square())
+    return MeanAndVariance(mean, deviation.square())
 
 
 class MixtureNorm(DomainNorm):
@@ -84,7 +82,6 @@ class MixtureNorm(DomainNorm):
         super().__init__(layer)
         check_number("alpha", alpha, LEAST_ALPHA, MOST_ALPHA)
         self.mixture, self.mixes = check_choice("mixture", mixture, MIXTURES), mixes
-        self.momentum = 0.1 if layer.momentum is None else layer.momentum
         value = torch.full((self.channels,) if by_channel else (), alpha, device=self.weight.device)
         if learned:
             self.alpha = nn.Parameter(value)
@@ -114,39 +111,33 @@ class MixtureNorm(DomainNorm):
             mean, variance = own
         else:
             other = self.statistics(TARGET if self.branch == SOURCE else SOURCE)
-            mean, variance = mixed(self.mixture, self.alpha.double(), own, other, self.eps)
+            mean, variance = mixed(self.mixture, self.alpha.detach().double(), own, other, self.eps)
             variance = variance - self.eps
         return F.batch_norm(
             maps, mean.to(maps.dtype), variance.to(maps.dtype), self.weight, self.bias, False, 0.0, self.eps
         )
 
     def _joint(self, maps: Tensor) -> Tensor:
-        count = len(maps) if self.sources is None else self.sources
-        sizes = [size for size in (count, len(maps) - count) if size]
-        _check_entries(maps, sizes)
-        if len(sizes) == 1:
-            domain = SOURCE if count else TARGET
-            with torch.no_grad():
-                flat = maps.detach().transpose(0, 1).flatten(1)
-                variance, mean = torch.var_mean(flat, 1, correction=0)
-            self._follow(domain, MeanAndVariance(mean, variance))
-            return F.batch_norm(maps, None, None, self.weight, self.bias, True, 0.0, self.eps)
-        result, *moments = cast(
+        parts = self.split(maps)
+        if len(parts) == 1:
+            ((domain, part),) = parts.items()
+            return self.normalize_apart(domain, part, self.weight, self.bias)
+        count = len(parts[SOURCE])
+        result, means, variances = cast(
             tuple[Tensor, ...],
             _Joint.apply(maps, self.weight, self.bias, self.alpha, count, self.eps, self.mixture, self._apart),
         )
-        self._follow(SOURCE, MeanAndVariance(*moments[:2]))
-        self._follow(TARGET, MeanAndVariance(*moments[2:]))
+        for place, domain in enumerate((SOURCE, TARGET)):
+            self.follow(domain, MeanAndVariance(means[place], variances[place]))
         return result
 
-    @torch.no_grad()
-    def _follow(self, domain: str, moments: MeanAndVariance) -> None:
-        for average, found in zip(self.statistics(domain), moments, strict=True):
-            average.lerp_(found.to(average.dtype), self.momentum)
+    def beyond_plain(self, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+        """Return alpha as it is."""
+        return {"alpha": self.alpha.detach()}
 
 
 class _Joint(torch.autograd.Function):
-    """Normalize both parts of a joint batch; see the top of the file."""
+    """Normalize both parts of a joint batch; see the top of the file. What is small is (2, C), source and target."""
 
     @staticmethod
     def forward(
@@ -164,78 +155,66 @@ class _Joint(torch.autograd.Function):
         normalized, means, inverses = zip(
             *(torch.native_batch_norm(part, None, None, None, None, True, 0.0, eps) for part in parts), strict=True
         )
-        moments = [
-            MeanAndVariance(m, i.double().pow(-2).sub(eps).clamp_min(0).to(m.dtype))
-            for m, i in zip(means, inverses, strict=True)
-        ]
-        affine = _affine(weight, bias, alpha, moments, eps, kind)
-        for place, (unit, (scale, shift)) in enumerate(zip(normalized, affine, strict=True)):
-            shape = (1, -1, *(1 for _ in maps.shape[2:]))
-            out = result[count:] if place else result[:count]
+        mean, inverse = torch.stack(means), torch.stack(inverses)
+        variance = variance_of(inverse, eps)
+        scales, shifts = _affine(weight, bias, alpha, MeanAndVariance(mean, variance), eps, kind)
+        shape = (1, -1, *(1 for _ in maps.shape[2:]))
+        for unit, scale, shift, out in zip(normalized, scales, shifts, (result[:count], result[count:]), strict=True):
             torch.addcmul(shift.view(shape), unit, scale.view(shape), out=out)
-        ctx.save_for_backward(maps, weight, bias, alpha, *means, *inverses, *(m.variance for m in moments))
+        ctx.save_for_backward(maps, weight, bias, alpha, mean, inverse, variance)
         ctx.count, ctx.eps, ctx.kind, ctx.apart = count, eps, kind, apart
-        flat = [part for each in moments for part in each]
-        ctx.mark_non_differentiable(*flat)
-        return result, *flat
+        ctx.mark_non_differentiable(mean, variance)
+        return result, mean, variance
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        maps, weight, bias, alpha, *rest = ctx.saved_tensors
-        means, inverses, variances = rest[:2], rest[2:4], rest[4:]
+        maps, weight, bias, alpha, mean, inverse, variance = ctx.saved_tensors
         gradient = grads[0].contiguous(memory_format=_format(maps))
-        small = [each.detach().requires_grad_() for each in (weight, bias, alpha, *means, *variances)]
+        small = [each.detach().requires_grad_() for each in (weight, bias, alpha, mean, variance)]
         with torch.enable_grad():
-            moments = [MeanAndVariance(small[3 + place], small[5 + place]) for place in (0, 1)]
-            scaled = _affine(small[0], small[1], small[2], moments, ctx.eps, ctx.kind)
-            affine = [part for each in scaled for part in each]
-        parts = ((maps[: ctx.count], gradient[: ctx.count]), (maps[ctx.count :], gradient[ctx.count :]))
-        through, by_affine = [], []
-        for place, (part, grad) in enumerate(parts):
-            found, by_scale, by_shift = torch.ops.aten.native_batch_norm_backward(
-                grad, part, affine[2 * place].detach(), None, None, means[place], inverses[place], True, ctx.eps,
-                [True, True, True],
-            )  # fmt: skip
-            through.append(found)
-            by_affine += [by_scale, by_shift]
-        by_small = torch.autograd.grad(affine, small, by_affine, allow_unused=True)
-        result = torch.empty_like(maps)
+            affine = _affine(small[0], small[1], small[2], MeanAndVariance(small[3], small[4]), ctx.eps, ctx.kind)
+        parts, result = (maps[: ctx.count], maps[ctx.count :]), torch.empty_like(maps)
+        through, by_scale, by_shift = zip(
+            *(
+                torch.ops.aten.native_batch_norm_backward(
+                    grad, part, scale, None, None, own, inv, True, ctx.eps, [True, True, True]
+                )
+                for part, grad, scale, own, inv in zip(
+                    parts,
+                    (gradient[: ctx.count], gradient[ctx.count :]),
+                    affine[0].detach(),
+                    mean,
+                    inverse,
+                    strict=True,
+                )
+            ),
+            strict=True,
+        )
+        *by_small, by_mean, by_variance = torch.autograd.grad(
+            affine, small, [torch.stack(by_scale), torch.stack(by_shift)]
+        )
         shape = (1, -1, *(1 for _ in maps.shape[2:]))
-        for place, (part, _) in enumerate(parts):
-            out = result[ctx.count :] if place else result[: ctx.count]
+        entries = [part.numel() / part.shape[1] for part in parts]
+        for place, (part, out) in enumerate(zip(parts, (result[: ctx.count], result[ctx.count :]), strict=True)):
             if ctx.apart:
                 out.copy_(through[place])
                 continue
-            entries = part.numel() / part.shape[1]
-            slope = 2 / entries * by_small[5 + place]
-            offset = by_small[3 + place] / entries - slope * means[place]
+            slope = 2 / entries[place] * by_variance[place]
+            offset = by_mean[place] / entries[place] - slope * mean[place]
             torch.addcmul(through[place].add_(offset.view(shape)), part, slope.view(shape), out=out)
-        return result, *by_small[:3], None, None, None, None
+        return result, *by_small, None, None, None, None
 
 
 def _affine(
-    weight: Tensor, bias: Tensor, alpha: Tensor, moments: list[MeanAndVariance], eps: float, kind: str
-) -> list[tuple[Tensor, Tensor]]:
-    """Return what each domain's own batch norm is scaled and shifted by, (C,) each."""
-    found = []
-    for own, other in (moments, moments[::-1]):
-        mean, variance = mixed(kind, alpha, own, other, eps)
-        inverse = variance.rsqrt()
-        scale = weight * (own.variance + eps).sqrt() * inverse
-        found.append((scale, bias + weight * (own.mean - mean) * inverse))
-    return found
+    weight: Tensor, bias: Tensor, alpha: Tensor, own: MeanAndVariance, eps: float, kind: str
+) -> tuple[Tensor, Tensor]:
+    """Return what each domain's own batch norm is scaled and shifted by, (2, C) each."""
+    mean, variance = mixed(kind, alpha, own, MeanAndVariance(*(each.flip(0) for each in own)), eps)
+    inverse = variance.rsqrt()
+    scale = weight * (own.variance + eps).sqrt() * inverse
+    return scale, bias + weight * (own.mean - mean) * inverse
 
 
 def _format(maps: Tensor) -> torch.memory_format:
     last = maps.ndim == 4 and maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
-
-
-def _check_entries(maps: Tensor, sizes: list[int]) -> None:
-    """Refuse a part with a single entry a channel: its variance would be 0, and all of it would become 0."""
-    positions = maps[0, 0].numel()
-    if min(sizes) * positions < 2:
-        raise ValueError(
-            f"a domain of the batch has a single entry in each channel ({min(sizes)} image of {positions} position), "
-            "so normalizing by its moments leaves nothing of it; use more images at a time"
-        )

@@ -215,6 +215,12 @@ def replaced(layer: nn.Module, statistics: MeanAndVariance) -> Iterator[None]:
             del layer.__dict__[_ORIGINAL]
 
 
+def like_layer(layer: nn.Module, statistics: MeanAndVariance) -> MeanAndVariance:
+    """Return statistics in the type and on the device that a layer normalizes with."""
+    own = next(iter(layer.buffers()))
+    return MeanAndVariance(*(part.to(own.device, own.dtype) for part in statistics))
+
+
 def _is_frozen(part: nn.Module) -> bool:
     """Tell whether a part is a FrozenBatchNorm2d, torchvision's or another library's of that name."""
     return type(part).__name__ == "FrozenBatchNorm2d"

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck
+from torchvision.models import resnet18
 
 from stylebench.nn.domain_norms import joint
 from stylebench.nn.mixture_norm import MIXTURES, MixtureNorm
-from stylebench.nn.normalization import using
+from stylebench.nn.normalization import convert, using
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -223,3 +224,47 @@ def test_channels_last_maps_keep_their_layout_and_gradients() -> None:
     assert found[1].is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(found[0], found[1])
     torch.testing.assert_close(grads[0], grads[1])
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_plain_state_dict_loads_before_and_after_conversion(learned: bool) -> None:
+    def network() -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Linear(4, 2))
+
+    plain = network()
+    nn.init.normal_(plain[1].weight)
+    plain[1].running_mean.normal_()
+    before, after = network(), network()
+    before.load_state_dict(plain.state_dict())
+    for each in (before, after):
+        assert convert(each, lambda layer: MixtureNorm(layer, 0.8, learned)) is each
+    after.load_state_dict(plain.state_dict())
+    maps = drawn(2, 3, 4, 4).float()
+    for each in (before, after):
+        assert float(each[1].alpha.detach()) == pytest.approx(0.8)
+        torch.testing.assert_close(each.eval()(maps), plain.eval()(maps), rtol=1e-6, atol=1e-6)
+    with pytest.raises(RuntimeError, match=r"Missing key.*1\.weight"):
+        after.load_state_dict({name: each for name, each in plain.state_dict().items() if name != "1.weight"})
+
+
+def test_at_alpha_1_a_converted_network_is_the_one_it_was_to_the_bit() -> None:
+    plain = resnet18(num_classes=3).eval()
+    for layer in plain.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_()  # type: ignore[union-attr]
+            layer.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = plain(images)
+        converted = convert(plain, lambda layer: MixtureNorm(layer, 1.0))
+        for statistics in ("source", "target"):
+            with using(converted, statistics):
+                assert torch.equal(converted(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"), [({"alpha": 0.4}, r"alpha.*0\.4"), ({"alpha": 1.0, "mixture": "x"}, "mixture")]
+)
+def test_settings_out_of_their_range_are_refused(settings: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        MixtureNorm(nn.BatchNorm2d(3), **settings)
