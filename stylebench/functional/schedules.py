@@ -111,6 +111,32 @@ class InverseDecay:
 
 
 @dataclass(frozen=True)
+class InversePower:
+    """Falling as (1 + s p)^-e with the share p of the run that is done.
+
+    Attributes:
+        batches: length of the run.
+        speed: s, >= 0.
+        power: e, >= 0.
+
+    Source: Ganin et al. 2016, section 5.2.2: 0.01 / (1 + 10 p)^0.75.
+    """
+
+    batches: int
+    speed: float
+    power: float
+
+    def __post_init__(self) -> None:
+        check_whole("batches", self.batches)
+        check_number("speed", self.speed)
+        check_number("power", self.power)
+
+    def factor(self, batches_done: int) -> float:
+        """Return the factor of the learning rate of the next batch."""
+        return float((1.0 + self.speed * min(1.0, batches_done / self.batches)) ** -self.power)
+
+
+@dataclass(frozen=True)
 class Constant:
     """The full rate throughout."""
 
@@ -119,4 +145,4 @@ class Constant:
         return 1.0
 
 
-Schedule = EpochDecay | LinearDecay | SubtractiveDecay | InverseDecay | Constant
+Schedule = EpochDecay | LinearDecay | SubtractiveDecay | InverseDecay | InversePower | Constant

@@ -20,6 +20,7 @@ from stylebench.methods.checks import check_weights
 from stylebench.methods.prediction_grid import labeled_pictures
 from stylebench.methods.terms import OptimizerBuilder
 from stylebench.nn.domain_norms import SOURCE
+from stylebench.nn.seeded_dropout import seeded_dropout
 
 
 class DomainClassifier(Method):
@@ -76,7 +77,9 @@ class DomainClassifier(Method):
         target = batch.target if strategy.uses_target else None
         outputs = strategy.outputs(self.model.network, batch.source, target)
         loss = F.cross_entropy(outputs.source, batch.label, label_smoothing=self.label_smoothing)
-        return self.log_and_sum({"class": loss, **strategy.terms(outputs, self.progress)}, self.weights)
+        with seeded_dropout(strategy, self.draw_seeds(len(batch.source))):
+            terms = strategy.terms(outputs, self.progress)
+        return self.log_and_sum({"class": loss, **terms}, self.weights)
 
     @property
     def progress(self) -> float:

@@ -1,6 +1,7 @@
 """Dropout whose masks follow from seeds: the same on one device or many, and after a resume."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -26,12 +27,11 @@ class SeededDropout(nn.Dropout):
         self.stream = stream
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return (B, C, H, W) maps with entries set to 0."""
+        """Return (B, C) or (B, C, ...) maps with entries set to 0."""
         if self.seeds is None:
             return super().forward(maps)
-        channels, height, width = maps.shape[1:]
-        uniform = hash_uniform(self.seeds, channels, height * width, self.stream)  # (B or 1, C, H * W)
-        kept = (uniform >= self.p).view(-1, channels, height, width)  # (B or 1, C, H, W)
+        uniform = hash_uniform(self.seeds, maps.shape[1], math.prod(maps.shape[2:]), self.stream)  # (B or 1, C, P)
+        kept = (uniform >= self.p).view(-1, *maps.shape[1:])
         return maps * kept / (1 - self.p)
 
 

@@ -9,6 +9,7 @@ from stylebench.functional.schedules import (
     Constant,
     EpochDecay,
     InverseDecay,
+    InversePower,
     LinearDecay,
     Schedule,
     SubtractiveDecay,
@@ -66,7 +67,15 @@ def test_inverse_decay() -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule", [Constant(), EpochDecay(100, 1, 1), LinearDecay(100, 0.5), OFFICIAL, InverseDecay(0.1)]
+    "schedule",
+    [
+        Constant(),
+        EpochDecay(100, 1, 1),
+        LinearDecay(100, 0.5),
+        OFFICIAL,
+        InverseDecay(0.1),
+        InversePower(100, 10, 0.75),
+    ],
 )
 def test_factors_never_rise_nor_leave_their_range(schedule: Schedule) -> None:
     factors = [schedule.factor(batches) for batches in range(100)]
