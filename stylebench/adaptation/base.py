@@ -39,11 +39,13 @@ class Strategy(nn.Module):
         own_statistics: those that a network is used with where nobody chooses, once it was adapted; see
             `nn.normalization.using`.
         weights: of the terms, by name.
+        batch_size: images that are predicted at a time in a test; some strategies' results are a function of it.
     """
 
     uses_target: ClassVar[bool] = False
     own_statistics: str = SOURCE
     weights: Mapping[str, float] = {}
+    batch_size: int = 128
 
     @property
     def name(self) -> str:
@@ -51,7 +53,10 @@ class Strategy(nn.Module):
         return type(self).__module__.rpartition(".")[2]
 
     def convert(self, network: nn.Module) -> nn.Module:
-        """Prepare a network before it is trained, and before weights are loaded into it; in place.
+        """Prepare a network, and itself, before it is trained and before weights are loaded; in place.
+
+        Args:
+            network: with `features(images) -> (B, F)`, `head(features) -> (B, K)` and F as `width`.
 
         Raises:
             NoBatchNormError: if the strategy needs batch norm and the network has none.

@@ -1,5 +1,6 @@
 """Scores of a classifier on its source and its target at every evaluation, after the strategy has calibrated it."""
 
+import itertools
 import logging
 from collections.abc import Iterator
 from typing import Any, cast
@@ -20,8 +21,6 @@ from stylebench.metrics.predictions import PRIOR_SHIFT, Predictions, class_share
 from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm
 from stylebench.run_folder import BATCHES
 from stylebench.training.callbacks.run_record import RunRecord
-
-_AT_A_TIME = 128
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ def calibrated(
             model.classify(images)
 
     report: CalibrationReport | None = model.adaptation.calibrate(
-        model, DomainImages(task, domain, "train", rank, world), domain, show
+        model, DomainImages(task, domain, "train", model.adaptation.batch_size, rank, world), domain, show
     )
     return report
 
@@ -107,14 +106,20 @@ def calibrated(
 class DomainImages:
     """Central crops of a domain's split, every one once, as batches; may be read any number of times."""
 
-    def __init__(self, task: AdaptationTask, domain: str, split: str, rank: int = 0, world: int = 1) -> None:
-        self.task, self.domain = task, task.domains[domain]
+    def __init__(
+        self, task: AdaptationTask, domain: str, split: str, batch_size: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.task, self.domain, self.batch_size = task, task.domains[domain], batch_size
         self.indices = task.order(domain, split)[rank::world]
 
     def __iter__(self) -> Iterator[Any]:
         """Yield (B, 3, H, W) float32 images in [0, 1]."""
-        for start in range(0, len(self.indices), _AT_A_TIME):
-            chosen = self.indices[start : start + _AT_A_TIME]
+        count = len(self.indices)
+        starts = list(range(0, count, self.batch_size))
+        if count > 1 and count - starts[-1] == 1:  # an image alone has no statistics of a batch: the last one takes it
+            del starts[-1]
+        for start, end in itertools.pairwise([*starts, count]):
+            chosen = self.indices[start:end]
             yield finish_images(cut(self.domain, chosen, central(len(chosen)), self.task.crop), self.task.size_px)
 
 
@@ -130,7 +135,7 @@ def predictions(
         split: train, val or test.
         statistics: see `Classifier.classify`.
     """
-    images = DomainImages(task, domain, split)
+    images = DomainImages(task, domain, split, model.adaptation.batch_size)
     model.adaptation.reset()
     logits = torch.cat([model.classify(batch, statistics=statistics).float().cpu() for batch in images])
     labels = images.domain.labels
