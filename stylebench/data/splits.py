@@ -76,8 +76,8 @@ def assign_splits(ids: Sequence[str], val_fraction: float, test_fraction: float)
 
     Args:
         ids: relative posix paths, sorted.
-        val_fraction: part of the images for validation, in [0, 1); 0 leaves a hashed val empty.
-        test_fraction: part of the images for testing, in [0, 1); 0 leaves a hashed test empty.
+        val_fraction: part of the images for validation, in [0, 1); 0 holds nothing out: val shows the training images.
+        test_fraction: part of the images for testing, in [0, 1); 0 as for validation.
 
     Returns:
         Ascending positions in `ids` under "train", "val", "test" and "all".
@@ -106,6 +106,8 @@ def assign_splits(ids: Sequence[str], val_fraction: float, test_fraction: float)
     else:
         masks = _hashed(ids, {"val": val_fraction, "test": test_fraction})
         splits = {name: everything[mask] for name, mask in masks.items()}
+    nothing = [name for name, part in (("val", val_fraction), ("test", test_fraction)) if not part]
+    splits |= {name: splits["train"] for name in nothing if not len(splits[name])}
     return {**splits, "all": everything}
 
 

@@ -51,7 +51,11 @@ def make_domain() -> Callable[..., Domain]:
     """Make a domain of random images in memory."""
 
     def make(
-        sizes: Sequence[tuple[int, int]], name: str = "random", val_fraction: float = 0.2, **settings: object
+        sizes: Sequence[tuple[int, int]],
+        name: str = "random",
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        **settings: object,
     ) -> Domain:
         rng = np.random.default_rng(len(sizes))
         images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
@@ -64,7 +68,7 @@ def make_domain() -> Callable[..., Domain]:
             name=name,
             shapes=np.array(sizes, dtype=np.int64),
             pixels=np.concatenate([image.reshape(-1) for image in images]),
-            layout=layout_by_path(defaults["ids"], val_fraction, 0.2),
+            layout=layout_by_path(defaults["ids"], val_fraction, test_fraction),
             **defaults,
         )
 

@@ -45,9 +45,10 @@ def test_no_wanted_split_is_empty_from_three_images_on(count: int, fractions: tu
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(count))
 
 
-def test_fraction_zero_leaves_a_split_empty() -> None:
+def test_fraction_zero_holds_nothing_out() -> None:
     splits = assign_splits(IDS[:5], 0.0, 0.0)
-    assert [len(splits[name]) for name in ("train", "val", "test")] == [5, 0, 0]
+    assert [len(splits[name]) for name in ("train", "val", "test")] == [5, 5, 5]
+    assert len(assign_splits(IDS, 0.1, 0.0)["test"]) == len(assign_splits(IDS, 0.1, 0.0)["train"]) < len(IDS)
 
 
 @pytest.mark.parametrize("count", [1, 2])

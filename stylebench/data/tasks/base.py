@@ -1,5 +1,6 @@
 """What tasks share: domains by role, exactly repeatable batches of them, and the step from rectangles to images."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -19,22 +20,22 @@ from stylebench.checks import (
     read_name,
     read_path,
     read_paths,
-    sides,
-    size_text,
 )  # fmt: skip
 from stylebench.data.augmentation import CropSettings, RawImages, finish_images
 from stylebench.data.domain import Domain
 from stylebench.data.folders import Folders
 from stylebench.data.plan import Pictures, Plan
-from stylebench.data.splits import SPLITS, Indices
+from stylebench.data.splits import Indices
 from stylebench.data.stores import Part, Store
 from stylebench.data.streams import central, cut, jitter, mixed, pick
+from stylebench.data.tasks.usable import ON_SMALL, held_out, large_enough
 from stylebench.data.world import World
 
-ON_SMALL = ("stop", "upscale", "skip")
 UNSET = (None, "", "???")
 SETTINGS = ("size_px", "resize_px", "flip", "batch_size", "on_small")  # of every task, under `dataset`
-_LISTED = 20  # small images that an error message names
+_FEW = 2  # images up to which every split has all
+
+_log = logging.getLogger(__name__)
 
 RawBatch = dict[str, RawImages | Tensor]
 Positions = NDArray[np.int64]
@@ -304,14 +305,18 @@ class Task(ABC):
             ValueError: naming the domain that has too few.
         """
         for role in self.draws:
-            count = len(self._indices[role]["train"])
+            domain, count = self.domains[role], len(self._indices[role]["train"])
             if count < self.fewest:
                 key = role if role in self.keys else self.keys[0]
-                hint = "; to learn from a single picture use a method of the style task" if count == 1 else ""
+                hint = "; to learn from a single picture use a method of the style task" if len(domain) == 1 else ""
                 raise ValueError(
-                    f"the {self.name} task needs at least {self.fewest} training images of {role}, but "
-                    f"{self.domains[role].path} has {count}; name a domain with more by dataset.{key}{hint}"
+                    f"the {self.name} task needs at least {self.fewest} training images of {role}, but {domain.path} "
+                    f"has {count}{held_out(domain)}; name a domain with more by dataset.{key}{hint}"
                 )
+            for split in ("val", "test"):
+                shared = len(domain) > _FEW and np.array_equal(domain.split(split), domain.split("train"))
+                if shared:
+                    _log.warning("nothing of %s is held out: its training images stand for %s", domain.path, split)
 
 
 def named(settings: Mapping[str, Any], key: str, task: str) -> Any:
@@ -365,31 +370,3 @@ def device_batch_size(batch_size: int, world: int) -> int:
             f"to {nearest_multiples(batch_size, world)}, or use another number of devices"
         )
     return batch_size // world
-
-
-def large_enough(domain: Domain, role: str, size_px: Size, on_small: str) -> dict[str, Indices]:
-    """Return the indices of each split that may be drawn; raise ValueError if images are too small and that stops."""
-    fits = np.all(domain.shapes >= np.array(sides(size_px)), axis=1)
-    crop, longest = f"the crop of {size_text(size_px)} px", max(sides(size_px))
-    small = np.flatnonzero(~fits)
-    if len(small) and on_small == "stop":
-        lines = [f"  {domain.ids[i]}: {domain.shape(i)[1]} x {domain.shape(i)[0]}" for i in small[:_LISTED]]
-        if len(small) > _LISTED:
-            lines.append(f"  and {len(small) - _LISTED} more")
-        stored = ""
-        if domain.stored_px is not None and domain.stored_px < longest:
-            stored = (
-                f" They were stored with dataset.store.stored_px={domain.stored_px}: raise it to {longest} or more."
-            )
-        raise ValueError(
-            f"{len(small)} of {len(domain)} images of {domain.path} ({role}) are smaller than {crop}:\n"
-            + "\n".join(lines)
-            + f"\nLower dataset.size_px, or set dataset.on_small=upscale or dataset.on_small=skip.{stored}"
-        )
-    keep = fits if on_small == "skip" else np.ones_like(fits)
-    if not keep.any():
-        raise ValueError(
-            f"all {len(domain)} images of {domain.path} ({role}) are smaller than {crop}, so "
-            "dataset.on_small=skip leaves none; lower dataset.size_px, or set dataset.on_small=upscale"
-        )
-    return {split: (indices := domain.split(split))[keep[indices]] for split in (*SPLITS, "all")}

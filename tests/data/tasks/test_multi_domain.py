@@ -10,6 +10,7 @@ from stylebench.data.stores import Part
 from stylebench.data.tasks import MultiDomainTask, Task
 from tests.data.tasks.marked import mark, marked
 
+MakeDomain = Callable[..., Domain]
 MakeTask = Callable[..., Task]
 
 
@@ -107,6 +108,19 @@ def test_domains_that_cannot_be_told_apart() -> None:
 def test_one_domain_is_too_few(make_task: MakeTask) -> None:
     with pytest.raises(ValueError, match=r"needs at least 2 domains, got 1 \(d0\); name more: dataset.domains="):
         make_task("multi_domain", {"d0": marked(0, 9)})
+
+
+def test_a_message_says_where_the_images_of_a_small_domain_are(make_domain: MakeDomain, make_task: MakeTask) -> None:
+    def task(**fractions: float) -> Task:
+        return make_task("multi_domain", {"d0": marked(0, 9), "d1": make_domain([(16, 16)] * 3, **fractions)})
+
+    with pytest.raises(
+        ValueError, match=r"has 1 of its 3 images \(1 in val, 1 in test\); hold nothing out by .*val_fraction=0"
+    ):
+        task().check_trainable()
+    whole = task(val_fraction=0.0, test_fraction=0.0)
+    whole.check_trainable()
+    assert all(list(whole.domains["d1"].split(name)) == [0, 1, 2] for name in ("train", "val", "test"))
 
 
 def test_one_image_in_a_domain_is_too_few(make_task: MakeTask) -> None:
