@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylebench.checks import UsageError
+from stylebench.checks import UsageError, check_size
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
@@ -19,6 +19,8 @@ from stylebench.metrics.records import to_record
 
 log = logging.getLogger(__name__)
 PAIRED = ("content", "style", "target")
+FEWEST = 2  # images of a set
+_LISTED = 4  # sizes that a message names
 
 
 @dataclass(frozen=True)
@@ -61,19 +63,22 @@ def open_folders(config: Mapping[str, Any]) -> Folders:
     Raises:
         UsageError: if there is nothing to compare with.
         FileNotFoundError: if a folder or its images are missing.
-        ValueError: if an image has no partner.
+        ValueError: if an image has no partner, or one of another size that it is compared with place by place.
     """
     if config["reference"] is None and all(config[role] is None for role in PAIRED):
         raise UsageError(
             "name what the images are compared with: reference=<folder> as a set, or content=, style=, target= pair by "
             "pair"
         )
-    generated = ImageFolder(Path(config["generated"]), "generated")
-    reference = None if config["reference"] is None else ImageFolder(Path(config["reference"]), "reference")
-    others = {role: ImageFolder(Path(config[role]), role) for role in PAIRED if config[role] is not None}
-    for folder in others.values():
-        folder.partners(generated.ids)
-    return Folders(generated, reference, others)
+    size_px = None if config["size_px"] is None else check_size("size_px", config["size_px"])
+    named = {role: config[role] for role in ("generated", "reference", *PAIRED) if config[role] is not None}
+    folders = {role: ImageFolder(Path(path), role, size_px) for role, path in named.items()}
+    generated, reference = folders.pop("generated"), folders.pop("reference", None)
+    for role, folder in folders.items():
+        partners = folder.partners(generated.ids)
+        if role != "style":
+            _check_sizes(role, folder, generated, partners)
+    return Folders(generated, reference, folders)
 
 
 def evaluate_folders(
@@ -97,17 +102,21 @@ def evaluate_folders(
     """
     tell_missing(evaluator)
     evaluator.check_required({*folders.others, *(["reference"] if folders.reference is not None else [])})
+    _check_set_sizes(evaluator, folders)
     evaluator.to(device).reset()
     generated = folders.generated
     partners = {role: folder.partners(generated.ids) for role, folder in folders.others.items()}
     if len(generated) > limit:
         log.info("measuring %d of %d generated images, by hash (metrics.num_images)", limit, len(generated))
-    for images, numbers in generated.batches(size, limit):
+    for images, numbers in generated.batches(
+        size,
+        limit,
+        lambda number: tuple(folder.sizes[partners[role][number]] for role, folder in folders.others.items()),
+    ):
         chosen = numbers.tolist()
         known: dict[str, Any] = {"content_id": [generated.ids[number] for number in chosen]}
         for role, folder in folders.others.items():
             known |= _partners(role, folder, [partners[role][number] for number in chosen], device)
-            _check_sizes(role, folder, generated)
         evaluator.update(
             EvaluationBatch(
                 image=images.to(device),
@@ -134,27 +143,37 @@ def _partners(role: str, folder: ImageFolder, places: list[int], device: torch.d
     return {role: pictures, f"{role}_id": [folder.ids[place] for place in places]}
 
 
-def _check_sizes(role: str, folder: ImageFolder, generated: ImageFolder) -> None:
-    """Check that what is compared place by place has the generated images' size."""
-    if role != "style" and folder.size != generated.size and folder.size and generated.size:
-        (height, width), (own_height, own_width) = folder.size, generated.size
+def _check_sizes(role: str, folder: ImageFolder, generated: ImageFolder, partners: list[int]) -> None:
+    """Check that what is compared place by place has the size of the generated image, each of its own."""
+    for number, place in enumerate(partners):
+        (height, width), (own_height, own_width) = folder.sizes[place], generated.sizes[number]
+        if (height, width) != (own_height, own_width):
+            raise ValueError(
+                f"{role}={folder.files[place]} is {width} x {height}, {generated.files[number]} {own_width} x "
+                f"{own_height} (width x height); they are compared place by place: resize one of the folders, or have "
+                "all cut and resized to a common size by size_px=256"
+            )
+
+
+def _check_set_sizes(evaluator: Evaluator, folders: Folders) -> None:
+    """Check that images are of one size where a network looks at sets of them at their own size."""
+    own = [name for name in evaluator.set_extractors() if evaluator.extractors[name].size_px is None]
+    reference = folders.reference
+    if not own or reference is None or len(reference) < FEWEST:
+        return
+    sizes = sorted({*folders.generated.sizes, *reference.sizes})
+    if len(sizes) > 1:
+        listed = ", ".join(f"{width} x {height}" for height, width in sizes[:_LISTED])
         raise ValueError(
-            f"images of {role}={folder.path} are {width} x {height}, those of generated={generated.path} {own_width} x "
-            f"{own_height} (width x height); they are compared place by place: resize one of the folders"
+            f"the images of {reference.role} and {folders.generated.role} have {len(sizes)} sizes ({listed}; width x "
+            f"height), and {', '.join(own)} look at images at their own size, where scale counts as style: have all "
+            "cut and resized to a common size by size_px=256, or choose metrics whose networks resize"
         )
 
 
 def _reference(evaluator: Evaluator, folders: Folders, cache: ReferenceCache, size: int) -> dict[str, Any]:
     reference = folders.reference
-    if reference is None or len(reference) < 2:
+    if reference is None or len(reference) < FEWEST:
         return {}
-    first = tuple(reference.image(0).shape[1:])
-    own = [name for name in evaluator.set_extractors() if evaluator.extractors[name].size_px is None]
-    if own and first != folders.generated.size:
-        height, width = folders.generated.size or (0, 0)
-        raise ValueError(
-            f"generated images are {width} x {height}, reference images {first[1]} x {first[0]} (width x height), and "
-            f"{', '.join(own)} look at images at their own size, where scale counts as style; resize one set first"
-        )
     facts = {"data": reference.digest(), "codec": reference.codec()}
     return reference_sets(evaluator, cache, facts, lambda: reference.batches(size))

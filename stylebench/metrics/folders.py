@@ -2,17 +2,21 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stylebench.data.images import IMAGE_SUFFIXES, decode_image, has_converted_colors
+from stylebench.checks import Size, sides
+from stylebench.data.images import IMAGE_SUFFIXES, decode_image, has_converted_colors, read_size
 from stylebench.data.listing import Listing, list_pictures, note_lines
 from stylebench.data.splits import unit_hash
 from stylebench.files import file_digest
+from stylebench.functional.geometry import center_crop
+from stylebench.functional.pixels import quantize
 
 _MAX_PIXELS = 178_956_970  # of one picture; Pillow's own bound
 _LISTED = 10
@@ -22,18 +26,20 @@ _log = logging.getLogger(__name__)
 
 
 class ImageFolder:
-    """The images of a folder in the order of their paths, all of one size; or a single file.
+    """The images of a folder in the order of their paths; or a single file.
 
     Args:
         path: the folder, searched to any depth, or one picture.
         role: what it is for, for messages: the key on the command line.
+        size_px: side of the central squares, or height and width of the central crops, that images are shrunk or
+            enlarged to; None for their own size.
 
     Raises:
         FileNotFoundError: if there is no such folder, or no image in it.
         ValueError: if two images have one path without their suffix.
     """
 
-    def __init__(self, path: Path, role: str) -> None:
+    def __init__(self, path: Path, role: str, size_px: Size | None = None) -> None:
         if not path.exists():
             raise FileNotFoundError(f"there is nothing at {role}={path}; expected a folder of images, or one image")
         self.path, self.role = path, role
@@ -54,7 +60,7 @@ class ImageFolder:
             raise ValueError(
                 f"{role}={path} holds several images called {twice[0]} but for their suffix; rename or remove one"
             )
-        self.size: tuple[int, int] | None = None
+        self.size_px = size_px
         self.notes: dict[str, set[str]] = {}  # ids of images that were read, by what is to say of them
 
     def __len__(self) -> int:
@@ -63,38 +69,50 @@ class ImageFolder:
     def _id(self, file: Path) -> str:
         return file.stem if self.single else str(PurePosixPath(file.relative_to(self.path).with_suffix("")))
 
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each image as it is looked at, read from the files' headers.
+
+        Raises:
+            ImageError: if a file is no image.
+        """
+        if self.size_px is not None:
+            return [sides(self.size_px)] * len(self)
+        return [tuple(read_size(file, _MAX_PIXELS)) for file in self.files]  # type: ignore[misc]
+
     def image(self, number: int) -> Tensor:
         """Return an image, (3, H, W) uint8.
 
         Raises:
             ImageError: if it cannot be read.
-            ValueError: if it has another size than those before it.
         """
         notes: list[str] = []
         pixels = torch.from_numpy(decode_image(self.files[number], _MAX_PIXELS, notes=notes)).permute(2, 0, 1)
         for note in notes:
             self.notes.setdefault(note, set()).add(self.ids[number])
-        size = (int(pixels.shape[1]), int(pixels.shape[2]))
-        if self.size is not None and size != self.size:
-            raise ValueError(
-                f"the images of {self.role}={self.path} have different sizes: {self.files[number]} is {size[1]} x "
-                f"{size[0]}, others are {self.size[1]} x {self.size[0]} (width x height); resize them to one size first"
-            )
-        self.size = size
-        return pixels
+        if self.size_px is None:
+            return pixels
+        return quantize(center_crop(pixels[None].float() / 255, sides(self.size_px)).clamp(0, 1))[0]
 
-    def batches(self, size: int, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (B, 3, H, W) uint8 images and their (B,) numbers.
+    def batches(
+        self, size: int, limit: int | None = None, alike: Callable[[int], Hashable] = lambda number: None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (B, 3, H, W) uint8 images and their (B,) numbers; those of a batch have one size.
 
         Args:
             size: B, at most.
             limit: how many images, at most: those with the smallest hashes of their paths, which stand for all, not the
                 first ones by name, which may be of one class.
+            alike: what the images of a batch have in common beside their size, by number.
         """
         order = sorted(range(len(self)), key=lambda number: unit_hash(self.ids[number]))[:limit]
-        for start in range(0, len(order), size):
-            numbers = order[start : start + size]
-            yield torch.stack([self.image(number) for number in numbers]), torch.tensor(numbers)
+        groups: dict[Hashable, list[int]] = {}
+        for number in order:
+            groups.setdefault((self.sizes[number], alike(number)), []).append(number)
+        for group in groups.values():
+            for start in range(0, len(group), size):
+                numbers = group[start : start + size]
+                yield torch.stack([self.image(number) for number in numbers]), torch.tensor(numbers)
 
     def partners(self, ids: list[str]) -> list[int]:
         """Return where the images of the same paths are; a single picture is everybody's.
@@ -141,4 +159,6 @@ class ImageFolder:
             # Features of older versions are of the colors as they stood in the file.
             converted = "sRGB\0" if has_converted_colors(file) else ""
             digest.update(f"{id_}\0{file_digest(file)}\0{converted}".encode())
+        if self.size_px is not None:
+            digest.update(f"{sides(self.size_px)}".encode())
         return digest.hexdigest()

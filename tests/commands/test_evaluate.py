@@ -199,15 +199,37 @@ def test_images_without_a_partner_are_listed(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_mixed_sizes(tmp_path: Path) -> None:
+def test_mixed_sizes_of_sets_need_a_common_one(tmp_path: Path) -> None:
     generated = folder(tmp_path / "g", None, None)
     Image.new("RGB", (40, 30)).save(tmp_path / "g" / "009.png")
     reference = folder(tmp_path / "r", None, None)
-    bad(r"different sizes: .*009\.png is 40 x 30, others are 32 x 32", ValueError, f"generated={generated}",
-        f"reference={reference}")  # fmt: skip
+    given = (f"generated={generated}", f"reference={reference}")
+    bad(r"2 sizes \(40 x 30, 32 x 32; width x height\).*size_px=256", ValueError, *given)
+    assert measured(*given, "size_px=24").record["fd/rand-ms-s3/none/n2x3"]["value"] is not None
     larger = folder(tmp_path / "l", None, None, size=48)
-    bad("reference images 48 x 48", ValueError, f"generated={reference}", f"reference={larger}")
-    bad("are 48 x 48, those of generated=.* 32 x 32", ValueError, f"generated={reference}", f"target={larger}")
+    bad("2 sizes", ValueError, f"generated={reference}", f"reference={larger}")
+    bad(r"000\.png is 48 x 48, .*000\.png 32 x 32", ValueError, f"generated={reference}", f"target={larger}")
+    bad("size_px", ValueError, *given, "size_px=0")
+
+
+def test_pairs_are_compared_each_at_its_own_size(tmp_path: Path) -> None:
+    """Portrait and landscape together give the mean of what each gives alone."""
+    random = np.random.default_rng(0)
+    for name, shape in (("tall", (48, 32, 3)), ("wide", (32, 48, 3)), ("large", (64, 64, 3))):
+        for role in ("generated", "target"):
+            for place in ("together", name):
+                (tmp_path / place / role).mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, shape, dtype=np.uint8)
+            for place in ("together", name):
+                Image.fromarray(pixels).save(tmp_path / place / role / f"{name}.png")
+
+    def psnr(place: str) -> float:
+        pair = (f"generated={tmp_path / place / 'generated'}", f"target={tmp_path / place / 'target'}")
+        found = values(measured(*pair))["psnr"]
+        assert found is not None
+        return found
+
+    assert psnr("together") == pytest.approx(np.mean([psnr(name) for name in ("tall", "wide", "large")]))
 
 
 def test_damaged_pictures_are_named(tmp_path: Path) -> None:

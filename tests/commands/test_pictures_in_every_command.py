@@ -25,7 +25,7 @@ from tests.helpers.profiles import DISPLAY_P3, SRGB
 
 Seen = tuple[int, Mapping[str, int]]  # pictures that were used, and what was left out
 Pixels = NDArray[np.uint8]
-NO_FOLDERS = dict.fromkeys(("content", "style", "target", "reference", "generated"))
+NO_FOLDERS = {**dict.fromkeys(("content", "style", "target", "reference", "generated")), "size_px": None}
 HIDDEN = [".ipynb_checkpoints/000-checkpoint.png", "._000.png"]
 BESIDE = [".DS_Store", "000.gif", "001.gif", "captions.txt"]
 
