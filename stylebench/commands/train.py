@@ -38,7 +38,7 @@ from stylebench.construct import locate
 from stylebench.data.datamodule import DomainData
 from stylebench.data.opened import Opened
 from stylebench.data.plan import asked_for
-from stylebench.data.tasks import AdaptationTask, device_batch_size
+from stylebench.data.tasks import device_batch_size
 from stylebench.files import is_json, write_json
 from stylebench.inference.base import Picture
 from stylebench.inference.loading import load, load_translator
@@ -264,8 +264,8 @@ def make_callbacks(
     )
     average = [EMA(config["ema"]["decay"])] if config["ema"] else []
     evaluation = [*_health(opened, record), *_evaluation(config, opened, method, record)]
-    scores = [TargetScores(opened.task, record)] if isinstance(opened.task, AdaptationTask) else []
     progress = Progress(budget["batches"], config["dataset"]["batch_size"], metric_log)
+    scores = TargetScores.of(method, opened.task, record)
     return [
         metric_log, *average, *scores, SampleGrid(folder / SAMPLES, samples), *evaluation, record, checkpoints,
         progress,

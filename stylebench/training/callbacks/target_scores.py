@@ -13,7 +13,7 @@ from torch import nn
 from stylebench.adaptation.reports import CalibrationReport
 from stylebench.data.augmentation import finish_images
 from stylebench.data.streams import central, cut
-from stylebench.data.tasks import AdaptationTask
+from stylebench.data.tasks import AdaptationTask, Task
 from stylebench.inference.classifier import NetworkClassifier
 from stylebench.inference.statistics import weights_digest, write_statistics
 from stylebench.methods.base import Method
@@ -42,6 +42,12 @@ class TargetScores(pl.Callback):
         labels = task.domains["source"].labels
         assert labels is not None
         self.prior = class_shares(labels[task.domains["source"].split("train")], len(task.classes))
+
+    @classmethod
+    def of(cls, method: Method, task: Task, record: RunRecord) -> "list[TargetScores]":
+        """Return the callback of a classifier's training, none of another method's."""
+        classifies = isinstance(task, AdaptationTask) and isinstance(method.model, NetworkClassifier)
+        return [cls(task, record)] if classifies else []  # type: ignore[arg-type]
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Have the strategy prepare the statistics of both domains; every process comes to the same."""
