@@ -14,6 +14,7 @@ from stylebench.files import DamagedFileError, atomic_write, safe_name
 from stylebench.functional.moments import MeanAndVariance
 from stylebench.inference.base import STATISTICS as CONTROL
 from stylebench.inference.base import STATISTICS_SHARE, Choice, Control, Inference
+from stylebench.inference.classifier import Classifier
 from stylebench.nn.normalization import has_batch_norm, keep, kept
 from stylebench.run_folder import STATISTICS
 
@@ -119,8 +120,11 @@ def attach_statistics(model: Inference, files: Iterable[Path], weights: str) -> 
 
 
 def declare_statistics(model: Inference) -> None:
-    """Declare the controls that choose whose statistics normalize, where a model keeps those of several domains."""
-    if not has_batch_norm(model) or len(domains := kept(model)) < _CHOICE:
+    """Declare the controls that choose whose statistics normalize, where a model keeps those of several domains.
+
+    A classifier needs none: `classify` has an argument for it.
+    """
+    if isinstance(model, Classifier) or not has_batch_norm(model) or len(domains := kept(model)) < _CHOICE:
         return
     options = dict.fromkeys((model.own_statistics, *domains))
     choice = Choice(
