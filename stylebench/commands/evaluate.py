@@ -2,11 +2,11 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,14 +19,18 @@ from stylebench.build import (
     reference_cache,
 )
 from stylebench.checks import UsageError, read_path
+from stylebench.commands.evaluate_classifier import ClassifierEvaluation
 from stylebench.commands.evaluate_data import data_label, with_data
 from stylebench.commands.evaluate_folders import PAIRED, evaluate_folders, open_folders
 from stylebench.commands.records import recorded
 from stylebench.commands.stylize.pictures import choose_device
 from stylebench.data.images import write_png
+from stylebench.data.opened import Opened
 from stylebench.data.plan import Plan, asked_for
 from stylebench.files import write_json
-from stylebench.inference.loading import load_translator, read_model
+from stylebench.inference.base import STATISTICS, Inference
+from stylebench.inference.classifier import Classifier
+from stylebench.inference.loading import TrainedModel, load, read_model
 from stylebench.inference.translators.base import OptimizingTranslator, Translator, translate_as_asked
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.evaluator import Evaluator
@@ -163,48 +167,97 @@ def _evaluate_run(config: Config, folder: Path, device: torch.device) -> Evaluat
     trained = {**with_data(model.config, config["dataset"]), "metrics": config["metrics"]}
     opened = open_data(trained)
     label = data_label(folder, model, trained, opened, config["dataset"])
-    translator = load_translator(folder, config["weights"], device)
-    if isinstance(translator, OptimizingTranslator):  # each image costs minutes: as many as the run itself took
-        few = min(config["metrics"]["num_images"], model.config["metrics"]["num_images"])
-        log.info("measuring %d images, as the run did: each is optimized again", few)
-        trained = {**trained, "metrics": {**config["metrics"], "num_images": few}}
-    _refuse_folders(config, translator)
-    asked = config["controls"]
-    translator.check_controls(**asked)
-    plans = measured_plans(trained["metrics"], asked_for(opened.plans(config["split"]), asked))
-    encoder = model.trained["record"].get("encoder")
-    name = record_name(encoder["name"], encoder["digest"]) if encoder else None
-    evaluator = build_evaluator(config["metrics"], name)
-    tell_missing(evaluator)
-    named = {_set_name(config, model.weights, plan, label): plan for plan in plans}
+    used = load(folder, config["weights"], device)
     about = {"weights": model.weights, "split": config["split"], "batches": model.trained.get("batches")}
     about |= {"data": content_digests({"data": opened.task.describe()})} if label else {}
-    run, evaluated = RunFolder(folder), Evaluated({}, [], any(plan.name for plan in plans))
+    if isinstance(used, Classifier):
+        jobs = _of_classifier(config, used, model, trained, opened, label)
+    else:
+        jobs = _of_translator(config, used, model, trained, opened, label)
+    run, evaluated = RunFolder(folder), Evaluated({}, [], any(job.named for job in jobs.values()))
     with contextlib.ExitStack() as stack:
-        keeps = _hold(stack, run, list(named), evaluated, config["save_images"])
-        for name, plan in named.items():
-            controls = {**plan.request, **asked}
-            facts = {**about, **({"controls": controls} if controls else {})}
-            writer = ImageWriter(run.set_folder(name)) if config["save_images"] else None
-            values = _measure(config, evaluator, translator, plan, writer, device)
+        keeps = _hold(stack, run, list(jobs), evaluated, config["save_images"])
+        for name, job in jobs.items():
+            values, table, images = job.measure(run.set_folder(name))
+            facts = {**about, **job.facts}
             evaluated.sets[name] = to_record(values, **facts)
-            rows = [{**row, "seed": model.config.get("seed")} for row in evaluator.table()]
-            images = None if writer is None else writer.images
+            rows = [{**row, "seed": model.config.get("seed")} for row in table]
             if keeps:
                 with evaluated.writing(run.set_folder(name)):
                     evaluated.written.append(run.write_evaluation(name, evaluated.sets[name], rows, facts, images))
-        if keeps and not asked and not label:
+        if keeps and not config["controls"] and not label:
             means = {f"{config['split']}/{key}": value for key, value in evaluated.means.items()}
             with evaluated.writing(run.path):
                 run.write_means(config["split"], model.weights, about["batches"], means)
     return evaluated
 
 
-def _set_name(config: Config, weights: str, plan: Plan, label: str) -> str:
+class Job(NamedTuple):
+    """One set of a run's evaluation.
+
+    Attributes:
+        facts: plain values that hold for all its entries.
+        measure: given the set's folder, returns the values, a row an image, and what images were saved.
+        named: whether the set is told apart from others by a plan's name.
+    """
+
+    facts: Mapping[str, Any]
+    measure: Callable[[Path], tuple[list[Value], list[dict[str, Any]], Mapping[str, Any] | None]]
+    named: bool = False
+
+
+def _of_translator(
+    config: Config, used: Inference, model: TrainedModel, trained: Config, opened: Opened, label: str
+) -> dict[str, Job]:
+    """Return how the plans of a model that makes pictures are measured, by the names of their sets."""
+    assert isinstance(used, Translator)
+    if isinstance(used, OptimizingTranslator):  # each image costs minutes: as many as the run itself took
+        few = min(config["metrics"]["num_images"], model.config["metrics"]["num_images"])
+        log.info("measuring %d images, as the run did: each is optimized again", few)
+        trained = {**trained, "metrics": {**config["metrics"], "num_images": few}}
+    _refuse_folders(config, used)
+    asked = config["controls"]
+    used.check_controls(**asked)
+    plans = measured_plans(trained["metrics"], asked_for(opened.plans(config["split"]), asked))
+    encoder = model.trained["record"].get("encoder")
+    evaluator = build_evaluator(config["metrics"], record_name(encoder["name"], encoder["digest"]) if encoder else None)
+    tell_missing(evaluator)
+
+    def measure(plan: Plan, folder: Path) -> tuple[list[Value], list[dict[str, Any]], Mapping[str, Any] | None]:
+        writer = ImageWriter(folder) if config["save_images"] else None
+        values = _measure(config, evaluator, used, plan, writer, used.device)
+        return values, evaluator.table(), None if writer is None else writer.images
+
+    jobs = {}
+    for plan in plans:
+        controls = {**plan.request, **asked}
+        jobs[_set_name(config, model.weights, label, plan)] = Job(
+            {"controls": controls} if controls else {}, partial(measure, plan), bool(plan.name)
+        )
+    return jobs
+
+
+def _of_classifier(
+    config: Config, used: Classifier, model: TrainedModel, trained: Config, opened: Opened, label: str
+) -> dict[str, Job]:
+    """Return how the predictions of a classifier are measured, under the name of their set."""
+    _refuse_folders(config, used)
+    controls = config["controls"]
+    if config["save_images"]:
+        raise UsageError("save_images=true: a classifier makes no images; its predictions stand in rows.csv")
+    unknown = {key: value for key, value in controls.items() if key != STATISTICS}
+    used.check_controls(**unknown)
+    job = ClassifierEvaluation(used, opened, config["split"], controls.get(STATISTICS))
+    facts = {**job.prepare(fresh=bool(label)), **({"controls": controls} if controls else {})}
+    facts["adaptation"]["protocol"] = trained["dataset"].get("protocol")
+    return {_set_name(config, model.weights, label): Job(facts, lambda _: (*job.measure(), None))}
+
+
+def _set_name(config: Config, weights: str, label: str, plan: Plan | None = None) -> str:
     """Return the name of an evaluation: split, weights and plan, with what a user chose, and data of its own."""
-    chosen = [(key, value) for key, value in config["controls"].items() if key not in plan.request or not plan.name]
-    given = [f"{key}={value}" for key, value in chosen]
-    return "-".join(filter(None, (config["split"], weights, plan.name, *given, label)))
+    name, request = (plan.name, plan.request) if plan else ("", {})
+    given = [f"{key}={value}" for key, value in config["controls"].items() if key not in request or not name]
+    return "-".join(filter(None, (config["split"], weights, name, *given, label)))
 
 
 def _hold(
@@ -246,10 +299,10 @@ def _measure(
     return values + utilities(evaluator, config["metrics"]["axes"], plan, size, device)
 
 
-def _refuse_folders(config: Config, translator: Translator) -> None:
+def _refuse_folders(config: Config, used: Inference) -> None:
     """Refuse folders of images beside a run, which is evaluated on its own data set."""
     if given := sorted(role for role in ("reference", *PAIRED) if config[role] is not None):
-        names = [control.name for control in translator.controls]
+        names = [control.name for control in used.controls]
         raise UsageError(
             f"{', '.join(given)}: these keys take folders, and only together with generated=<folder>; a run is "
             f"evaluated on its own data set, and this one's controls are: {', '.join(names) or 'none'}"

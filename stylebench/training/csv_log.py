@@ -118,6 +118,11 @@ class CSVLog(Logger):
             values.update({k: float(v) for k, v in row.items() if k != BATCHES and math.isfinite(float(v))})
         return values
 
+    def evaluations(self) -> list[dict[str, float]]:
+        """Return the finite values of each row that an evaluation wrote, with the batch, in order."""
+        rows = [row for row in self._rows if any(name.startswith("val/") for name in row)]
+        return [{k: float(v) for k, v in row.items() if math.isfinite(float(v))} for row in rows]
+
     def _line(self, values: list[str]) -> bytes:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(values)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from stylebench.adaptation.reports import CalibrationReport
@@ -17,10 +18,13 @@ from stylebench.data.tasks import AdaptationTask, Task
 from stylebench.inference.classifier import NetworkClassifier
 from stylebench.inference.statistics import weights_digest, write_statistics
 from stylebench.methods.base import Method
+from stylebench.metrics.classification import finite, prediction_values
 from stylebench.metrics.predictions import PRIOR_SHIFT, Predictions, class_shares
+from stylebench.metrics.validators import selections
 from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm
 from stylebench.run_folder import BATCHES
 from stylebench.training.callbacks.run_record import RunRecord
+from stylebench.training.csv_log import CSVLog
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +32,10 @@ log = logging.getLogger(__name__)
 class TargetScores(pl.Callback):
     """Calibrate on the target's training images, then score held-out images of both domains.
 
-    Columns, of the weights that evaluation sees: `val/source/accuracy`, and of a target whose labels are known
-    `val/target/accuracy`, with balanced accuracy, calibration error and the prior shift of the predictions. A target's
-    accuracy is for the report alone: choosing a batch by it would need labels that adaptation does not have.
+    Columns, of the weights that evaluation sees: `val/accuracy/source`, and of a target whose labels are known
+    `val/accuracy/target`, with balanced accuracy and calibration error; without labels the prior shift of the
+    predictions and the target's validators. The record says under `selection` which batch each validator chooses, and
+    what that loses. A target's accuracy is for the report alone: a choice by it is marked as the oracle's.
 
     Args:
         task: the data.
@@ -39,9 +44,7 @@ class TargetScores(pl.Callback):
 
     def __init__(self, task: AdaptationTask, record: RunRecord) -> None:
         self.task, self.record = task, record
-        labels = task.domains["source"].labels
-        assert labels is not None
-        self.prior = class_shares(labels[task.domains["source"].split("train")], len(task.classes))
+        self.prior = source_prior(task)
 
     @classmethod
     def of(cls, method: Method, task: Task, record: RunRecord) -> "list[TargetScores]":
@@ -67,23 +70,29 @@ class TargetScores(pl.Callback):
             return
         method = cast(Method, pl_module)
         model = cast(NetworkClassifier, method.model)
-        values: dict[str, Any] = {}
+        columns: dict[str, Any] = {}
         for domain, statistics in ((SOURCE, SOURCE), (TARGET, model.own_statistics)):
             found = predictions(model, self.task, domain, "val", statistics)
-            shift = found.prior_shift(self.prior)
-            scores = {"accuracy": found.accuracy(), "balanced_accuracy": found.balanced_accuracy(),
-                      "calibration_error": found.calibration_error()}  # fmt: skip
-            values |= {f"val/{domain}/{name}": value for name, value in scores.items() if found.counted}
-            values[f"val/{domain}/prior_shift"] = shift
-            if domain == TARGET and shift > PRIOR_SHIFT:
-                log.warning(
-                    "the target's predicted classes lie %.2f nats from the source's shares: its classes may have "
-                    "others, which moves the statistics of batch norm, too",
-                    shift,
-                )
-        values |= {f"val/{name}": value for name, value in model.adaptation.figures(model.network).items()}
+            values = prediction_values(found, domain, self.prior, validators=domain == TARGET)
+            columns |= finite(values, "val")
+        if (shift := columns[f"val/prior_shift/{TARGET}"]) > PRIOR_SHIFT:
+            log.warning(
+                "the target's predicted classes lie %.2f nats from the source's shares: its classes may have others, "
+                "which moves the statistics of batch norm, too",
+                shift,
+            )
+        columns |= {f"val/{name}": value for name, value in model.adaptation.figures(model.network).items()}
         for logger in trainer.loggers:
-            logger.log_metrics({**values, BATCHES: method.batches_done}, step=method.batches_done)
+            logger.log_metrics({**columns, BATCHES: method.batches_done}, step=method.batches_done)
+            if isinstance(logger, CSVLog):
+                self.record.record["selection"] = selections(logger.evaluations(), BATCHES)
+
+
+def source_prior(task: AdaptationTask) -> NDArray[np.float64]:
+    """Return the shares of the classes among the source's training images, (K,)."""
+    labels = task.domains[SOURCE].labels
+    assert labels is not None
+    return class_shares(labels[task.domains[SOURCE].split("train")], len(task.classes))
 
 
 def calibrated(

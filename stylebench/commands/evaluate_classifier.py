@@ -1,0 +1,71 @@
+"""Evaluation of a classifier run: its predictions on held-out images of source and target."""
+
+import logging
+from typing import Any
+
+from stylebench.checks import UsageError
+from stylebench.data.opened import Opened
+from stylebench.data.tasks import AdaptationTask
+from stylebench.inference.classifier import Classifier, NetworkClassifier
+from stylebench.metrics.classification import prediction_rows, prediction_values
+from stylebench.metrics.predictions import PRIOR_SHIFT
+from stylebench.metrics.records import Value
+from stylebench.nn.domain_norms import SOURCE, TARGET
+from stylebench.training.callbacks.target_scores import calibrated, predictions, source_prior
+
+log = logging.getLogger(__name__)
+
+
+class ClassifierEvaluation:
+    """A trained classifier on the data of its run, or on others with the same classes.
+
+    Args:
+        model: the classifier, with the statistics that its run kept.
+        opened: the data.
+        split: of both domains, what is scored.
+        statistics: what normalizes the target; None for the strategy's own.
+
+    Raises:
+        UsageError: if the model or its data are none that predictions are scored on.
+        ValueError: if the data have other classes than the model.
+    """
+
+    def __init__(self, model: Classifier, opened: Opened, split: str, statistics: str | None) -> None:
+        if not isinstance(model, NetworkClassifier) or not isinstance(opened.task, AdaptationTask):
+            raise UsageError(
+                f"a {type(model).__name__} on data of the {opened.task.name} task cannot be scored; predictions are "
+                "scored on the adaptation task, which model=classifier trains on"
+            )
+        if list(model.classes) != list(opened.task.classes):
+            raise ValueError(
+                f"the model has the classes {', '.join(model.classes)}, and dataset.source has "
+                f"{', '.join(opened.task.classes)}; name a source and a target with the model's classes"
+            )
+        self.model, self.task, self.split = model, opened.task, split
+        self.statistics = model.own_statistics if statistics is None else str(statistics)
+
+    def prepare(self, fresh: bool) -> dict[str, Any]:
+        """Have the strategy take what statistics it still needs, and return the facts of the evaluation.
+
+        Args:
+            fresh: whether the data are others than those of the training: then the run's own statistics do not count.
+        """
+        calibration = dict[str, dict[str, Any]]()
+        for domain in (SOURCE, TARGET):
+            if fresh or domain not in self.model.domains:
+                report = calibrated(self.model, self.task, domain)
+                calibration |= {domain: {"images": report.images, "propagate": report.propagate}} if report else {}
+        about: dict[str, Any] = {"strategy": self.model.adaptation.name, "statistics": self.statistics}
+        about |= {"selection": "last", **({"calibration": calibration} if calibration else {})}
+        return {"adaptation": about, "classes": list(self.model.classes)}
+
+    def measure(self) -> tuple[list[Value], list[dict[str, Any]]]:
+        """Return the values of both domains, and a row an image."""
+        prior, values, parts = source_prior(self.task), list[Value](), []
+        for domain, statistics in ((SOURCE, SOURCE), (TARGET, self.statistics)):
+            found = predictions(self.model, self.task, domain, self.split, statistics)
+            values += prediction_values(found, domain, prior, validators=domain == TARGET)
+            parts.append((domain, found))
+            if domain == TARGET and (shift := found.prior_shift(prior)) > PRIOR_SHIFT:
+                log.warning("the target's predicted classes lie %.2f nats from the source's shares", shift)
+        return values, prediction_rows(parts)

@@ -1,0 +1,94 @@
+"""What is recorded of predictions: values under record keys, and a table with a row an image."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stylebench.metrics.predictions import BINS, Predictions
+from stylebench.metrics.records import Value
+from stylebench.metrics.validators import label_free
+from stylebench.statistics.intervals import wilson
+
+_FEWEST = 2  # images from which on there are figures without labels
+
+
+def prediction_values(found: Predictions, domain: str, prior: NDArray[np.float64], validators: bool) -> list[Value]:
+    """Return the values of predictions; each says how many images it counts.
+
+    Args:
+        found: the predictions.
+        domain: `source` or `target`.
+        prior: (K,) shares of the classes among the source's training images.
+        validators: whether to add the figures that need no labels.
+    """
+    labeled = {"accuracy": found.accuracy(), "balanced_accuracy": found.balanced_accuracy(),
+               "calibration_error": found.calibration_error()}  # fmt: skip
+    details: dict[str, dict[str, Any]] = {
+        "accuracy": {"by_class": found.by_class(), "images": len(found.ids)},
+        "calibration_error": {"bins": BINS},
+    }
+    right = round(labeled["accuracy"] * found.counted) if found.counted else 0
+    interval = wilson(right, found.counted).bounds if found.counted else None
+    values = [
+        Value(
+            name, value if found.counted else None, f"{name}/{domain}", n_gen=found.counted, variant=domain,
+            interval=interval if name == "accuracy" else None, details=details.get(name, {}),
+            missing=() if found.counted else (f"labels of the {domain}",),
+        )
+        for name, value in labeled.items()
+    ]  # fmt: skip
+    shares = {"predicted": _named(found, found.histogram()), "source": _named(found, prior)}
+    free: dict[str, float] = {"prior_shift": found.prior_shift(prior)}
+    if validators and len(found.ids) >= _FEWEST:
+        free |= label_free(found.logits)
+    return values + [
+        Value(
+            name, value, f"{name}/{domain}", n_gen=len(found.ids), variant=domain,
+            details={"shares": shares} if name == "prior_shift" else {},
+        )
+        for name, value in free.items()
+    ]  # fmt: skip
+
+
+def prediction_rows(parts: Sequence[tuple[str, Predictions]]) -> list[dict[str, Any]]:
+    """Return a row an image over several domains: `<domain>/<id>`, then numbers.
+
+    Args:
+        parts: domains with their predictions.
+
+    Returns:
+        Rows with `index`, `content_id`, `style_id` (empty), the accuracy's record key with 1 where the prediction is
+        right, else 0; `label` and `predicted`, numbers of classes; `probability` of what was predicted, and `entropy`
+        in nats. What needs a label is left out where there is none.
+    """
+    rows: list[dict[str, Any]] = []
+    for domain, found in parts:
+        key = Value("accuracy", None, "", n_gen=found.counted, variant=domain).key
+        shares = found.logits.double().softmax(1)
+        entropies = torch.special.entr(shares).sum(1)
+        for place, identity in enumerate(found.ids):
+            guess, row = int(found.found[place]), {"index": len(rows), "content_id": f"{domain}/{identity}"}
+            row |= {"style_id": "", "predicted": guess, "probability": float(shares[place, guess])}
+            row["entropy"] = float(entropies[place])
+            if bool(found.known[place]):
+                label = int(found.labels[place])
+                row |= {key: float(guess == label), "label": label}
+            rows.append(row)
+    return rows
+
+
+def finite(values: Sequence[Value], stage: str) -> dict[str, float]:
+    """Return values as columns of a training, by stage and dashboard key; those that are missing are left out."""
+    return {
+        f"{stage}/{value.alias}": value.value
+        for value in values
+        if value.value is not None and math.isfinite(value.value)
+    }
+
+
+def _named(found: Predictions, shares: NDArray[np.float64]) -> dict[str, float]:
+    return {name: float(share) for name, share in zip(found.classes, shares, strict=True)}

@@ -1,0 +1,174 @@
+"""A classifier run: trained once, then scored, asked for labels and loaded without its data."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import stylebench
+from stylebench.checks import UsageError
+from stylebench.cli.config import compose
+from stylebench.commands.classify import classify
+from stylebench.commands.evaluate import Evaluated, evaluate
+from stylebench.commands.train import train
+from stylebench.data.images import write_png
+from stylebench.inference.classifier import NetworkClassifier
+from stylebench.run_folder import RunFolder
+
+CLASSES = ("dark", "light")
+
+
+def pictures(folder: Path, name: str, low: int, classes: tuple[str, ...] = CLASSES) -> str:
+    """Write noise of two levels a domain, a folder a class."""
+    random = np.random.default_rng(low)
+    for split, count in (("train", 8), ("val", 3), ("test", 4)):
+        for number, kind in enumerate(classes):
+            for each in range(count):
+                pixels = random.integers(low, low + 40, (16, 16, 3)) + 90 * number
+                write_png(pixels.astype(np.uint8), folder / name / split / kind / f"{each}.png")
+    return str(folder / name)
+
+
+@pytest.fixture(scope="module")
+def domains(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("domains")
+    return pictures(folder, "day", 100), pictures(folder, "dusk", 0)
+
+
+@pytest.fixture(scope="module")
+def run(domains: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source, target = domains
+    config = compose("train", [
+        "model=classifier", "adaptation=adabn", f"dataset.source={source}", f"dataset.target={target}",
+        "dataset.size_px=16", "model.network.width=4", "metrics=none", "dataset.batch_size=8", "samples=2",
+        "budget.batches=30", "budget.evaluate_every=15", "budget.validation_images=4",
+        "model.optimizers.network.lr=0.02",
+    ])  # fmt: skip
+    return train(config, tmp_path_factory.mktemp("run") / "run", []).folder
+
+
+def evaluated(run: Path, *words: str) -> Evaluated:
+    return evaluate(compose("evaluate", [f"run={run}", "device=cpu", *words]))
+
+
+def values(found: Evaluated) -> dict[str, Any]:
+    return {entry["alias"]: entry["value"] for entry in found.record.values()}
+
+
+def test_classes_stand_in_the_config_and_the_model_loads_without_data(run: Path) -> None:
+    config = RunFolder(run).config
+    assert config["model"]["classes"] == config["model"]["inference"]["classes"] == list(CLASSES)
+    model = stylebench.load(run)
+    assert isinstance(model, NetworkClassifier)
+    assert model.classes == CLASSES
+    assert model.domains == ("source", "target")
+    images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    own, source = model.classify(images), model.classify(images, statistics="source")
+    assert torch.equal(own, model.classify(images, statistics="target"))
+    assert not torch.equal(own, source)
+
+
+def test_training_scores_both_domains_and_says_what_validators_choose(run: Path) -> None:
+    with (run / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/accuracy/source"]]
+    wanted = ("accuracy", "balanced_accuracy", "calibration_error", "prior_shift")
+    assert {f"val/{name}/{domain}" for name in wanted for domain in ("source", "target")} <= set(rows[0])
+    assert {f"val/{name}/target" for name in ("entropy", "im", "snd", "bnm")} <= set(rows[0])
+    found = RunFolder(run).record["selection"]
+    assert list(found) == ["last", "source_val", "target_entropy", "im", "snd", "bnm", "oracle"]
+    assert found["last"]["batches"] == 30
+    assert found["last"]["accuracy"] == float(rows[-1]["val/accuracy/target"])
+    assert [name for name, choice in found.items() if choice["oracle"]] == ["oracle"]
+
+
+def test_a_run_is_scored_on_its_own_data(run: Path) -> None:
+    found = evaluated(run)
+    model = stylebench.load(run)
+    assert isinstance(model, NetworkClassifier)
+    right = []
+    for number, kind in enumerate(CLASSES):
+        for path in sorted((Path(RunFolder(run).config["dataset"]["target"]) / "test" / kind).iterdir()):
+            image = torch.from_numpy(np.asarray(Image.open(path)).copy()).permute(2, 0, 1) / 255
+            right.append(int(model.classify(image).argmax()) == number)
+    assert values(found)["accuracy/target"] == pytest.approx(np.mean(right))
+    folder = RunFolder(run)
+    assert folder.sets() == ["test-raw"]
+    entry = folder.values("test-raw")["accuracy/target/n8"]
+    assert entry["adaptation"] == {
+        "strategy": "adabn", "statistics": "target", "selection": "last", "protocol": "split",
+    }  # fmt: skip
+    assert entry["classes"] == list(CLASSES)
+    rows = folder.rows("test-raw")
+    assert len(rows) == 16
+    on_target = [row for row in rows if row["content_id"].startswith("target/")]
+    assert np.mean([row["accuracy/target/n8"] for row in on_target]) == pytest.approx(entry["value"])
+    assert all(row["accuracy/source/n8"] is None for row in on_target)
+    assert folder.final()["test/accuracy/target"] == entry["value"]
+
+
+def test_statistics_are_chosen_and_kept_apart(run: Path) -> None:
+    found = evaluated(run, "split=val", "+controls.statistics=source")
+    assert list(found.sets) == ["val-raw-statistics=source"]
+    entry = found.record["accuracy/target/n6"]
+    assert entry["controls"] == {"statistics": "source"}
+    assert entry["adaptation"]["statistics"] == "source"
+    assert values(found) != values(evaluated(run, "split=val"))
+
+
+def test_another_target_is_calibrated_on_its_own_images(run: Path, tmp_path: Path) -> None:
+    night = pictures(tmp_path, "night", 10)
+    found = evaluated(run, f"+dataset.target={night}")
+    (name,) = found.sets
+    assert name.startswith("test-raw-")
+    (entry,) = [entry for entry in found.record.values() if entry["alias"] == "accuracy/target"]
+    assert entry["adaptation"]["calibration"] == {"target": {"images": 16, "propagate": "batch"}}
+    other = pictures(tmp_path, "other", 10, ("dark", "gray"))
+    with pytest.raises(ValueError, match=r"light only in .*gray only in"):
+        evaluated(run, f"+dataset.target={other}")
+    with pytest.raises(ValueError, match=r"the classes dark, light.*dark, gray"):
+        evaluated(
+            run, f"+dataset.target={other}", f"+dataset.source={pictures(tmp_path, 'third', 50, ('dark', 'gray'))}"
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "match"),
+    [
+        (["save_images=true"], UsageError, "save_images"),
+        (["content=here"], UsageError, "content"),
+        (["+controls.alpha=1"], ValueError, "alpha"),
+        (["+controls.statistics=dawn"], ValueError, "dawn.*source, target"),
+    ],
+)
+def test_what_a_classifier_has_no_use_for_is_refused(
+    words: list[str], error: type[Exception], match: str, run: Path
+) -> None:
+    with pytest.raises(error, match=match):
+        evaluated(run, *words)
+
+
+def test_labels_are_written_as_a_table(run: Path, domains: tuple[str, str], tmp_path: Path) -> None:
+    words = [f"run={run}", f"input={domains[1]}/test", f"output={tmp_path / 'labels.csv'}", "device=cpu"]
+    found = classify(compose("classify", words))
+    before = found.path.read_text()
+    with found.path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    assert list(rows[0]) == ["picture", "label", "probability", "p(dark)", "p(light)"]
+    for row in rows:
+        shares = {name: float(row[f"p({name})"]) for name in CLASSES}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-6)
+        assert row["label"] == max(shares, key=lambda name: shares[name])
+        assert float(row["probability"]) == pytest.approx(max(shares.values()), abs=1e-6)
+    accuracy = np.mean([row["label"] == row["picture"].split("/")[0] for row in rows])
+    assert accuracy == pytest.approx(values(evaluated(run))["accuracy/target"])
+    with pytest.raises(FileExistsError, match=r"labels\.csv"):
+        classify(compose("classify", words))
+    other = classify(compose("classify", [*words, "overwrite=true", "statistics=source"]))
+    assert other.path.read_text() != before
+    with pytest.raises(ValueError, match=r"dawn.*source, target"):
+        classify(compose("classify", [*words, "overwrite=true", "statistics=dawn"]))
