@@ -16,6 +16,18 @@ class UsageError(ValueError):
     """A command line that cannot be understood; the message says what can."""
 
 
+class UnknownControlError(ValueError):
+    """A model was given a control that it does not declare.
+
+    Attributes:
+        name: of the control.
+    """
+
+    def __init__(self, name: str, told: str) -> None:
+        super().__init__(told)
+        self.name = name
+
+
 def check_whole(name: str, value: Any, least: int = 1) -> int:
     """Return a whole number that counts or measures something.
 

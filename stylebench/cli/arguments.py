@@ -1,12 +1,13 @@
 """The typed words of a command, before Hydra reads them: recorded overrides, controls, stray options."""
 
+import contextlib
 import difflib
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from stylebench.checks import UsageError, closest
+from stylebench.checks import UnknownControlError, UsageError, closest
 from stylebench.renames import CONTROLS, present_key, updated_override
 from stylebench.run_folder import RECORD, RunFolder
 from stylebench.shipped import conf_folder, groups, keys, options
@@ -181,17 +182,34 @@ def check_trained_model_is_alone(arguments: list[str]) -> None:
 
 
 def controls_apart(arguments: list[str], command: str = "stylize") -> list[str]:
-    """Turn `alpha=0.7` into `+controls.alpha=0.7` where `alpha` is no key of the command; the model checks it."""
+    """Turn `alpha=0.7` into `+controls.alpha=0.7` where `alpha` is no key of the command; the model checks it.
+
+    What it does not know may be a key that was mistyped: see `keys_suggested`.
+    """
     known = [*keys(command), *groups(command)]
     turned = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if equals and re.fullmatch(r"\w+", name) and name not in known:
-            if close := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
-                raise UsageError(f"unknown key {name!r}; did you mean {close[0]!r}?")
             argument = f"+controls.{name}={value}"
         turned.append(argument)
     return turned
+
+
+@contextlib.contextmanager
+def keys_suggested(command: str) -> Iterator[None]:
+    """Say of a control that the model does not have, for a `with` block, which key of the command it resembles.
+
+    Raises:
+        UsageError: naming the key.
+    """
+    try:
+        yield
+    except UnknownControlError as error:
+        known = [*keys(command), *groups(command)]
+        if close := difflib.get_close_matches(error.name, known, n=1, cutoff=0.75):
+            raise UsageError(f"unknown key {error.name!r}; did you mean {close[0]!r}? {error}") from None
+        raise
 
 
 def data_apart(arguments: list[str]) -> list[str]:

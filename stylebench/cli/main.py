@@ -20,6 +20,7 @@ from stylebench.cli.arguments import (
     controls_apart,
     data_apart,
     given_controls,
+    keys_suggested,
 )
 from stylebench.cli.completion import complete
 from stylebench.cli.config import Config, check_switch, compose, known_keys
@@ -89,7 +90,8 @@ def stylize(arguments: list[str]) -> None:
     if config["input"] is None and translator.takes("content"):
         raise UsageError("name what to stylize: input=<a picture, or a folder of pictures>")
     declared = [control.name for control in translator.controls]
-    controls = translator.check_controls(**given_controls(config, arguments, declared))
+    with keys_suggested("stylize"):
+        controls = translator.check_controls(**given_controls(config, arguments, declared))
     guides = read_guides(
         translator, styles, config["style_weights"] and _as_list(config["style_weights"]), masks,
         config["max_pixels"], **controls,
@@ -231,7 +233,8 @@ def evaluate(arguments: list[str]) -> None:
 
     run.quieten()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    evaluated = measure(config)
+    with keys_suggested("evaluate"):
+        evaluated = measure(config)
     print(tables(evaluated))
     for path in evaluated.written:
         print(f"written  {os.path.relpath(path)}")
@@ -259,10 +262,13 @@ def new(arguments: list[str]) -> None:
 def list_kind(arguments: list[str]) -> None:
     """Print what there is of one kind, one line each."""
     kinds = LISTED_KINDS
-    kind = arguments[0] if arguments else ""
+    if not arguments:
+        return print(
+            "\n".join(f"stylebench list {kind:<13} {', '.join(options(group))}" for kind, group in KINDS.items())
+        )
+    kind = arguments[0]
     if kind not in kinds:
-        wrong = f"nothing called {kind!r} to list{closest(kind, kinds)}" if kind else "say what to list"
-        raise UsageError(f"{wrong}: stylebench list {'|'.join(kinds)}")
+        raise UsageError(f"nothing called {kind!r} to list{closest(kind, kinds)}: stylebench list {'|'.join(kinds)}")
     if kind == "controls":
         config = compose("stylize", controls_apart(arguments[1:]))
         from stylebench.build import build_translator
@@ -276,6 +282,7 @@ def list_kind(arguments: list[str]) -> None:
         width = max(16, *map(len, found))
         for name, text in found.items():
             print(f"{name:<{width}} {first_comment(text)}")
+    return None
 
 
 HANDLERS: dict[str, Callable[[list[str]], None]] = {

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from stylebench import __version__
 from stylebench.binding import content_digests
 from stylebench.build import (
     Config,
@@ -18,10 +19,11 @@ from stylebench.build import (
     open_data,
     reference_cache,
 )
-from stylebench.checks import UsageError, read_path
+from stylebench.checks import UnknownControlError, UsageError, read_path
 from stylebench.commands.evaluate_classifier import ClassifierEvaluation
 from stylebench.commands.evaluate_data import data_label, with_data
 from stylebench.commands.evaluate_folders import PAIRED, evaluate_folders, open_folders
+from stylebench.commands.evaluate_table import table
 from stylebench.commands.records import recorded
 from stylebench.commands.stylize.pictures import choose_device
 from stylebench.data.images import write_png
@@ -38,12 +40,21 @@ from stylebench.metrics.measuring import asking, measure_method, tell_missing
 from stylebench.metrics.records import Value, to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.nn.encoders.base import record_name
-from stylebench.run_folder import EVALUATION, FOLDER, MANIFEST, NOT_APPLICABLE, RunFolder, dashboard, mean_dashboard
+from stylebench.run_folder import (
+    EVALUATION,
+    FOLDER,
+    MANIFEST,
+    RunFolder,
+    dashboard,
+    mean_dashboard,
+    now,
+)
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
 FOR_RUNS = {"split": "test", "weights": "auto", "save_images": False}  # keys that folders have no use for, as shipped
 PATHS = ("run", "generated", "reference", *PAIRED, "output")
+ABOUT = "about"  # key of a JSON of folders beside the record keys: what was scored
 GENERATED = "generated"  # the set of folders of images, beside the sets of runs, such as `test-ema`
 
 
@@ -56,12 +67,14 @@ class Evaluated:
             where a run has several domains to translate to; empty for folders of images.
         written: files and folders.
         named: whether the sets are told apart by the names of their plans.
+        about: of folders of images: each with its digest, the date and the version.
         unwritten: why files that should hold values do not, a line each.
     """
 
     sets: dict[str, dict[str, dict[str, Any]]]
     written: list[Path]
     named: bool = False
+    about: dict[str, Any] = field(default_factory=dict)
     unwritten: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -112,7 +125,7 @@ def evaluate(config: Config) -> Evaluated:
     if config["output"] is not None and not _keeps_run_folder(config):
         path = Path(config["output"])
         with evaluated.writing(path):
-            write_json(path, evaluated.record)
+            write_json(path, {**evaluated.record, **({ABOUT: evaluated.about} if evaluated.about else {})})
             evaluated.written.append(path)
     return evaluated
 
@@ -128,7 +141,10 @@ def _evaluate_folders(config: Config, device: torch.device) -> Evaluated:
     if config["dataset"]:
         raise UsageError("dataset.*: folders of images are named by generated=, reference=, ...; name a run by run=")
     if config["controls"]:
-        raise UsageError(f"{', '.join(config['controls'])}: folders of images have no controls; name a run by run=")
+        raise UnknownControlError(
+            next(iter(config["controls"])),
+            f"{', '.join(config['controls'])}: folders of images have no controls; name a run by run=",
+        )
     for key, value in FOR_RUNS.items():
         if config[key] != value:
             log.warning("%s=%s changes nothing for folders of images; it is for a run", key, config[key])
@@ -139,7 +155,8 @@ def _evaluate_folders(config: Config, device: torch.device) -> Evaluated:
         limit=settings["num_images"], device=device,
     )  # fmt: skip
     if not _keeps_run_folder(config):
-        evaluated = Evaluated({"": measure()}, [])
+        about = {"data": folders.describe(), "size_px": config["size_px"], "written": now(), "version": __version__}
+        evaluated = Evaluated({"": measure()}, [], about=about)
         folders.tell_notes()
         return evaluated
     run, evaluated = RunFolder(config["output"]), Evaluated({}, [])
@@ -341,27 +358,3 @@ def tables(evaluated: Evaluated) -> str:
     width = max(map(len, found), default=0)
     means = "\n".join(f"{key.ljust(width)}  {value:.5g}" for key, value in found.items())
     return "\n\n".join([*parts, f"mean over {len(parts)}\n{means}"])
-
-
-def table(record: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return entries as a text table: dashboard key, value, interval, how it was made; then what does not apply."""
-    rows = [("metric", "value", "95 % interval", "record key")]
-    absent = []
-    for key, entry in record.items():
-        if entry["shown"] == "record":
-            continue
-        if entry.get("status") == NOT_APPLICABLE:
-            why = [part.partition(": ")[0] for part in entry["missing"]]  # what to do was said before
-            told = [part if "not here" in part else f"needs {part}" for part in why]
-            absent.append(f"  {entry['alias']}: {', '.join(told)}")
-            continue
-        bounds = entry["interval"]
-        interval = "" if bounds is None else f"{bounds[0]:.4g} .. {bounds[1]:.4g}"
-        if entry.get("floor") is not None:
-            interval = f"{interval} floor {entry['floor']:.4g}".strip()
-        rows.append((entry["alias"], f"{entry['value']:.5g}", interval, key))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
-    ]
-    return "\n".join(lines + (["not measured:", *absent] if absent else []))

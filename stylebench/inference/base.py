@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from stylebench.checks import UnknownControlError, closest
 from stylebench.nn.domain_norms import SOURCE
 from stylebench.nn.normalization import CURRENT, has_batch_norm, using
 
@@ -151,15 +152,18 @@ class Inference(nn.Module):
 
         Raises:
             TypeError: if a value is not a number.
-            ValueError: if a name is unknown or a value out of range; the message lists what there is.
+            UnknownControlError: if there is no control of a name; the message lists what there is.
+            ValueError: if a value is out of range.
         """
         known = {control.name: control for control in self.controls}
         for name in given:
             if name not in known:
                 listed = ", ".join(f"{control.name} ({control.span})" for control in self.controls) or "none"
                 pictures = ", ".join(word for picture in self.inputs for word in picture.keywords)
-                raise ValueError(
-                    f"{type(self).__name__} has no control {name!r}; its controls: {listed}; its pictures: {pictures}"
+                raise UnknownControlError(
+                    name,
+                    f"{type(self).__name__} has no control {name!r}{closest(name, known)}; its controls: {listed}; its "
+                    f"pictures: {pictures}",
                 )
         return {name: control.check(given.get(name, control.default)) for name, control in known.items()}
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import stylebench
 from stylebench.checks import UsageError
 from stylebench.cli.config import compose
-from stylebench.commands.evaluate import Evaluated, evaluate, table
+from stylebench.commands.evaluate import Evaluated, evaluate
+from stylebench.commands.evaluate_table import table
 from stylebench.data.images import ImageError
 from stylebench.metrics.weights import MissingWeightsError
 from stylebench.run_folder import FINISHED, FOLDER, RunFolder, find_runs
@@ -78,14 +81,14 @@ def test_set_metrics_of_known_pictures(tmp_path: Path) -> None:
 
 def test_the_reference_is_cached_and_a_changed_pixel_is_seen(tmp_path: Path) -> None:
     generated, reference = folder(tmp_path / "g", *[None] * 8), folder(tmp_path / "r", *[None] * 8)
-    first = measured(f"generated={generated}", f"reference={reference}")
+    first = measured(f"generated={generated}", f"reference={reference}").record
     kept = list((tmp_path / "cache" / "features").glob("*.npz"))
     assert len(kept) == 1
-    assert measured(f"generated={generated}", f"reference={reference}") == first
+    assert measured(f"generated={generated}", f"reference={reference}").record == first
     picture = np.array(Image.open(tmp_path / "r" / "003.png"))
     picture[0, 0, 0] ^= 255
     Image.fromarray(picture).save(tmp_path / "r" / "003.png")
-    assert measured(f"generated={generated}", f"reference={reference}") != first
+    assert measured(f"generated={generated}", f"reference={reference}").record != first
     assert len(list((tmp_path / "cache" / "features").glob("*.npz"))) == 2
 
 
@@ -105,11 +108,27 @@ def test_one_style_picture_serves_all_and_suffixes_do_not_matter(tmp_path: Path)
 def test_values_are_written_and_shown(tmp_path: Path) -> None:
     generated, target = folder(tmp_path / "g", 10, 20), folder(tmp_path / "t", 30, 40)
     evaluated = measured(f"generated={generated}", f"target={target}", f"output={tmp_path}/out/values.json")
-    assert json.loads((tmp_path / "out" / "values.json").read_text()) == evaluated.record
+    written = json.loads((tmp_path / "out" / "values.json").read_text())
+    about = written.pop("about")
+    assert written == evaluated.record
+    assert {role: (facts["path"], facts["count"]) for role, facts in about["data"].items()} == {
+        "generated": (generated, 2), "target": (target, 2),
+    }  # fmt: skip
+    assert len(about["data"]["target"]["digest"]) == 64
+    assert about["version"] == stylebench.__version__
     shown = table(evaluated.record)
-    assert "psnr    22.11" in shown
+    assert re.search(r"psnr +higher +22\.11", shown)
+    assert "floor" not in shown
     assert "fd_rand_ms: needs 2 reference images" in shown
     assert evaluated.record["psnr/n2"]["source_codec"] == "lossless"
+
+
+def test_a_distance_of_few_images_says_so(tmp_path: Path) -> None:
+    generated, reference = folder(tmp_path / "g", *[None] * 12), folder(tmp_path / "r", *[None] * 14)
+    shown = table(measured(f"generated={generated}", f"reference={reference}").record).splitlines()
+    assert re.search(r"metric +better +value +95 % interval +floor +record key", shown[0])
+    assert re.search(r"fd_rand_ms +lower +\d", shown[1])
+    assert any(line.startswith("12 images for the covariance of 1392 features (fd_rand_ms)") for line in shown)
 
 
 def test_folders_of_images_are_kept_as_a_run(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ def test_controls_default_and_check() -> None:
 
 
 def test_unknown_control_lists_what_there_is() -> None:
-    with pytest.raises(ValueError, match=r"no control 'alhpa'; its controls: alpha \(0 \.\. 1, default 1\)"):
+    with pytest.raises(
+        ValueError, match=r"no control 'alhpa' \(did you mean 'alpha'\?\); its controls: alpha \(0 \.\. 1, default 1\)"
+    ):
         ImageToImage(Negative()).translate(pictures(), alhpa=1)
     with pytest.raises(ValueError, match="its controls: none"):
         Translator().check_controls(alpha=1)
