@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from stylebench.adaptation.stylized import stylized
 from stylebench.checks import UsageError, check_choice
 from stylebench.data.domain import Domain
-from stylebench.data.splits import SPLITS, Layout
+from stylebench.data.splits import Indices, Layout, unit_hash
 from stylebench.data.stores import Store
 
-# split: adapt on the target's training images, score on others; transductive: adapt and score on all of them.
-PROTOCOLS = ("split", "transductive")
+# split: adapt on the target's training images, score on others, as the data set divides them; transductive: adapt and
+# score on all of them; holdout: adapt on 80 % of all of them, score on the others.
+PROTOCOLS = ("split", "transductive", "holdout")
+HELD_OUT = 0.2
 
 
 def adapted_domains(
@@ -36,19 +40,28 @@ def adapted_domains(
             raise UsageError("dataset.protocol and dataset.stylize are of the adaptation task; leave them as they are")
         return found
     source, target = domains["source"], domains["target"]
-    if source.digest == target.digest:
+    if source.digest == target.digest or source.address == target.address:
         raise ValueError(
-            f"dataset.source and dataset.target are the same images ({source.path}), so there is nothing to adapt to; "
-            "name another domain by dataset.target"
+            f"dataset.source and dataset.target are the same domain ({source.address}), so there is nothing to adapt "
+            "to; name another domain by dataset.target"
         )
     if protocol == "transductive":
-        found["target"] = _whole(target)
+        found["target"] = _divided(target, target.split("all"), target.split("all"))
+    if protocol == "holdout":
+        found["target"] = _divided(target, *_held_out(target))
     return stylized(found, store, settings, seed) if settings.get("stylize") else found
 
 
-def _whole(domain: Domain) -> Domain:
-    """Return a domain all of whose images are in each split."""
-    everything = domain.split("all")
+def _held_out(domain: Domain) -> tuple[Indices, Indices]:
+    """Return the ascending positions of a domain's first 80 % in hash order, and of the others; at least one each."""
+    order = np.argsort([unit_hash(identity) for identity in domain.ids], kind="stable")
+    kept = len(order) - max(1, round(HELD_OUT * len(order)))
+    return np.sort(order[:kept]), np.sort(order[kept:])
+
+
+def _divided(domain: Domain, train: Indices, others: Indices) -> Domain:
+    """Return a domain with other training images, and others that are both val and test."""
+    splits = {"train": train, "val": others, "test": others, "all": domain.split("all")}
     return Domain(
         name=domain.name,
         path=domain.path,
@@ -57,7 +70,7 @@ def _whole(domain: Domain) -> Domain:
         shapes=domain.shapes,
         pixels=domain.views,
         digest=domain.digest,
-        layout=Layout({**dict.fromkeys(SPLITS, everything), "all": everything}, domain.classes, domain.labels),
+        layout=Layout(splits, domain.classes, domain.labels),
         stored_px=domain.stored_px,
         skipped=domain.skipped,
         left_out=domain.left_out,

@@ -14,7 +14,7 @@ from stylebench.adaptation.domains import adapted_domains
 from stylebench.adaptation.stylized import Stylization, stylized
 from stylebench.checks import UsageError
 from stylebench.data.domain import Domain
-from stylebench.data.splits import layout_by_path
+from stylebench.data.splits import layout_by_path, unit_hash
 from stylebench.functional.pixels import quantize
 from stylebench.inference.translators.base import Translator
 
@@ -129,5 +129,12 @@ def test_the_target_is_split_or_taken_whole() -> None:
         assert list(whole.split(name)) == list(range(12))
     assert np.array_equal(whole.view(5), split.view(5))
     assert whole.labels is split.labels
-    with pytest.raises(ValueError, match="same images"):
+    held = adapted_domains(plain, None, {"protocol": "holdout"}, 0)["target"]  # type: ignore[arg-type]
+    train, test = held.split("train"), held.split("test")
+    assert len(train) == 10
+    assert sorted([*train, *test]) == list(range(12))
+    assert list(held.split("val")) == list(test)
+    hashes = [unit_hash(identity) for identity in held.ids]
+    assert max(hashes[index] for index in train) < min(hashes[index] for index in test)
+    with pytest.raises(ValueError, match="same domain"):
         adapted_domains({"source": plain["source"], "target": plain["source"]}, None, {}, 0)  # type: ignore[arg-type]
