@@ -262,9 +262,9 @@ def _of_classifier(
     controls = config["controls"]
     if config["save_images"]:
         raise UsageError("save_images=true: a classifier makes no images; its predictions stand in rows.csv")
-    unknown = {key: value for key, value in controls.items() if key != STATISTICS}
-    used.check_controls(**unknown)
-    job = ClassifierEvaluation(used, opened, config["split"], controls.get(STATISTICS))
+    used.check_controls(**{key: value for key, value in controls.items() if key != STATISTICS})
+    most = config["metrics"]["num_images"]
+    job = ClassifierEvaluation(used, opened, config["split"], controls.get(STATISTICS), most)
     facts = {**job.prepare(fresh=bool(label)), **({"controls": controls} if controls else {})}
     facts["adaptation"]["protocol"] = trained["dataset"].get("protocol")
     return {_set_name(config, model.weights, label): Job(facts, lambda _: (*job.measure(), None))}

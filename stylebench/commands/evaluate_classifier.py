@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from stylebench.checks import UsageError
+from stylebench.checks import UsageError, check_whole
 from stylebench.data.opened import Opened
 from stylebench.data.tasks import AdaptationTask
 from stylebench.inference.classifier import Classifier, NetworkClassifier
@@ -24,13 +24,14 @@ class ClassifierEvaluation:
         opened: the data.
         split: of both domains, what is scored.
         statistics: what normalizes the target; None for the strategy's own.
+        most: images of each domain, at most.
 
     Raises:
         UsageError: if the model or its data are none that predictions are scored on.
-        ValueError: if the data have other classes than the model.
+        ValueError: if the data have other classes than the model, or no image is to be scored.
     """
 
-    def __init__(self, model: Classifier, opened: Opened, split: str, statistics: str | None) -> None:
+    def __init__(self, model: Classifier, opened: Opened, split: str, statistics: str | None, most: int) -> None:
         if not isinstance(model, NetworkClassifier) or not isinstance(opened.task, AdaptationTask):
             raise UsageError(
                 f"a {type(model).__name__} on data of the {opened.task.name} task cannot be scored; predictions are "
@@ -42,6 +43,7 @@ class ClassifierEvaluation:
                 f"{', '.join(opened.task.classes)}; name a source and a target with the model's classes"
             )
         self.model, self.task, self.split = model, opened.task, split
+        self.most = check_whole("metrics.num_images", most)
         self.statistics = model.own_statistics if statistics is None else str(statistics)
 
     def prepare(self, fresh: bool) -> dict[str, Any]:
@@ -63,7 +65,7 @@ class ClassifierEvaluation:
         """Return the values of both domains, and a row an image."""
         prior, values, parts = source_prior(self.task), list[Value](), []
         for domain, statistics in ((SOURCE, SOURCE), (TARGET, self.statistics)):
-            found = predictions(self.model, self.task, domain, self.split, statistics)
+            found = predictions(self.model, self.task, domain, self.split, statistics, self.most)
             values += prediction_values(found, domain, prior, validators=domain == TARGET)
             parts.append((domain, found))
             if domain == TARGET and (shift := found.prior_shift(prior)) > PRIOR_SHIFT:

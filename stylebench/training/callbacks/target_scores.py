@@ -139,7 +139,7 @@ class DomainImages:
 
 
 def predictions(
-    model: NetworkClassifier, task: AdaptationTask, domain: str, split: str, statistics: str
+    model: NetworkClassifier, task: AdaptationTask, domain: str, split: str, statistics: str, most: int | None = None
 ) -> Predictions:
     """Return what a classifier says of a domain's split, in the hash order of its images.
 
@@ -149,8 +149,10 @@ def predictions(
         domain: `source` or `target`.
         split: train, val or test.
         statistics: see `Classifier.classify`.
+        most: images, at most; None for all.
     """
     images = DomainImages(task, domain, split, model.adaptation.batch_size)
+    images.indices = images.indices[:most]
     model.adaptation.reset()
     logits = torch.cat([model.classify(batch, statistics=statistics).float().cpu() for batch in images])
     labels = images.domain.labels
