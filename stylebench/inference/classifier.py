@@ -100,6 +100,11 @@ class NetworkClassifier(Classifier):
         self.adaptation = adaptation
         self.own_statistics = adaptation.own_statistics
 
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The frozen encoder whose features the network reads, if there is one."""
+        return getattr(self.network, "encoder", None)
+
     def logits(self, images: Tensor, statistics: str, **controls: Any) -> Tensor:
         """Return (B, K) logits, as the strategy predicts."""
         logits: Tensor = self.adaptation.predict(self.network, images, statistics)

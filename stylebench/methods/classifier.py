@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylebench.checks import check_number
@@ -57,6 +57,11 @@ class DomainClassifier(Method):
         self.weights = {"class": weight_class, **inference.adaptation.weights}
         check_weights(self.weights)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0.0, 0.999)
+
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The frozen encoder whose features the network reads, if there is one: runs are bound to its weights."""
+        return self.model.encoder
 
     @classmethod
     def completed(cls, node: Mapping[str, Any], task: Task) -> dict[str, Any]:
