@@ -12,7 +12,7 @@ from torch import Tensor
 from stylebench.data.tasks import StyleTask, Task
 from stylebench.functional.schedules import Schedule
 from stylebench.inference.translators.base import Translator, translate_as_asked
-from stylebench.methods.checks import refuse_judges, with_float_betas
+from stylebench.methods.checks import refuse_judges, refuse_synced_norms, with_float_betas
 from stylebench.methods.image_pool import ImagePool
 from stylebench.methods.players import Players
 from stylebench.methods.terms import OptimizerBuilder
@@ -97,9 +97,11 @@ class Method(Players):
         """Keep out of DDP's buffer broadcast what every process has alike (frozen networks) or for itself (pools).
 
         Raises:
-            ValueError: if a part of the method was given an encoder that only judges.
+            ValueError: if a part of the method was given an encoder that only judges, or a SyncBatchNorm that is to
+                work on processes of the CPU.
         """
         refuse_judges(self)
+        refuse_synced_norms(self)
         kept = set(self.state_dict())
         own = {name for name, part in self.named_modules() if isinstance(part, ImagePool)}
         self._ddp_params_and_buffers_to_ignore = [

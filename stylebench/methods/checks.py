@@ -1,9 +1,10 @@
-"""What is refused before a method is trained: encoders that only judge, and settings that are not numbers."""
+"""What is refused before a method is trained: encoders that only judge, norms that cannot work, wrong settings."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import pytorch_lightning as pl
 from torch import nn
 
 from stylebench.checks import Size, check_number, nearest_multiples, sides, size_text
@@ -27,6 +28,25 @@ def refuse_judges(part: object) -> None:
         raise ValueError(
             "compact_judge only scores what others trained: what is trained with the features that score it looks "
             "better than it is. Choose another encoder to train with, such as encoder=compact"
+        )
+
+
+def refuse_synced_norms(method: pl.LightningModule) -> None:
+    """Check that no SyncBatchNorm is to work on processes of the CPU, where torch has none.
+
+    Raises:
+        ValueError: if one is in the method, or the trainer is to make them of its batch norms.
+    """
+    trainer = method._trainer
+    if trainer is None or trainer.world_size == 1 or trainer.strategy.root_device.type != "cpu":
+        return
+    there = [name for name, part in method.named_modules() if isinstance(part, nn.SyncBatchNorm)]
+    if there or getattr(trainer.strategy, "_layer_sync", None) is not None:
+        raise ValueError(
+            f"SyncBatchNorm ({', '.join(there) or 'trainer.sync_batchnorm=true'}) works on GPUs alone, this run has "
+            f"{trainer.world_size} processes on the CPU: build the network with torch.nn.BatchNorm2d, by which each "
+            "process normalizes its part of a batch, or train on one process; adaptation=autodial and adaptation=dsbn "
+            "share moments on any device by adaptation.sync_moments=true"
         )
 
 

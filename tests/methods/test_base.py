@@ -1,5 +1,6 @@
 """What an author gets from the base: the least method is one class, and no method trains with the judge."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,3 +113,21 @@ def test_refusing_judges_looks_at_classes_and_leaves_all_else() -> None:
         refuse_judges(JudgeEncoder)
     for other in (CompactEncoder, nn.Linear, nn.Linear(1, 1), print, Method()):
         refuse_judges(other)
+
+
+@pytest.mark.parametrize(
+    ("processes", "device", "flag", "refused"),
+    [(2, "cpu", False, True), (1, "cpu", False, False), (2, "cuda", False, False), (2, "cpu", True, True)],
+)
+def test_synced_batch_norm_on_processes_of_the_cpu_is_refused_before_training(
+    processes: int, device: str, flag: bool, refused: bool
+) -> None:
+    method = Method()
+    method.network = nn.Sequential(nn.BatchNorm2d(3) if flag else nn.SyncBatchNorm(3))
+    strategy = SimpleNamespace(root_device=torch.device(device), _layer_sync=object() if flag else None)
+    method._trainer = SimpleNamespace(world_size=processes, strategy=strategy)  # type: ignore[assignment]
+    if not refused:
+        method.setup("fit")
+        return
+    with pytest.raises(ValueError, match=r"SyncBatchNorm \((network\.0|trainer.*)\).*2 processes.*sync_moments=true"):
+        method.setup("fit")
