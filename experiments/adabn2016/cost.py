@@ -8,25 +8,23 @@ bootstrap. Memory: a fresh process of each, for two numbers of images.
 """
 
 import argparse
+import functools
 import json
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import resnet18
 
+from experiments.paired_seconds import ratios
 from stylebench.adaptation.adabn import recalibrate
 
-PAIRS, IMAGES, BATCH, SIZE_PX = 15, 1000, 128, 64
-RESAMPLES = 10_000
+IMAGES, BATCH, SIZE_PX = 1000, 128, 64
 
 
 class Noise:
@@ -60,28 +58,10 @@ def network() -> nn.Module:
     return resnet18(num_classes=10).eval()
 
 
-def seconds(way: str, model: nn.Module, batches: list[Tensor]) -> float:
-    """Return the processor seconds of one pass."""
-    start = time.process_time()
-    WAYS[way](model, batches)
-    return time.process_time() - start
-
-
 def compare_seconds() -> dict[str, Any]:
     """Measure pairs in this process."""
-    torch.set_num_threads(1)
     model, batches = network(), list(Noise(IMAGES))
-    for way in WAYS:
-        seconds(way, model, batches[:1])
-    rows = []
-    for pair in range(PAIRS):
-        order = list(WAYS)[:: 1 if pair % 2 == 0 else -1]
-        taken = {way: seconds(way, model, batches) for way in order}
-        rows.append(taken)
-    ratios = [row["calibration"] / row["inference"] for row in rows]
-    resampled = np.median(np.random.default_rng(0).choice(ratios, (RESAMPLES, PAIRS)), axis=1)
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return {"median": statistics.median(ratios), "low": float(low), "high": float(high), "pairs": rows}
+    return ratios({name: functools.partial(way, model, batches) for name, way in WAYS.items()})
 
 
 def peak_bytes(way: str, images: int) -> int:

@@ -1,0 +1,1 @@
+"""AutoDIAL (Carlucci et al. 2017): what its layer costs."""

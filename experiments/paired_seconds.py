@@ -1,0 +1,43 @@
+"""Processor seconds of two ways to do the same, in pairs: what the machine does beside them falls on both."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+PAIRS = 15
+_RESAMPLES = 10_000
+
+
+def ratios(ways: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict[str, Any]:
+    """Measure the second way against the first, on one thread of this process; which comes first alternates.
+
+    Args:
+        ways: two functions by name, that each pair calls once; each is called once before, which does not count.
+        pairs: how many.
+
+    Returns:
+        `median` of the ratios, second over first, with `low` and `high` of its 95 % interval by bootstrap, and `pairs`,
+        the seconds of each.
+    """
+    torch.set_num_threads(1)
+    base, other = ways
+    for way in ways.values():
+        way()
+    rows = [
+        {name: _seconds(ways[name]) for name in ((base, other) if pair % 2 == 0 else (other, base))}
+        for pair in range(pairs)
+    ]
+    found = [row[other] / row[base] for row in rows]
+    resampled = np.median(np.random.default_rng(0).choice(found, (_RESAMPLES, pairs)), axis=1)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return {"median": statistics.median(found), "low": float(low), "high": float(high), "pairs": rows}
+
+
+def _seconds(way: Callable[[], Any]) -> float:
+    start = time.process_time()
+    way()
+    return time.process_time() - start
