@@ -14,12 +14,12 @@ of mixed ones that lag behind it; after training they are taken exactly (`recali
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from stylebench.adaptation.joint import JointStrategy
 from stylebench.checks import check_choice, check_number, check_switch
-from stylebench.nn.domain_norms import SOURCE, TARGET
+from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm
 from stylebench.nn.mixture_norm import LEAST_ALPHA, MIXTURES, MOST_ALPHA, MixtureNorm
-from stylebench.nn.normalization import convert
 
 EVAL_MOMENTS = {"mixture": (TARGET, True), "target": (TARGET, False), "source": (SOURCE, False)}
 
@@ -37,6 +37,7 @@ class AutoDIAL(JointStrategy):
         eval_moments: `mixture` (the target's branch, the authors'), `target` (its own moments alone) or `source`.
         recalibrate: see `JointStrategy`.
         propagate: see `JointStrategy`.
+        sync_moments: see `JointStrategy`.
 
     Raises:
         ValueError: if a setting is out of its range.
@@ -53,8 +54,9 @@ class AutoDIAL(JointStrategy):
         eval_moments: str,
         recalibrate: str,
         propagate: str,
+        sync_moments: bool,
     ) -> None:
-        super().__init__(entropy_weight, recalibrate, propagate)
+        super().__init__(entropy_weight, recalibrate, propagate, sync_moments)
         self.alpha = check_number("adaptation.alpha", alpha, LEAST_ALPHA, MOST_ALPHA)
         self.learned = check_switch("adaptation.learned", learned)
         self.by_channel = check_switch("adaptation.by_channel", by_channel)
@@ -64,15 +66,9 @@ class AutoDIAL(JointStrategy):
             check_choice("adaptation.eval_moments", eval_moments, [*EVAL_MOMENTS])
         ]
 
-    def convert(self, network: nn.Module) -> nn.Module:
-        """Replace every batch norm."""
-
-        def make(layer: Any) -> nn.Module:
-            made = MixtureNorm(layer, self.alpha, self.learned, self.by_channel, self.mixture, self.mixes)
-            made.branch = self.own_statistics
-            return made
-
-        return convert(network, make)
+    def replacement(self, layer: _BatchNorm) -> DomainNorm:
+        """Return AutoDIAL's layer."""
+        return MixtureNorm(layer, self.alpha, self.learned, self.by_channel, self.mixture, self.mixes)
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
         """Return the weights, and the alphas in a group without weight decay."""

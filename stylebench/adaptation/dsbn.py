@@ -9,11 +9,11 @@ paper's own losses of the first stage (MSTN, CPUA) and its second stage, pseudo 
 
 import logging
 
-from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from stylebench.adaptation.joint import JointStrategy
 from stylebench.nn.domain_batch_norm import DomainBatchNorm
-from stylebench.nn.normalization import convert
+from stylebench.nn.domain_norms import DomainNorm
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +25,16 @@ class DSBN(JointStrategy):
         entropy_weight: of the entropy of the target's predictions, >= 0; at 0 the twins keep their first scales.
         recalibrate: see `JointStrategy`.
         propagate: see `JointStrategy`.
+        sync_moments: see `JointStrategy`.
     """
 
-    def __init__(self, entropy_weight: float, recalibrate: str, propagate: str) -> None:
-        super().__init__(entropy_weight, recalibrate, propagate)
+    def __init__(self, entropy_weight: float, recalibrate: str, propagate: str, sync_moments: bool) -> None:
+        super().__init__(entropy_weight, recalibrate, propagate, sync_moments)
         if not entropy_weight:
             log.warning(
                 "adaptation.entropy_weight=0: nothing teaches the target's scales and shifts, which stay as they begin"
             )
 
-    def convert(self, network: nn.Module) -> nn.Module:
-        """Replace every batch norm."""
-        return convert(network, DomainBatchNorm)
+    def replacement(self, layer: _BatchNorm) -> DomainNorm:
+        """Return DSBN's layer."""
+        return DomainBatchNorm(layer)

@@ -11,14 +11,15 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from stylebench.adaptation.adabn import PROPAGATIONS, recalibrate
 from stylebench.adaptation.base import Outputs, Strategy
 from stylebench.adaptation.reports import CalibrationReport, Forward
-from stylebench.checks import check_choice, check_number
+from stylebench.checks import check_choice, check_number, check_switch
 from stylebench.functional.entropy import CERTAIN, ONE_CLASS, certainty, mean_entropy
-from stylebench.nn.domain_norms import SOURCE, TARGET, joint
-from stylebench.nn.normalization import keep, using
+from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm, joint
+from stylebench.nn.normalization import convert, keep, using
 
 RECALIBRATIONS = ("exact", "average")
 
@@ -33,6 +34,7 @@ class JointStrategy(Strategy):
         recalibrate: `exact` takes both domains' moments over all images before a test, `average` keeps those that
             training followed.
         propagate: of `exact`, see `adabn.recalibrate`.
+        sync_moments: whether training on several processes takes the moments of a batch over all of them.
 
     Raises:
         ValueError: if a setting is out of its range.
@@ -41,13 +43,28 @@ class JointStrategy(Strategy):
     uses_target: ClassVar[bool] = True
     own_statistics = TARGET
 
-    def __init__(self, entropy_weight: float, recalibrate: str, propagate: str) -> None:
+    def __init__(self, entropy_weight: float, recalibrate: str, propagate: str, sync_moments: bool) -> None:
         super().__init__()
         self.weights = {"entropy": check_number("adaptation.entropy_weight", entropy_weight)}
         self.recalibration = check_choice("adaptation.recalibrate", recalibrate, RECALIBRATIONS)
         self.propagate = check_choice("adaptation.propagate", propagate, PROPAGATIONS)
+        self.sync_moments = check_switch("adaptation.sync_moments", sync_moments)
         self._seen: Tensor | None = None
         self._warned = False
+
+    def convert(self, network: nn.Module) -> nn.Module:
+        """Replace every batch norm by what `replacement` makes of it."""
+
+        def make(layer: _BatchNorm) -> DomainNorm:
+            made = self.replacement(layer)
+            made.branch, made.synced = self.own_statistics, self.sync_moments
+            return made
+
+        return convert(network, make)
+
+    def replacement(self, layer: _BatchNorm) -> DomainNorm:
+        """Return the layer that takes the place of a batch norm."""
+        raise NotImplementedError(f"{type(self).__name__} does not define replacement()")
 
     def outputs(self, network: nn.Module, source: Tensor, target: Tensor | None) -> Outputs:
         """Run the network on the source's images and, behind them, the target's; there may be none of those."""
@@ -55,11 +72,8 @@ class JointStrategy(Strategy):
         if not len(target) and not self._warned:
             self._warned = True
             log.warning("a batch has no images of the target: the source's are normalized by themselves there")
-        count = len(source)
-        with joint(network, count):
-            features = network.features(torch.cat([source, target]))  # type: ignore[operator]
-            logits = network.head(features)  # type: ignore[operator]
-        return Outputs(logits[:count], logits[count:], features[:count], features[count:])
+        with joint(network, len(source)):
+            return joint_outputs(network, source, target)
 
     def terms(self, outputs: Outputs, progress: float) -> dict[str, Tensor]:
         """Return the entropy of the target's predictions."""
@@ -92,3 +106,11 @@ class JointStrategy(Strategy):
             report = recalibrate(network, batches, propagate=self.propagate, forward=forward)
         keep(network, domain, report.statistics)
         return report
+
+
+def joint_outputs(network: nn.Module, source: Tensor, target: Tensor) -> Outputs:
+    """Run a network on one batch of the source's images and, behind them, the target's."""
+    count = len(source)
+    features = network.features(torch.cat([source, target]))  # type: ignore[operator]
+    logits = network.head(features)  # type: ignore[operator]
+    return Outputs(logits[:count], logits[count:], features[:count], features[count:])

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from stylebench.functional.precision import at_least_float32, float32_island
-from stylebench.nn.domain_norms import SOURCE, DomainNorm
+from stylebench.nn.domain_norms import SOURCE, DomainNorm, normalized
+from stylebench.nn.moments_over_processes import several_processes
 
 
 class DomainBatchNorm(DomainNorm):
@@ -33,14 +34,20 @@ class DomainBatchNorm(DomainNorm):
         with float32_island(maps):
             wide = at_least_float32(maps)
             if self.training:
-                parts = self.split(wide)
-                found = torch.cat(
-                    [self.normalize_apart(name, part, *self.affine(name)) for name, part in parts.items()]
-                )
+                found = torch.cat(self._parts(wide))
             else:
                 mean, variance = (each.to(wide.dtype) for each in self.statistics(self.branch))
                 found = F.batch_norm(wide, mean, variance, *self.affine(self.branch), False, 0.0, self.eps)
             return found.to(maps.dtype)
+
+    def _parts(self, maps: Tensor) -> list[Tensor]:
+        if not (self.synced and several_processes()):
+            return [self.normalize_apart(name, part, *self.affine(name)) for name, part in self.split(maps).items()]
+        found = self.moments_over_processes(maps)
+        return [
+            normalized(part, moments.mean, moments.variance + self.eps, *self.affine(name))
+            for name, (part, moments) in found.items()
+        ]
 
     def affine(self, domain: str) -> tuple[Tensor, Tensor]:
         """Return the (C,) scale and shift of a domain."""

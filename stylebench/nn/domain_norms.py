@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from stylebench.functional.moments import MeanAndVariance
+from stylebench.nn.moments_over_processes import moments_over_processes
 
 SOURCE, TARGET = "source", "target"
 
@@ -55,6 +56,7 @@ class DomainNorm(nn.Module):
     Attributes:
         sources: how many images of a joint batch are the source's; None outside of `joint`, where all are.
         branch: the domain whose statistics normalize in evaluation, `source` or `target`.
+        synced: whether training takes the moments of a batch over all processes, not for each by itself.
 
     Raises:
         ValueError: if the layer has no scale and shift, or no running averages.
@@ -77,6 +79,7 @@ class DomainNorm(nn.Module):
         self.weight, self.bias = layer.weight, layer.bias
         self.sources: int | None = None
         self.branch = TARGET
+        self.synced = False
         for domain in (SOURCE, TARGET):
             for part, values in (("mean", layer.running_mean), ("variance", layer.running_var)):
                 self.register_buffer(f"{domain}_{part}", cast(Tensor, values).detach().clone().to(torch.float64))
@@ -107,6 +110,20 @@ class DomainNorm(nn.Module):
         """Return the part of a batch that is one domain's, normalized by its own moments, which are followed."""
         found, mean, inverse = torch.native_batch_norm(maps, weight, bias, None, None, True, 0.0, self.eps)
         self.follow(domain, MeanAndVariance(mean, variance_of(inverse, self.eps)))
+        return found
+
+    def moments_over_processes(self, maps: Tensor) -> dict[str, tuple[Tensor, MeanAndVariance]]:
+        """Return the parts of a joint batch and each domain's (C,) moments over all processes, which are followed.
+
+        A domain that no process has images of is left out.
+        """
+        count = len(maps) if self.sources is None else self.sources
+        found = {}
+        for domain, part in ((SOURCE, maps[:count]), (TARGET, maps[count:])):
+            moments = moments_over_processes(part)
+            if moments is not None:
+                self.follow(domain, moments)
+                found[domain] = part, moments
         return found
 
     @torch.no_grad()
@@ -145,6 +162,13 @@ class DomainNorm(nn.Module):
                     state_dict[f"{prefix}{domain}_{part}"] = values
         state_dict.pop(f"{prefix}num_batches_tracked", None)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def normalized(maps: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return (N, C, ...) maps normalized by (C,) statistics, the variance with eps in it, then scaled and shifted."""
+    shape = (1, -1, *(1 for _ in maps.shape[2:]))
+    scale = weight * variance.rsqrt()
+    return (maps - mean.view(shape)) * scale.view(shape) + bias.view(shape)
 
 
 def variance_of(inverse: Tensor, eps: float) -> Tensor:

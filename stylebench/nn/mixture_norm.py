@@ -22,7 +22,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from stylebench.checks import check_choice, check_number
 from stylebench.functional.moments import MeanAndVariance, blend, mixture
 from stylebench.functional.precision import at_least_float32, float32_island
-from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm, variance_of
+from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm, normalized, variance_of
+from stylebench.nn.moments_over_processes import several_processes
 
 MIXTURES = ("moments", "var_linear", "std_linear")
 LEAST_ALPHA, MOST_ALPHA = 0.5, 1.0
@@ -117,7 +118,18 @@ class MixtureNorm(DomainNorm):
             maps, mean.to(maps.dtype), variance.to(maps.dtype), self.weight, self.bias, False, 0.0, self.eps
         )
 
+    def _joint_over_processes(self, maps: Tensor) -> Tensor:
+        found = self.moments_over_processes(maps)
+        results = []
+        for domain, (part, own) in found.items():
+            other = next((moments for name, (_, moments) in found.items() if name != domain), own)
+            mean, variance = mixed(self.mixture, self.alpha, own, other, self.eps)
+            results.append(normalized(part, mean, variance, self.weight, self.bias))
+        return torch.cat(results)
+
     def _joint(self, maps: Tensor) -> Tensor:
+        if self.synced and several_processes():
+            return self._joint_over_processes(maps)
         parts = self.split(maps)
         if len(parts) == 1:
             ((domain, part),) = parts.items()

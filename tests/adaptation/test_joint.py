@@ -23,12 +23,14 @@ def autodial(**changed: Any) -> AutoDIAL:
     settings = {
         "alpha": 1.0, "learned": True, "by_channel": False, "lr_factor": 1.0, "mixture": "moments",
         "entropy_weight": 0.1, "eval_moments": "mixture", "recalibrate": "exact", "propagate": "sequential",
+        "sync_moments": False,
     }  # fmt: skip
     return AutoDIAL(**{**settings, **changed})
 
 
 def dsbn(**changed: Any) -> DSBN:
-    return DSBN(**{"entropy_weight": 0.1, "recalibrate": "exact", "propagate": "sequential", **changed})
+    settings = {"entropy_weight": 0.1, "recalibrate": "exact", "propagate": "sequential", "sync_moments": False}
+    return DSBN(**{**settings, **changed})
 
 
 def images(count: int, seed: int = 0, scale: float = 1.0) -> Tensor:
@@ -203,6 +205,7 @@ def test_a_dsbn_that_nothing_teaches_says_so(caplog: pytest.LogCaptureFixture) -
     [
         ("alpha", 0.4), ("alpha", 1.1), ("learned", 1), ("by_channel", None), ("lr_factor", -1.0), ("mixture", "mean"),
         ("entropy_weight", -0.1), ("eval_moments", "both"), ("recalibrate", "no"), ("propagate", "iterate"),
+        ("sync_moments", 1),
     ],
 )  # fmt: skip
 def test_settings_out_of_their_range_are_refused(name: str, value: Any) -> None:
