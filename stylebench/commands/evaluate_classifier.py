@@ -1,8 +1,10 @@
 """Evaluation of a classifier run: its predictions on held-out images of source and target."""
 
 import logging
+import math
 from typing import Any
 
+from stylebench.adaptation.adabn import FEW_IMAGES, recalibrate
 from stylebench.checks import UsageError, check_whole
 from stylebench.data.opened import Opened
 from stylebench.data.tasks import AdaptationTask
@@ -11,7 +13,8 @@ from stylebench.metrics.classification import prediction_rows, prediction_values
 from stylebench.metrics.predictions import PRIOR_SHIFT
 from stylebench.metrics.records import Value
 from stylebench.nn.domain_norms import SOURCE, TARGET
-from stylebench.training.callbacks.target_scores import calibrated, predictions, source_prior
+from stylebench.nn.normalization import has_batch_norm
+from stylebench.training.callbacks.target_scores import DomainImages, calibrated, predictions, source_prior
 
 log = logging.getLogger(__name__)
 
@@ -70,4 +73,20 @@ class ClassifierEvaluation:
             parts.append((domain, found))
             if domain == TARGET and (shift := found.prior_shift(prior)) > PRIOR_SHIFT:
                 log.warning("the target's predicted classes lie %.2f nats from the source's shares", shift)
-        return values, prediction_rows(parts)
+        return [*values, self.distance()], prediction_rows(parts)
+
+    def distance(self) -> Value:
+        """Return how far the target lies from the source in the batch norms' inputs: mean over layers, and each."""
+        images = DomainImages(self.task, TARGET, self.split, self.model.adaptation.batch_size)
+        images.indices = images.indices[: self.most]
+        name, count = "domain_distance", len(images.indices)
+        here = {"batch norm": has_batch_norm(self.model.network), f"{FEW_IMAGES} target images": count >= FEW_IMAGES}
+        value, details = None, dict[str, Any]()
+        if all(here.values()):
+            layers = recalibrate(self.model.network, images).layers
+            details = {"layers": {layer: report.distance for layer, report in layers.items()}, "propagate": "batch"}
+            value = math.fsum(details["layers"].values()) / len(layers)
+        return Value(
+            name, value, f"{name}/{TARGET}", n_gen=count, variant=TARGET, details=details,
+            missing=tuple(what for what, there in here.items() if not there),
+        )  # fmt: skip

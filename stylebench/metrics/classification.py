@@ -14,6 +14,10 @@ from stylebench.metrics.validators import label_free
 from stylebench.statistics.intervals import wilson
 
 _FEWEST = 2  # images from which on there are figures without labels
+_LARGER_IS_BETTER = {
+    "accuracy": True, "balanced_accuracy": True, "calibration_error": False, "prior_shift": False, "entropy": False,
+    "im": True, "snd": True, "bnm": True,
+}  # fmt: skip
 
 
 def prediction_values(found: Predictions, domain: str, prior: NDArray[np.float64], validators: bool) -> list[Value]:
@@ -36,19 +40,20 @@ def prediction_values(found: Predictions, domain: str, prior: NDArray[np.float64
     values = [
         Value(
             name, value if found.counted else None, f"{name}/{domain}", n_gen=found.counted, variant=domain,
-            interval=interval if name == "accuracy" else None, details=details.get(name, {}),
+            interval=interval if name == "accuracy" else None,
+            details={"larger_is_better": _LARGER_IS_BETTER[name], **details.get(name, {})},
             missing=() if found.counted else (f"labels of the {domain}",),
         )
         for name, value in labeled.items()
     ]  # fmt: skip
-    shares = {"predicted": _named(found, found.histogram()), "source": _named(found, prior)}
+    details["prior_shift"] = {"shares": {"predicted": _named(found, found.histogram()), "source": _named(found, prior)}}
     free: dict[str, float] = {"prior_shift": found.prior_shift(prior)}
     if validators and len(found.ids) >= _FEWEST:
         free |= label_free(found.logits)
     return values + [
         Value(
             name, value, f"{name}/{domain}", n_gen=len(found.ids), variant=domain,
-            details={"shares": shares} if name == "prior_shift" else {},
+            details={"larger_is_better": _LARGER_IS_BETTER[name], **details.get(name, {})},
         )
         for name, value in free.items()
     ]  # fmt: skip

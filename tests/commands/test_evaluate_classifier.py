@@ -16,6 +16,7 @@ from stylebench.commands.classify import classify
 from stylebench.commands.evaluate import Evaluated, evaluate
 from stylebench.commands.train import train
 from stylebench.data.images import write_png
+from stylebench.functional.pixels import to_signed
 from stylebench.inference.classifier import NetworkClassifier
 from stylebench.run_folder import RunFolder
 
@@ -133,6 +134,30 @@ def test_another_target_is_calibrated_on_its_own_images(run: Path, tmp_path: Pat
         evaluated(
             run, f"+dataset.target={other}", f"+dataset.source={pictures(tmp_path, 'third', 50, ('dark', 'gray'))}"
         )
+
+
+def test_the_distance_of_the_domains_is_that_of_the_calibration(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (entry,) = [each for each in evaluated(run).record.values() if each["alias"] == "domain_distance/target"]
+    assert entry["missing"] == ["32 target images"]
+    monkeypatch.setattr("stylebench.commands.evaluate_classifier.FEW_IMAGES", 8)
+    found = evaluated(run)
+    entry = found.record["domain_distance/target/n8"]
+    model = stylebench.load(run)
+    assert isinstance(model, NetworkClassifier)
+    folder = Path(RunFolder(run).config["dataset"]["target"]) / "test"
+    images = [np.asarray(Image.open(path)).copy() for path in sorted(folder.rglob("*.png"))]
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255
+    mapped = model.network.layers[1](model.network.layers[0](to_signed(batch)))  # the first norm's input
+    mean, variance = mapped.double().mean((0, 2, 3)), mapped.double().var((0, 2, 3), correction=0)
+    norm = model.network.layers[2]
+    other = norm.running_mean.double(), norm.running_var.double()
+    expected = ((variance / other[1] + other[1] / variance) / 2 - 1).mean()
+    expected += ((mean - other[0]) ** 2 * (1 / variance + 1 / other[1]) / 2).mean()
+    assert entry["layers"]["layers.2"] == pytest.approx(float(expected.detach()), rel=1e-3)
+    assert len(entry["layers"]) == 4
+    assert entry["value"] == pytest.approx(np.mean(list(entry["layers"].values())))
 
 
 @pytest.mark.parametrize(

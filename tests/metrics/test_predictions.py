@@ -82,6 +82,7 @@ def test_accuracy_has_an_interval_and_the_classes() -> None:
     assert entry["interval"] == pytest.approx(wilson(3, 4).bounds)
     assert entry["by_class"] == {"cup": 1.0, "disc": pytest.approx(2 / 3)}
     shift = to_record(prediction_values(found, "source", np.full(3, 1 / 3), validators=False))["prior_shift/source/n4"]
+    assert (entry["larger_is_better"], shift["larger_is_better"]) == (True, False)
     assert shift["shares"]["predicted"] == {"cup": 0.5, "disc": 0.5, "star": 0.0}
 
 
