@@ -265,7 +265,9 @@ def _of_classifier(
     used.check_controls(**{key: value for key, value in controls.items() if key != STATISTICS})
     most = config["metrics"]["num_images"]
     job = ClassifierEvaluation(used, opened, config["split"], controls.get(STATISTICS), most)
-    facts = {**job.prepare(fresh=bool(label)), **({"controls": controls} if controls else {})}
+    run = RunFolder(config["run"])
+    recorded = run.record.get("calibration", {}) if run.has_record else {}
+    facts = {**job.prepare(bool(label), recorded), **({"controls": controls} if controls else {})}
     facts["adaptation"]["protocol"] = trained["dataset"].get("protocol")
     return {_set_name(config, model.weights, label): Job(facts, lambda _: (*job.measure(), None))}
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from stylebench.adaptation.adabn import FEW_IMAGES, recalibrate
@@ -49,19 +50,26 @@ class ClassifierEvaluation:
         self.most = check_whole("metrics.num_images", most)
         self.statistics = model.own_statistics if statistics is None else str(statistics)
 
-    def prepare(self, fresh: bool) -> dict[str, Any]:
+    def prepare(self, fresh: bool, recorded: Mapping[str, Any]) -> dict[str, Any]:
         """Have the strategy take what statistics it still needs, and return the facts of the evaluation.
 
         Args:
             fresh: whether the data are others than those of the training: then the run's own statistics do not count.
+            recorded: what the run's record says of its calibration, by domain.
         """
         calibration = dict[str, dict[str, Any]]()
         for domain in (SOURCE, TARGET):
             if fresh or domain not in self.model.domains:
                 report = calibrated(self.model, self.task, domain)
-                calibration |= {domain: {"images": report.images, "propagate": report.propagate}} if report else {}
-        about: dict[str, Any] = {"strategy": self.model.adaptation.name, "statistics": self.statistics}
-        about |= {"selection": "last", **({"calibration": calibration} if calibration else {})}
+                calibration |= {domain: report.record()} if report else {}
+            elif domain in recorded:
+                calibration[domain] = recorded[domain]
+        strategy = self.model.adaptation
+        about: dict[str, Any] = {"strategy": strategy.name, "statistics": self.statistics, "selection": "last"}
+        about |= {"batch_size": strategy.batch_size}
+        about["calibration"] = {
+            domain: {key: each[key] for key in ("images", "propagate")} for domain, each in calibration.items()
+        }
         return {"adaptation": about, "classes": list(self.model.classes)}
 
     def measure(self) -> tuple[list[Value], list[dict[str, Any]]]:

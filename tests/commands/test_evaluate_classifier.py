@@ -100,7 +100,8 @@ def test_a_run_is_scored_on_its_own_data(run: Path) -> None:
     assert folder.sets() == ["test-raw"]
     entry = folder.values("test-raw")["accuracy/target/n8"]
     assert entry["adaptation"] == {
-        "strategy": "adabn", "statistics": "target", "selection": "last", "protocol": "split",
+        "strategy": "adabn", "statistics": "target", "selection": "last", "protocol": "split", "batch_size": 128,
+        "calibration": {"target": {"images": 16, "propagate": "batch"}},
     }  # fmt: skip
     assert entry["classes"] == list(CLASSES)
     rows = folder.rows("test-raw")
