@@ -40,6 +40,7 @@ def test_a_key_of_an_earlier_version_is_answered_with_the_present_one(command: s
         check_keys(command, ["seed=0", f"{sign}model.translator.tile_px=64"])
     with pytest.raises(UsageError, match=r"^model/network is model/generator now"):
         check_keys(command, ["model=fast_transfer", f"{sign}model/network=johnson_paper"])
+    check_keys(command, ["model=classifier", f"{sign}model/network=resnet18", f"{sign}model.network.stem=small"])
     with pytest.raises(UsageError, match=r"^model\.discriminator_a\.width is model\.discriminator\.width now"):
         check_keys(command, ["model=cyclegan", f"{sign}model.discriminator_a.width=3"])
     for player, chosen in (("decoder", "model=adain"), ("decoder", "experiment=adain2017/paper"), ("generator", "x=y")):
