@@ -89,10 +89,10 @@ class ClassifierEvaluation:
         images.indices = images.indices[: self.most]
         name, count = "domain_distance", len(images.indices)
         here = {"batch norm": has_batch_norm(self.model.network), f"{FEW_IMAGES} target images": count >= FEW_IMAGES}
-        value, details = None, dict[str, Any]()
+        value, details = None, dict[str, Any](larger_is_better=False)
         if all(here.values()):
             layers = recalibrate(self.model.network, images).layers
-            details = {"layers": {layer: report.distance for layer, report in layers.items()}, "propagate": "batch"}
+            details |= {"layers": {layer: report.distance for layer, report in layers.items()}, "propagate": "batch"}
             value = math.fsum(details["layers"].values()) / len(layers)
         return Value(
             name, value, f"{name}/{TARGET}", n_gen=count, variant=TARGET, details=details,
