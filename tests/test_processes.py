@@ -33,6 +33,7 @@ def start(arguments: Sequence[str], **environment: str) -> subprocess.Popen[str]
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        start_new_session=True,  # a group of its own, as a job of a scheduler is
     )
 
 
@@ -116,11 +117,16 @@ def test_killed_at_ten_random_moments_and_resumed_equals_uninterrupted(
     assert_same_run(uninterrupted, tmp_path)
 
 
-def test_sigterm_leaves_a_checkpoint_a_record_and_exit_code_143(uninterrupted: Path, tmp_path: Path) -> None:
-    arguments = ["train", *TINY, *LONG, "checkpoint.every_n_batches=1000", f"run={tmp_path}"]
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_sigterm_leaves_a_checkpoint_a_record_and_exit_code_143(
+    workers: int, uninterrupted: Path, tmp_path: Path
+) -> None:
+    """To the process, or, as `timeout` and some schedulers send it, to its workers as well."""
+    few = ["checkpoint.every_n_batches=1000", f"dataset.num_workers={workers}"]
+    arguments = ["train", *TINY, *LONG, *few, f"run={tmp_path}"]
     process = start(arguments)
     wait_until(lambda: batches_logged(tmp_path) >= 4, lambda: process.poll() is None)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM) if workers else process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143, output
     record = json.loads((tmp_path / "record.json").read_text())

@@ -1,5 +1,6 @@
 """The bridge from a task to Lightning: loaders over batch numbers, with the exact position as one integer."""
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -82,7 +83,13 @@ class DomainData(pl.LightningDataModule):
             sampler=sampler,
             num_workers=self.num_workers,
             pin_memory=self._on_cuda(),
+            worker_init_fn=_outlive_the_notice,
         )
+
+
+def _outlive_the_notice(worker: int) -> None:
+    """Ignore a scheduler's SIGTERM, which may go to all processes of a job: training ends its workers itself."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class _Remaining(Sampler[int]):
