@@ -95,6 +95,10 @@ class Strategy(nn.Module):
         """Return numbers about the network that are logged, by name."""
         return {}
 
+    def rounds(self, network: nn.Module) -> int:
+        """Return how often source and target are calibrated in turn: once, unless a domain's layers use the other's."""
+        return 1
+
     def calibrate(
         self, network: nn.Module, batches: Iterable[Any], domain: str, forward: Forward | None = None
     ) -> CalibrationReport | None:

@@ -58,7 +58,7 @@ class ClassifierEvaluation:
             recorded: what the run's record says of its calibration, by domain.
         """
         calibration = dict[str, dict[str, Any]]()
-        for domain in (SOURCE, TARGET):
+        for domain in (SOURCE, TARGET) * self.model.adaptation.rounds(self.model):
             if fresh or domain not in self.model.domains:
                 report = calibrated(self.model, self.task, domain)
                 calibration |= {domain: report.record()} if report else {}

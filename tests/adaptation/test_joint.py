@@ -188,6 +188,27 @@ def test_recalibrated_moments_are_those_of_all_images_of_a_domain(make: Any) -> 
             torch.testing.assert_close(kept.variance, maps.var((0, 2, 3), correction=0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("propagate", ["sequential", "batch"])
+def test_domains_that_mix_are_recalibrated_in_turn_until_little_changes(propagate: str) -> None:
+    strategy = autodial(alpha=0.7, propagate=propagate)
+    converted = network(strategy)
+    shown = {"source": images(64).split(16), "target": images(64, 1, 0.5).split(16)}
+    found = []
+    for _ in range(strategy.rounds(converted) + 1):
+        for domain, batches in shown.items():
+            strategy.calibrate(converted, batches, domain)
+        layers = [part for part in converted.modules() if isinstance(part, MixtureNorm)]
+        found.append(torch.cat([layer.target_variance for layer in layers]))
+    assert (found[-1] / found[-2] - 1).abs().max() < 1e-3
+    assert (found[-1] / found[0] - 1).abs().max() > 1e-2  # from the moments that the network began with
+
+
+def test_domains_that_do_not_mix_are_recalibrated_once() -> None:
+    for alpha, eval_moments, rounds in ((1.0, "mixture", 1), (0.9, "target", 1), (0.9, "mixture", 2)):
+        strategy = autodial(alpha=alpha, eval_moments=eval_moments)
+        assert strategy.rounds(network(strategy)) == rounds
+
+
 def test_averages_of_training_may_stay() -> None:
     strategy = autodial(recalibrate="average")
     assert strategy.calibrate(network(strategy), images(4).split(2), "target") is None

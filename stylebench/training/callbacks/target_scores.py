@@ -55,7 +55,7 @@ class TargetScores(pl.Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Have the strategy prepare the statistics of both domains; every process comes to the same."""
         model = cast(NetworkClassifier, cast(Method, pl_module).model)
-        for domain in (SOURCE, TARGET):
+        for domain in (SOURCE, TARGET) * model.adaptation.rounds(model):
             report = calibrated(model, self.task, domain, trainer.global_rank, trainer.world_size)
             if report is None or not trainer.is_global_zero:
                 continue
