@@ -1,8 +1,9 @@
-"""Processor seconds of two ways to do the same, in pairs: what the machine does beside them falls on both."""
+"""What two ways to do the same cost: processor seconds in pairs, so that what else runs falls on both, and memory."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,12 @@ def ratios(ways: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict[st
     resampled = np.median(np.random.default_rng(0).choice(found, (_RESAMPLES, pairs)), axis=1)
     low, high = np.percentile(resampled, [2.5, 97.5])
     return {"median": statistics.median(found), "low": float(low), "high": float(high), "pairs": rows}
+
+
+def own_peak_bytes() -> int:
+    """Return the peak memory of this process; Linux counts the parent's into `ru_maxrss`, but not into this."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def _seconds(way: Callable[[], Any]) -> float:

@@ -1,6 +1,6 @@
 """What calibration costs beside plain inference over the same images: processor seconds and peak memory.
 
-    python experiments/adabn2016/cost.py --output experiments/adabn2016/cost.json
+    python -m experiments.adabn2016.cost --output experiments/adabn2016/cost.json
 
 ResNet-18 with random weights on noise at 64 px: what is computed does not depend on either. Seconds: pairs of one pass
 each in one process on one thread, which of the two comes first alternates; the median ratio with a 95 % interval by
@@ -10,7 +10,6 @@ bootstrap. Memory: a fresh process of each, for two numbers of images.
 import argparse
 import functools
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +20,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from experiments.paired_seconds import ratios
+from experiments.paired_seconds import own_peak_bytes, ratios
 from stylebench.adaptation.adabn import recalibrate
 
 IMAGES, BATCH, SIZE_PX = 1000, 128, 64
@@ -66,7 +65,7 @@ def compare_seconds() -> dict[str, Any]:
 
 def peak_bytes(way: str, images: int) -> int:
     """Return the peak memory of a fresh process."""
-    words = [sys.executable, __file__, "--alone", way, "--images", str(images)]
+    words = [sys.executable, "-m", "experiments.adabn2016.cost", "--alone", way, "--images", str(images)]
     return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
 
@@ -80,7 +79,7 @@ def main() -> None:
     if options.alone:
         torch.set_num_threads(1)
         WAYS[options.alone](network(), Noise(options.images))
-        sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+        sys.stdout.write(str(own_peak_bytes()))
         return
     found: dict[str, Any] = {"seconds": compare_seconds()}
     found["peak_bytes"] = {images: {way: peak_bytes(way, images) for way in WAYS} for images in (IMAGES, 3 * IMAGES)}

@@ -1,6 +1,6 @@
 """What a training step with AutoDIAL's layers costs beside one with plain batch norm on the same joint batch.
 
-    python experiments/autodial2017/cost.py --output experiments/autodial2017/cost.json
+    python -m experiments.autodial2017.cost --output experiments/autodial2017/cost.json
 
 ResNet-18 at 64 px, 32 images of the source and 32 of the target: cross entropy of the source, for AutoDIAL also the
 entropy of the target and the projection of alpha, SGD. Random weights and noise: what is computed does not depend on
@@ -10,7 +10,6 @@ fresh process of each.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from experiments.paired_seconds import ratios
+from experiments.paired_seconds import own_peak_bytes, ratios
 from stylebench.adaptation.autodial import AutoDIAL
 from stylebench.adaptation.base import Outputs, Strategy
 from stylebench.adaptation.joint import joint_outputs
@@ -75,7 +74,7 @@ WAYS: dict[str, Callable[[], Strategy]] = {
 
 def peak_bytes(way: str) -> int:
     """Return the peak memory of three steps in a fresh process."""
-    words = [sys.executable, __file__, "--alone", way]
+    words = [sys.executable, "-m", "experiments.autodial2017.cost", "--alone", way]
     return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
 
@@ -90,7 +89,7 @@ def main() -> None:
         run = step(WAYS[options.alone](), torch.contiguous_format)
         for _ in range(3):
             run()
-        sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+        sys.stdout.write(str(own_peak_bytes()))
         return
     found: dict[str, Any] = {
         f"{way}/{name}": ratios({"batch_norm": step(PlainBatchNorm(), layout), way: step(WAYS[way](), layout)})
