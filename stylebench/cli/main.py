@@ -26,7 +26,7 @@ from stylebench.cli.completion import complete
 from stylebench.cli.config import Config, check_switch, compose, known_keys
 from stylebench.cli.errors import explain, is_expected, is_usage
 from stylebench.cli.help import COMMANDS, KINDS, LISTED_KINDS, command_help, general_help
-from stylebench.cli.own_models import trusted_models
+from stylebench.cli.own_models import models_here, trusted_models
 from stylebench.cli.train import FULL_ERROR, how_to_use, train
 from stylebench.machine import limit_spinning
 from stylebench.shipped import first_comment, options
@@ -247,7 +247,8 @@ def new(arguments: list[str]) -> None:
     """Write the files of a new method, and say what to do with them."""
     words = [argument for argument in arguments if "=" not in argument]
     if len(words) != NEW_WORDS or words[0] != "method":
-        raise UsageError(f"write stylebench new method <name>, got {' '.join(words) or 'no name'}")
+        near = closest(words[0], ["method"]) if words else ""
+        raise UsageError(f"write stylebench new method <name>, got {' '.join(words) or 'no name'}{near}")
     config = compose("new", [argument for argument in arguments if "=" in argument])
     from stylebench.commands.new import new_method
 
@@ -269,6 +270,8 @@ def list_kind(arguments: list[str]) -> None:
     kind = arguments[0]
     if kind not in kinds:
         raise UsageError(f"nothing called {kind!r} to list{closest(kind, kinds)}: stylebench list {'|'.join(kinds)}")
+    if kind != "controls" and arguments[1:]:
+        raise UsageError(f"list {kind} takes no more words, got {' '.join(arguments[1:])}")
     if kind == "controls":
         config = compose("stylize", controls_apart(arguments[1:]))
         from stylebench.build import build_translator
@@ -278,7 +281,8 @@ def list_kind(arguments: list[str]) -> None:
     else:
         found = options(KINDS[kind])
         if kind == "models":
-            found |= {name: path.read_text(encoding="utf-8") for name, path in trusted_models()}
+            own = {**dict(trusted_models()), **dict(models_here())}
+            found |= {name: path.read_text(encoding="utf-8") for name, path in own.items()}
         width = max(16, *map(len, found))
         for name, text in found.items():
             print(f"{name:<{width}} {first_comment(text)}")

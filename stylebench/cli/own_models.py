@@ -50,6 +50,14 @@ def trusted_models() -> Iterator[tuple[str, Path]]:
                 yield ".".join((package, *path.relative_to(folder).with_suffix("").parts)), path
 
 
+def models_here() -> Iterator[tuple[str, Path]]:
+    """Yield the models of packages in the current folder, as `stylebench new` writes them; nothing is imported."""
+    for folder in sorted(path for path in Path.cwd().iterdir() if path.is_dir() and path.name.isidentifier()):
+        for path in sorted(folder.glob("*.yaml")):
+            if path.with_suffix(".py").is_file() and f"_target_: {folder.name}." in path.read_text(encoding="utf-8"):
+                yield f"{folder.name}.{path.stem}", path
+
+
 def check_recorded_models(overrides: Iterable[str]) -> None:
     """Refuse models of packages that are not trusted, in overrides that were read from a run folder.
 

@@ -206,6 +206,7 @@ def test_list_controls_without_a_run_names_those_of_the_default_model(run: Run) 
 
 def test_list_of_a_mistyped_kind_suggests(run: Run) -> None:
     assert "'modles' to list (did you mean 'models'?)" in message(run("list", "modles"))
+    assert "list models takes no more words, got package=x" in message(run("list", "models", "package=x"))
 
 
 def test_list_alone_shows_all_kinds(run: Run) -> None:

@@ -212,6 +212,7 @@ def test_in_a_checkout_the_files_join_those_of_the_house(
 @pytest.mark.parametrize("like", LIKE)
 def test_the_name_that_help_and_readme_give_works(like: str, run: Run, tmp_path: Path) -> None:
     run(f"stylebench new method my_method like={like} package=my_art")
+    assert "my_art.my_method" in run("stylebench list models")
     assert "class MyMethod(Method)" in (tmp_path / "my_art" / "my_method.py").read_text()
     assert "_target_: my_art.my_method.MyMethod" in (tmp_path / "my_art" / "my_method.yaml").read_text()
 
