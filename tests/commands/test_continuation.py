@@ -309,7 +309,7 @@ def test_values_are_shown_before_what_could_not_be_written(
     before = contents(place / "R")
     shown = run("evaluate", "run=R", *SMOKE, "output=values.json")
     assert shown.code == 1
-    assert re.search(r"^edge_ssim +[\d.]+ ", shown.out, re.MULTILINE)
+    assert re.search(r"^edge_ssim +higher +[\d.]+ ", shown.out, re.MULTILINE)
     assert re.search(r"not written: R/evaluation.*No space left on device", shown.err)
     assert "not written: values.json: No space left on device" in shown.err
     assert "written  " not in shown.out

@@ -86,7 +86,7 @@ def test_the_published_size_of_the_map() -> None:
     [
         ((96, 2), r"size_px must be a multiple of 64, since 6 layers .*got 96; use images of 64 or 128 px"),
         ((10, 2, 2), r"multiple of 4, .*got 10; use images of 8 or 12 px"),
-        ((0, 2, 2), r"multiple of 4, .*got 0; use images of 4 px"),
+        ((0, 2, 2), r"whole number of at least 1, got 0"),
     ],
 )
 def test_sizes_that_cannot_be_halved_are_refused(settings: tuple[int, ...], match: str) -> None:
