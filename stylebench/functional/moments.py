@@ -16,6 +16,8 @@ from torch import Tensor
 
 from stylebench.functional.precision import at_least_float32, float32_island
 
+_AT_A_TIME = 2**18  # entries whose deviations are held at once: they stay in the processor's cache
+
 
 class MeanAndVariance(NamedTuple):
     """Mean (C,) and variance (C,) of each channel."""
@@ -59,7 +61,10 @@ class Moments:
         positions = math.prod(features.shape[2:])
         means, within = _wide(features.detach()), torch.zeros(())  # an entry alone lies at its mean
         if positions > 1:
-            means, within = _of_planes(features.detach().flatten(2))
+            planes = features.detach().flatten(2)  # (N, C, P)
+            few = max(1, _AT_A_TIME // planes[0].numel()) if planes.device.type == "cpu" else len(planes)
+            parts = [_of_planes(planes[start : start + few]) for start in range(0, len(planes), few)]
+            means, within = (torch.cat(part) for part in zip(*parts, strict=True))
         mean = means.mean(0)  # (C,)
         squares = within.sum(0) + positions * (means - mean).square().sum(0)
         return cls(len(features) * positions, mean, squares)
