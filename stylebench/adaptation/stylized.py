@@ -10,8 +10,6 @@ Source: Geirhos et al. 2019, "ImageNet-trained CNNs are biased towards texture",
 """
 
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +27,7 @@ from stylebench.data.domain import Domain, Pixels
 from stylebench.data.splits import Indices, Layout
 from stylebench.data.stores import Store
 from stylebench.data.streams import central, cut, pick
-from stylebench.files import cache_dir, json_digest
+from stylebench.files import atomic_write, cache_dir, json_digest
 from stylebench.functional.pixels import quantize
 from stylebench.inference.loading import load_translator
 from stylebench.inference.statistics import weights_digest
@@ -166,23 +164,16 @@ def _jittered(strength: float, seed: int) -> Maker:
 
 def _write(path: Path, source: Domain, chosen: Indices, size: tuple[int, int], make: Maker) -> None:
     """Stylize images and write them as (N, H, W, 3) uint8, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    os.close(handle)
     _log.info("stylizing %d images of %s at %s px, once", len(chosen), source.path, size_text(size))
-    try:
-        kept = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(chosen), *size, 3))
+    with atomic_write(path) as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(chosen), *size, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(chosen), _AT_A_TIME):
             places = np.arange(start, min(start + _AT_A_TIME, len(chosen)), dtype=np.int64)
             images = make(_crops(source, chosen[places], size), places)
             if images.shape[-2:] != size:
                 raise ValueError(f"the model makes images of another size than it is shown: {tuple(images.shape[-2:])}")
-            kept[places] = quantize(images).permute(0, 2, 3, 1).cpu().numpy()
-        kept.flush()
-        del kept
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+            file.write(quantize(images).permute(0, 2, 3, 1).contiguous().cpu().numpy().tobytes())
 
 
 def _crops(domain: Domain, chosen: Sequence[int] | Indices, size: tuple[int, int]) -> Tensor:
