@@ -78,6 +78,14 @@ def sides(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
+def size_advice(size: Size, multiple: int) -> str:
+    """Say what to set a size to where a number does not divide its sides; nothing where it does."""
+    for side in sides(size):
+        if side % multiple:
+            return f"set {'it' if side == size else side} to {nearest_multiples(side, multiple)}"
+    return ""
+
+
 def size_text(size: Size) -> str:
     """Return a size as a config gives it: `64`, or `[64,32]` for a height and a width."""
     return str(size) if isinstance(size, int) else f"[{size[0]},{size[1]}]"

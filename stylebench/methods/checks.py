@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import nn
 
-from stylebench.checks import Size, check_number, nearest_multiples, sides, size_text
+from stylebench.checks import Size, check_number, size_advice, size_text
 from stylebench.nn.encoders.base import Encoder
 
 _BETAS = 2
@@ -88,13 +88,11 @@ def check_size_multiple(size_px: Size, multiple: int) -> None:
     Raises:
         ValueError: naming the nearest sizes that would do.
     """
-    for side in sides(size_px):
-        if side % multiple:
-            what = "it" if side == size_px else side
-            raise ValueError(
-                f"the network halves images step by step, so dataset.size_px must be a multiple of {multiple}, got "
-                f"{size_text(size_px)}; set {what} to {nearest_multiples(side, multiple)}"
-            )
+    if advice := size_advice(size_px, multiple):
+        raise ValueError(
+            f"the network halves images step by step, so dataset.size_px must be a multiple of {multiple}, got "
+            f"{size_text(size_px)}; {advice}"
+        )
 
 
 def with_float_betas(builders: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from stylebench.checks import Size, UsageError, nearest_multiples, sides, size_text
+from stylebench.checks import Size, UsageError, size_advice, size_text
 from stylebench.data.augmentation import RawImages
 from stylebench.data.degradation import Degradation, Degraded
 from stylebench.data.domain import Domain
@@ -145,13 +145,11 @@ def _degraded(store: Store, settings: Mapping[str, Any]) -> dict[str, Domain]:
 
 
 def _check_size(size_px: Size, factor: int) -> None:
-    for side in sides(size_px):
-        if side % factor:
-            what = "it" if side == size_px else side
-            raise ValueError(
-                f"dataset.size_px={size_text(size_px)} is not a multiple of {factor}, by which dataset.degradation "
-                f"shrinks crops; set {what} to {nearest_multiples(side, factor)}"
-            )
+    if advice := size_advice(size_px, factor):
+        raise ValueError(
+            f"dataset.size_px={size_text(size_px)} is not a multiple of {factor}, by which dataset.degradation shrinks "
+            f"crops; {advice}"
+        )
 
 
 def _partners(inputs: Domain, targets: Domain) -> Indices:

@@ -23,7 +23,7 @@ class EMA(pl.Callback):
     losses' frozen encoders or other players.
 
     The running statistics of batch norms belong to the weights of the moment, and an average of weights has none of its
-    own: before it is scored or saved they are taken anew, over training images (`training/average_statistics.py`).
+    own: before it is scored or saved they are taken again, over training images (`training/average_statistics.py`).
 
     Args:
         decay: in [0, 1); near 1 is slower.
