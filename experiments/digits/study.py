@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from stylebench.adaptation.scoring import calibrated, predictions
 from stylebench.build import build, open_data
 from stylebench.cli.config import compose
 from stylebench.commands.train import quieten, train
@@ -28,7 +29,6 @@ from stylebench.inference.loading import load
 from stylebench.nn.domain_norms import SOURCE, TARGET
 from stylebench.run_folder import RunFolder
 from stylebench.statistics.intervals import t_interval
-from stylebench.training.callbacks.target_scores import calibrated, predictions
 
 SEEDS = {("mnist", "usps"): 5, ("usps", "mnist"): 3, ("mnist", "mnist_m"): 3}
 SETTINGS = [

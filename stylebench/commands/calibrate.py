@@ -1,23 +1,23 @@
 """Calibration: the statistics of a domain for the batch norms of a trained model, kept beside its weights (AdaBN)."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from stylebench.adaptation.adabn import FEWEST_IMAGES, recalibrate
 from stylebench.adaptation.reports import CalibrationReport
 from stylebench.build import Config, build
-from stylebench.checks import Size, UsageError, check_optional_whole, check_size, check_whole, size_text
+from stylebench.checks import UsageError, check_optional_whole, check_size, check_whole, size_text
 from stylebench.commands.stylize.pictures import choose_device
-from stylebench.data.augmentation import CropSettings, finish_images
+from stylebench.data.augmentation import CropSettings
+from stylebench.data.central_crops import CentralCrops
 from stylebench.data.domain import Domain
 from stylebench.data.folders import Folders
 from stylebench.data.splits import SPLITS, Indices
-from stylebench.data.streams import central, cut, mixed
+from stylebench.data.streams import mixed
 from stylebench.inference.classifier import Classifier
 from stylebench.inference.loading import TrainedModel, read_model
 from stylebench.inference.statistics import weights_digest, write_statistics
@@ -80,13 +80,14 @@ def calibrate(config: Config) -> Calibrated:
     if name in (SOURCE, *MODES):
         raise UsageError(f"statistics cannot be called {name}, which has a meaning of its own; choose another by name=")
     check_optional_whole("max_images", config["max_images"], FEWEST_IMAGES)
-    batches = DomainBatches(domain, config["split"], _size(config, trained), config["batch_size"], config["max_images"])
-    log.info("%d images of %s, %s px", len(batches.indices), domain.path, size_text(batches.size_px))
+    crop, indices = crops(config, trained), _chosen(domain, config["split"], config["max_images"])
+    log.info("%d images of %s, %s px", len(indices), domain.path, size_text(crop.size_px))
+    batches = CentralCrops(domain, indices, crop, config["batch_size"])
     report = recalibrate(
         model, batches, propagate=config["propagate"], layers=config["layers"], unbiased=config["unbiased"],
         prior_images=config["prior_images"], forward=as_at_work,
     )  # fmt: skip
-    facts = {"data": domain.digest, "path": domain.path, "split": config["split"], "size_px": batches.size_px}
+    facts = {"data": domain.digest, "path": domain.path, "split": config["split"], "size_px": crop.size_px}
     with RunFolder(folder).held():
         file = write_statistics(
             folder, name, weights_digest(trained.state), report.statistics, {**facts, **report.record()}
@@ -140,39 +141,25 @@ def open_domain(value: Any, trained: TrainedModel) -> Domain:
     return domain
 
 
-class DomainBatches:
-    """The images of a domain's split as batches, central crops in hash order; may be read any number of times.
-
-    Args:
-        domain: the images.
-        split: train, val, test or all.
-        size_px: side of the crops, or height and width.
-        batch_size: images at a time.
-        most: images at most; None for all.
+def _chosen(domain: Domain, split: str, most: int | None) -> Indices:
+    """Return a split's images in hash order, at most so many.
 
     Raises:
         ValueError: if the split has too few images.
     """
-
-    def __init__(self, domain: Domain, split: str, size_px: Size, batch_size: int, most: int | None) -> None:
-        self.domain, self.size_px, self.batch_size = domain, size_px, batch_size
-        self.indices: Indices = mixed(domain, domain.split(split))[:most]
-        if len(self.indices) < FEWEST_IMAGES:
-            counts = ", ".join(f"{len(domain.split(each))} {each}" for each in (*SPLITS, "all"))
-            raise ValueError(
-                f"statistics of a domain need at least {FEWEST_IMAGES} images, and split={split} of {domain.path} has "
-                f"{len(self.indices)} ({counts}); choose another split, or a domain with more"
-            )
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Yield (B, 3, H, W) float32 images in [0, 1]; the last batch may be smaller."""
-        crop = CropSettings(self.size_px, None, False)
-        for start in range(0, len(self.indices), self.batch_size):
-            chosen = self.indices[start : start + self.batch_size]
-            yield finish_images(cut(self.domain, chosen, central(len(chosen)), crop), self.size_px)
+    indices = mixed(domain, domain.split(split))[:most]
+    if len(indices) < FEWEST_IMAGES:
+        counts = ", ".join(f"{len(domain.split(each))} {each}" for each in (*SPLITS, "all"))
+        raise ValueError(
+            f"statistics of a domain need at least {FEWEST_IMAGES} images, and split={split} of {domain.path} has "
+            f"{len(indices)} ({counts}); choose another split, or a domain with more"
+        )
+    return indices
 
 
-def _size(config: Config, trained: TrainedModel) -> Size:
-    """Return the size of the crops: the given one, else that of the training."""
-    given = config["size_px"] or (trained.config.get("dataset") or {}).get("size_px") or _SIZE_PX
-    return check_size("size_px", given)
+def crops(config: Config, trained: TrainedModel) -> CropSettings:
+    """Return how crops are cut: at the given size, else as in the evaluations of the training."""
+    if config["size_px"] is not None:
+        return CropSettings(check_size("size_px", config["size_px"]), None, False)
+    settings = trained.config.get("dataset") or {}
+    return CropSettings(settings.get("size_px") or _SIZE_PX, settings.get("resize_px"), False)

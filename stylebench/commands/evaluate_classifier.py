@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stylebench.adaptation.adabn import FEW_IMAGES, recalibrate
+from stylebench.adaptation.scoring import calibrated, predictions, shown, source_prior
 from stylebench.checks import UsageError, check_whole
 from stylebench.data.opened import Opened
 from stylebench.data.tasks import AdaptationTask
@@ -15,7 +16,6 @@ from stylebench.metrics.predictions import PRIOR_SHIFT
 from stylebench.metrics.records import Value
 from stylebench.nn.domain_norms import SOURCE, TARGET
 from stylebench.nn.normalization import has_batch_norm
-from stylebench.training.callbacks.target_scores import DomainImages, calibrated, predictions, source_prior
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +85,7 @@ class ClassifierEvaluation:
 
     def distance(self) -> Value:
         """Return how far the target lies from the source in the batch norms' inputs: mean over layers, and each."""
-        images = DomainImages(self.task, TARGET, self.split, self.model.adaptation.batch_size)
-        images.indices = images.indices[: self.most]
+        images = shown(self.model, self.task, TARGET, self.split, self.most)
         name, count = "domain_distance", len(images.indices)
         here = {"batch norm": has_batch_norm(self.model.network), f"{FEW_IMAGES} target images": count >= FEW_IMAGES}
         value, details = None, dict[str, Any](larger_is_better=False)

@@ -14,9 +14,11 @@ import stylebench
 from stylebench.adaptation.adabn import recalibrate
 from stylebench.checks import UsageError
 from stylebench.cli.config import compose
-from stylebench.commands.calibrate import Calibrated, calibrate
+from stylebench.commands.calibrate import Calibrated, calibrate, crops
+from stylebench.data.augmentation import CropSettings
 from stylebench.files import DamagedFileError, read_pickle
 from stylebench.inference.export import export
+from stylebench.inference.loading import TrainedModel
 from stylebench.inference.translators.base import Translator
 from stylebench.nn.normalization import using
 from stylebench.nn.seeded_dropout import seeded_dropout
@@ -169,3 +171,10 @@ def test_a_model_without_batch_norm_is_refused(method: str, match: str, tmp_path
     run = shutil.copytree(RUNS / method / "run", tmp_path / "run")
     with pytest.raises(ValueError, match=match):
         calibrate(compose("calibrate", [f"run={run}", f"domain={dusk}"]))
+
+
+def test_crops_are_those_of_the_training_s_evaluations_unless_a_size_is_given() -> None:
+    trained = TrainedModel(Path("x"), {}, {}, "raw", config={"dataset": {"size_px": 32, "resize_px": 40}})
+    assert crops({"size_px": None}, trained) == CropSettings(32, 40, False)
+    assert crops({"size_px": 24}, trained) == CropSettings(24, None, False)
+    assert crops({"size_px": None}, TrainedModel(Path("x"), {}, {}, "raw")) == CropSettings(256, None, False)

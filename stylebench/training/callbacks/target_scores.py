@@ -1,25 +1,17 @@
 """Scores of a classifier on its source and its target at every evaluation, after the strategy has calibrated it."""
 
-import itertools
 import logging
-from collections.abc import Iterator
 from typing import Any, cast
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from stylebench.adaptation.reports import CalibrationReport
-from stylebench.data.augmentation import finish_images
-from stylebench.data.streams import central, cut
+from stylebench.adaptation.scoring import calibrated, predictions, source_prior
 from stylebench.data.tasks import AdaptationTask, Task
 from stylebench.inference.classifier import NetworkClassifier
 from stylebench.inference.statistics import weights_digest, write_statistics
 from stylebench.methods.base import Method
 from stylebench.metrics.classification import finite, prediction_values
-from stylebench.metrics.predictions import PRIOR_SHIFT, Predictions, class_shares
+from stylebench.metrics.predictions import PRIOR_SHIFT
 from stylebench.metrics.validators import selections
 from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm
 from stylebench.run_folder import BATCHES
@@ -86,77 +78,3 @@ class TargetScores(pl.Callback):
             logger.log_metrics({**columns, BATCHES: method.batches_done}, step=method.batches_done)
             if isinstance(logger, CSVLog):
                 self.record.record["selection"] = selections(logger.evaluations(), BATCHES)
-
-
-def source_prior(task: AdaptationTask) -> NDArray[np.float64]:
-    """Return the shares of the classes among the source's training images, (K,)."""
-    labels = task.domains[SOURCE].labels
-    assert labels is not None
-    return class_shares(labels[task.domains[SOURCE].split("train")], len(task.classes))
-
-
-def calibrated(
-    model: NetworkClassifier, task: AdaptationTask, domain: str, rank: int = 0, world: int = 1
-) -> CalibrationReport | None:
-    """Have a classifier's strategy prepare the statistics of a domain, on its training images.
-
-    Args:
-        model: the classifier.
-        task: the data.
-        domain: `source` or `target`.
-        rank: which process this is.
-        world: of how many that share the images.
-    """
-
-    def show(_: nn.Module, images: Any) -> None:
-        with model.on_current_statistics():
-            model.classify(images)
-
-    report: CalibrationReport | None = model.adaptation.calibrate(
-        model, DomainImages(task, domain, "train", model.adaptation.batch_size, rank, world), domain, show
-    )
-    return report
-
-
-class DomainImages:
-    """Central crops of a domain's split, every one once, as batches; may be read any number of times."""
-
-    def __init__(
-        self, task: AdaptationTask, domain: str, split: str, batch_size: int, rank: int = 0, world: int = 1
-    ) -> None:
-        self.task, self.domain, self.batch_size = task, task.domains[domain], batch_size
-        self.indices = task.order(domain, split)[rank::world]
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield (B, 3, H, W) float32 images in [0, 1]."""
-        count = len(self.indices)
-        starts = list(range(0, count, self.batch_size))
-        if count > 1 and count - starts[-1] == 1:  # an image alone has no statistics of a batch: the last one takes it
-            del starts[-1]
-        for start, end in itertools.pairwise([*starts, count]):
-            chosen = self.indices[start:end]
-            yield finish_images(cut(self.domain, chosen, central(len(chosen)), self.task.crop), self.task.size_px)
-
-
-def predictions(
-    model: NetworkClassifier, task: AdaptationTask, domain: str, split: str, statistics: str, most: int | None = None
-) -> Predictions:
-    """Return what a classifier says of a domain's split, in the hash order of its images.
-
-    Args:
-        model: the classifier.
-        task: the data.
-        domain: `source` or `target`.
-        split: train, val or test.
-        statistics: see `Classifier.classify`.
-        most: images, at most; None for all.
-    """
-    images = DomainImages(task, domain, split, model.adaptation.batch_size)
-    images.indices = images.indices[:most]
-    model.adaptation.reset()
-    logits = torch.cat([model.classify(batch, statistics=statistics).float().cpu() for batch in images])
-    labels = images.domain.labels
-    known = np.zeros(len(logits), bool) if labels is None else labels[images.indices] >= 0
-    numbers = np.zeros(len(logits), np.int64) if labels is None else labels[images.indices]
-    ids = [images.domain.ids[index] for index in images.indices]
-    return Predictions(logits, torch.from_numpy(numbers), torch.from_numpy(known), task.classes, ids)
