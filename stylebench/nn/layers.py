@@ -135,26 +135,56 @@ class ReflectConv(nn.Conv2d):
 
 
 class UpsampleConv(nn.Conv2d):
-    """Enlarge twofold by nearest neighbor, extend by reflection, convolve 3x3: computed on the small map, exactly.
+    """Enlarge twofold by nearest neighbor, extend, convolve 3x3: computed on the small map, exactly.
 
     After nearest upsampling two neighbors of a 3x3 window are copies of one pixel, so the window sees at most 2x2
     distinct pixels and the nine weights fold into four for each of the four output phases. That is a transposed
     convolution of stride 2 whose 4x4 kernel is the 3x3 kernel convolved with a 2x2 box. At the border, reflecting the
-    large map about its first pixel u[0] gives u[-1] = u[1] = u[0], its twin, which is replicating the small map's edge.
-    4 multiplications for each output pixel and channel pair instead of 9, and no map of four times the size to keep
-    for the backward pass. Parameters and their gradients are those of the 3x3 convolution.
+    large map about its first pixel u[0] gives u[-1] = u[1] = u[0], its twin, which is replicating the small map's edge;
+    zeros around the large map are zeros around the small one. 4 multiplications for each output pixel and channel pair
+    instead of 9, and no map of four times the size to keep for the backward pass. Parameters and their gradients are
+    those of the 3x3 convolution.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        bias: whether a number is added to each channel.
+        extend: what lies around the large map: `reflect` or `zeros`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True, extend: str = "reflect") -> None:
+        super().__init__(in_channels, out_channels, 3, bias=bias)
+        self.extend = check_choice("extend", extend, ("reflect", "zeros"))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, out_channels, 2H, 2W)."""
+        kernel = _with_box(self.weight.flip(2, 3)).transpose(0, 1)  # (C, O, 4, 4)
+        if self.extend == "zeros":
+            return F.conv_transpose2d(maps, kernel, self.bias, stride=2, padding=1)
+        padded = _repeat_edges(maps)  # (B, C, H + 2, W + 2)
+        return F.conv_transpose2d(padded, kernel, self.bias, stride=2, padding=3)
+
+
+class PooledConv(nn.Conv2d):
+    """Convolve 3x3 with zeros around, and take the mean of each 2x2: one convolution of stride 2, exactly.
+
+    Its 4x4 kernel is the 3x3 kernel convolved with a 2x2 box of quarters: 16 multiplications for each output pixel and
+    channel pair instead of 36. Parameters and their gradients are those of the 3x3 convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, bias=bias)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, out_channels, 2H, 2W)."""
-        spread = F.pad(self.weight.flip(2, 3), (1, 1, 1, 1))  # (O, C, 5, 5)
-        rows = spread[:, :, 1:] + spread[:, :, :-1]  # (O, C, 4, 5)
-        kernel = rows[..., 1:] + rows[..., :-1]  # (O, C, 4, 4)
-        padded = _repeat_edges(maps)  # (B, C, H + 2, W + 2)
-        return F.conv_transpose2d(padded, kernel.transpose(0, 1), self.bias, stride=2, padding=3)
+        """Map (B, C, H, W) of even sides to (B, out_channels, H / 2, W / 2)."""
+        return F.conv2d(maps, _with_box(self.weight) / 4, self.bias, stride=2, padding=1)
+
+
+def _with_box(weight: Tensor) -> Tensor:
+    """Convolve (O, C, 3, 3) kernels with a 2x2 box of ones: (O, C, 4, 4)."""
+    spread = F.pad(weight, (1, 1, 1, 1))  # (O, C, 5, 5)
+    rows = spread[:, :, 1:] + spread[:, :, :-1]  # (O, C, 4, 5)
+    return rows[..., 1:] + rows[..., :-1]
 
 
 def _repeat_edges(maps: Tensor) -> Tensor:

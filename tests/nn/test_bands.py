@@ -22,6 +22,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "reflect_3_stride_2": lambda: ReflectConv(3, 4, 3, stride=2),
     "reflect_5_stride_3": lambda: ReflectConv(3, 4, 5, stride=3),
     "upsample_conv": lambda: UpsampleConv(3, 4),
+    "upsample_conv_zeros": lambda: UpsampleConv(3, 4, extend="zeros"),
     "output_reflect": lambda: OutputConv(3, 2, 9),
     "output_zeros": lambda: OutputConv(3, 2, 9, padding_mode="constant"),
     "conv_unpadded": lambda: nn.Conv2d(3, 4, 3),

@@ -5,7 +5,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylebench.nn.layers import InstanceNorm, OutputConv, ReflectConv, UpsampleConv, make_norm, pad_to_multiple
+from stylebench.nn.layers import (
+    InstanceNorm,
+    OutputConv,
+    PooledConv,
+    ReflectConv,
+    UpsampleConv,
+    make_norm,
+    pad_to_multiple,
+)
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -126,6 +134,34 @@ def test_upsample_conv_equals_nearest_reflection_and_convolution(size: tuple[int
     assert layer.bias is not None
     inputs = [maps, layer.weight, layer.bias]
     torch.testing.assert_close(gradients(result, inputs), gradients(expected, inputs), rtol=1e-11, atol=1e-11)
+
+
+def second_gradients(output: Tensor, maps: Tensor, weight: Tensor) -> list[Tensor]:
+    """Differentiate a function of the input's gradient, as a penalty on it is."""
+    (gradient,) = torch.autograd.grad(output.square().sum(), maps, create_graph=True)
+    return list(torch.autograd.grad(gradient.square().sum(), [maps, weight]))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (5, 7)])
+def test_upsample_conv_with_zeros_equals_nearest_and_padded_convolution(size: tuple[int, int]) -> None:
+    layer, maps = UpsampleConv(3, 4, extend="zeros").double(), images(2, 3, *size)
+    expected = F.conv2d(F.interpolate(maps, scale_factor=2), layer.weight, layer.bias, padding=1)
+    result = layer(maps)
+    torch.testing.assert_close(result, expected, rtol=1e-11, atol=1e-11)
+    inputs = [maps, layer.weight, layer.bias]
+    torch.testing.assert_close(gradients(result, inputs), gradients(expected, inputs), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 6), (5, 7)])
+def test_pooled_conv_equals_padded_convolution_and_means(size: tuple[int, int]) -> None:
+    layer, maps = PooledConv(3, 4).double(), images(2, 3, *size)
+    expected, result = F.avg_pool2d(F.conv2d(maps, layer.weight, layer.bias, padding=1), 2), layer(maps)
+    torch.testing.assert_close(result, expected, rtol=1e-11, atol=1e-11)
+    inputs = [maps, layer.weight, layer.bias]
+    torch.testing.assert_close(gradients(result, inputs), gradients(expected, inputs), rtol=1e-11, atol=1e-11)
+    again = F.avg_pool2d(F.conv2d(maps, layer.weight, layer.bias, padding=1), 2)
+    found = second_gradients(layer(maps), maps, layer.weight)
+    torch.testing.assert_close(found, second_gradients(again, maps, layer.weight), rtol=1e-11, atol=1e-11)
 
 
 def test_upsample_conv_is_the_same_when_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
