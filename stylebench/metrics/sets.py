@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,18 +16,20 @@ from stylebench.functional.frechet import (
     frechet_distance,
     frechet_distance_of_features,
     frechet_floor,
+    moments_without,
     simulated_floor,
 )
 from stylebench.functional.kernel_distance import gaussian_mmd, gaussian_mmd_floor, kernel_distance
 from stylebench.functional.manifold import expected_coverage, manifold_scores
 from stylebench.metrics.features import FeatureSet
-from stylebench.statistics.intervals import t_interval
+from stylebench.statistics.intervals import jackknife_interval, t_interval
 
 _log = logging.getLogger(__name__)
 _SPLITS = 5  # of the reference, that check the floor
 _ENOUGH_TO_HALVE = 16  # images below which halves and quarters say nothing
 _WIDEST_SPLIT = 512  # features above which one split must do: five cost more than they tell
 _RIM_PROTOCOL = 2  # of precision and recall: since 2 a sample on the rim of a ball is inside
+_BLOCKS = 10  # of images that a jackknife leaves out in turn
 _MANY = 4  # times as many images as features, from which the spectrum alone gives the floor
 
 
@@ -40,12 +42,14 @@ class SetResult:
         variant: what tells several values of one metric apart, "" for its only one.
         interval: 95 % interval, None where there is none.
         details: plain values beside it, such as the floor.
+        left_out: the value without each block of a jackknife, empty where there is none.
     """
 
     value: float
     variant: str = ""
     interval: tuple[float, float] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[float, ...] = ()
 
 
 class SetMetric(ABC):
@@ -84,7 +88,7 @@ class SetMetric(ABC):
             parts: networks behind the features, each with an equal share of them.
 
         Returns:
-            The values; an average has no interval, and the details of its first part's kind, averaged.
+            The values; an average has the interval of its jackknife, if there is one, and averaged details.
         """
         if parts == 1:
             return self.compare(reference, generated)
@@ -100,9 +104,17 @@ class FrechetDistance(SetMetric):
     larger one counts. On normals it is right within 4 % for many images and up to 27 % too high for few; from
     moments alone, of few images, it is up to half too low.
 
+    The interval says how far the value moves with other images: it covers what sets of these sizes have on average, on
+    normals in 93 to 96 % of cases, and in more where the sets are alike. That average lies above the distance of the
+    distributions by a bias, which the floor estimates; less the floor, the interval covers the distance itself in 87 to
+    93 % of cases where images are ten times the features and tails normal, and in fewer elsewhere. It is a delete-block
+    jackknife over ten blocks of both sets with Student's quantile, whose variance is on average not too small (Efron &
+    Stein 1981). A bootstrap repeats images: that lowers the rank of covariances, and moves the distance up by more than
+    the interval. Images count as independent; fewer than ten of a set, or moments alone, have no interval.
+
     Args:
         extractor: the extractor's name in the config.
-        seed: of simulated floors and splits.
+        seed: of simulated floors, splits and blocks.
     """
 
     stem, word, keeps = "fd", "fid", False
@@ -112,14 +124,34 @@ class FrechetDistance(SetMetric):
         self.seed = seed
 
     def compare(self, reference: FeatureSet, generated: FeatureSet) -> list[SetResult]:
-        """Return the distance, its floor and the excess over it."""
+        """Return the distance with its interval, its floor and the excess over it."""
         known = None if _by_features(reference, generated) else reference.moments()
         if known is None:
             value = frechet_distance_of_features(reference.rows(), generated.rows())
         else:
             value = frechet_distance(*known, *generated.moments())
         floor = self._floor(reference, generated.count, known)
-        return [SetResult(value, details={"floor": floor, "excess": value - floor, "seed": self.seed})]
+        left_out = self._without_blocks(reference, generated)
+        details: dict[str, Any] = {"floor": floor, "excess": value - floor, "seed": self.seed}
+        if left_out:
+            details["design"] = f"{_BLOCKS} blocks"
+        return [SetResult(value, interval=_jackknifed(value, left_out), details=details, left_out=left_out)]
+
+    def _without_blocks(self, reference: FeatureSet, generated: FeatureSet) -> tuple[float, ...]:
+        """Return the distance without each of ten blocks of both sets; nothing for fewer images, or moments alone."""
+        first, second = reference.features, generated.features
+        if first is None or second is None or min(len(first), len(second)) < _BLOCKS:
+            return ()
+        generator = np.random.Generator(np.random.PCG64(self.seed))
+        blocks = [
+            [torch.from_numpy(part) for part in np.array_split(generator.permutation(len(rows)), _BLOCKS)]
+            for rows in (first, second)
+        ]
+        if _by_features(reference, generated):
+            pairs = zip(_without(first, blocks[0]), _without(second, blocks[1]), strict=True)
+            return tuple(frechet_distance_of_features(one, two) for one, two in pairs)
+        known = zip(moments_without(first, blocks[0]), moments_without(second, blocks[1]), strict=True)
+        return tuple(frechet_distance(*one, *two) for one, two in known)
 
     def _floor(self, reference: FeatureSet, count: int, known: Moments | None) -> float:
         n, d = reference.count, reference.width
@@ -247,8 +279,26 @@ def _by_features(first: FeatureSet, second: FeatureSet) -> bool:
     return few and first.features is not None and second.features is not None
 
 
+def _without(rows: Tensor, blocks: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield the features of the images outside each block."""
+    for block in blocks:
+        kept = torch.ones(len(rows), dtype=torch.bool)
+        kept[block] = False
+        yield rows[kept]
+
+
+def _jackknifed(value: float, left_out: Sequence[float]) -> tuple[float, float] | None:
+    """Return the interval of a distance, which is never below 0; None where no block was left out."""
+    if not left_out:
+        return None
+    found = jackknife_interval(value, left_out)
+    return None if found.bounds is None else (max(found.bounds[0], 0.0), found.bounds[1])
+
+
 def _average(results: list[SetResult]) -> SetResult:
     mean: Callable[[list[float]], float] = lambda values: sum(values) / len(values)  # noqa: E731
     numbers = [name for name, value in results[0].details.items() if isinstance(value, float)]
     details = {**results[0].details, **{name: mean([result.details[name] for result in results]) for name in numbers}}
-    return SetResult(mean([result.value for result in results]), results[0].variant, None, details)
+    value, left_out = mean([result.value for result in results]), [result.left_out for result in results]
+    without = tuple(mean(list(block)) for block in zip(*left_out, strict=True))
+    return SetResult(value, results[0].variant, _jackknifed(value, without), details, without)

@@ -96,7 +96,60 @@ def test_parts_are_measured_apart_and_averaged(metric: SetMetric) -> None:
     halves = [metric(FeatureSet.of(x[:, c]), FeatureSet.of(y[:, c])) for c in (slice(0, 4), slice(4, 8))]
     for place, result in enumerate(together):
         assert result.value == pytest.approx(np.mean([half[place].value for half in halves]), rel=1e-12)
-        assert result.interval is None
+        if metric.stem != "fd":
+            assert result.interval is None
+            continue
+        assert result.left_out == pytest.approx(np.mean([half[place].left_out for half in halves], 0), rel=1e-12)
+        spread = np.std(result.left_out) * 9**0.5 * 2.2621571628  # t(.975, 9 degrees of freedom)
+        assert result.interval == pytest.approx((result.value - spread, result.value + spread), rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("d", "n", "m", "shift", "least"),
+    [(8, 100, 100, 0.3, 0.9), (4, 60, 60, 0.0, 0.95), (40, 24, 14, 0.5, 0.9)],
+    ids=["apart", "alike", "fewer images than features"],
+)
+def test_the_interval_of_a_frechet_distance_covers_its_average(
+    d: int, n: int, m: int, shift: float, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    floor = frechet_floor(torch.ones(d), n, m)
+    monkeypatch.setattr(FrechetDistance, "_floor", lambda *_: floor)  # the exact one, which takes no time
+    metric = FrechetDistance("net")
+    found = [
+        metric(FeatureSet.of(normal(n, d, 2 * i)), FeatureSet.of(normal(m, d, 2 * i + 1) + shift))[0]
+        for i in range(100)
+    ]
+    values = [result.value for result in found]
+    bounds = np.array([result.interval for result in found])
+    covered = (bounds[:, 0] <= np.mean(values)) & (np.mean(values) <= bounds[:, 1])
+    assert covered.mean() >= least  # 95 %; two standard errors of a share of 100 are 4.4 points
+    assert np.diff(bounds).mean() < 7 * np.std(values)  # 3.9 at the best; wider where the sets are alike, or few
+    if (
+        min(n, m) > d
+    ):  # less the floor, what lies between the distributions: their means, as their covariances are equal
+        excess, distance = bounds - floor, d * shift**2
+        assert ((excess[:, 0] <= distance) & (distance <= excess[:, 1])).mean() >= least - 0.05  # an expansion
+
+
+def test_blocks_are_left_out_of_both_sets() -> None:
+    x, y = normal(40, 4, 17), normal(30, 4, 18) * 1.5
+    found = FrechetDistance("net")(FeatureSet.of(x), FeatureSet.of(y))[0]
+    generator = np.random.Generator(np.random.PCG64(0))
+    parts = [np.array_split(generator.permutation(len(rows)), 10) for rows in (x, y)]
+    expected = [
+        frechet_distance_of_features(*(torch.from_numpy(np.delete(rows.numpy(), part, 0)) for rows, part in pair))
+        for pair in (((x, one), (y, two)) for one, two in zip(*parts, strict=True))
+    ]
+    assert found.left_out == pytest.approx(expected, rel=1e-9)
+    assert found.details["design"] == "10 blocks"
+
+
+def test_too_few_images_or_moments_alone_give_no_interval_of_a_frechet_distance() -> None:
+    x, y = normal(40, 4, 17), normal(30, 4, 18)
+    for pair in ((FeatureSet.of(x), FeatureSet.of(y[:9])), (moments_only(x), moments_only(y))):
+        found = FrechetDistance("net")(*pair)[0]
+        assert (found.interval, "design" in found.details) == (None, False)
+    assert FrechetDistance("net")(FeatureSet.of(x), FeatureSet.of(y[:10]))[0].interval is not None
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.stem)
@@ -114,7 +167,8 @@ def test_what_compares_features_says_that_moments_are_too_little(metric: SetMetr
 
 
 @pytest.mark.parametrize(("n", "m"), [(25, 25), (100, 100), (200, 100), (390, 390), (2000, 2000)])
-def test_floor_is_what_two_samples_of_one_law_show(n: int, m: int) -> None:
+def test_floor_is_what_two_samples_of_one_law_show(n: int, m: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FrechetDistance, "_without_blocks", lambda *_: ())  # intervals take as long again
     spectrum = torch.arange(1, 401).reciprocal().sqrt()
     found = [
         FrechetDistance("net")(
