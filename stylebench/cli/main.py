@@ -229,13 +229,13 @@ def evaluate(arguments: list[str]) -> None:
     check_switch(config, "save_images")
     from stylebench.commands import train as run
     from stylebench.commands.evaluate import evaluate as measure
-    from stylebench.commands.evaluate import tables
+    from stylebench.commands.evaluate_table import tables
 
     run.quieten()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with keys_suggested("evaluate"):
         evaluated = measure(config)
-    print(tables(evaluated))
+    print(tables(evaluated.sets, evaluated.means))
     for path in evaluated.written:
         print(f"written  {os.path.relpath(path)}")
     if evaluated.unwritten:

@@ -23,7 +23,6 @@ from stylebench.checks import UnknownControlError, UsageError, read_path
 from stylebench.commands.evaluate_classifier import ClassifierEvaluation
 from stylebench.commands.evaluate_data import data_label, with_data
 from stylebench.commands.evaluate_folders import PAIRED, evaluate_folders, open_folders
-from stylebench.commands.evaluate_table import table
 from stylebench.commands.records import recorded
 from stylebench.commands.stylize.pictures import choose_device
 from stylebench.data.images import write_png
@@ -36,7 +35,7 @@ from stylebench.inference.loading import TrainedModel, load, read_model
 from stylebench.inference.translators.base import OptimizingTranslator, Translator, translate_as_asked
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.evaluator import Evaluator
-from stylebench.metrics.measuring import asking, measure_method, tell_missing
+from stylebench.metrics.measuring import asking, measure_method
 from stylebench.metrics.records import Value, to_record
 from stylebench.metrics.utilities import utilities
 from stylebench.nn.encoders.base import record_name
@@ -238,7 +237,6 @@ def _of_translator(
     plans = measured_plans(trained["metrics"], asked_for(opened.plans(config["split"]), asked))
     encoder = model.trained["record"].get("encoder")
     evaluator = build_evaluator(config["metrics"], record_name(encoder["name"], encoder["digest"]) if encoder else None)
-    tell_missing(evaluator)
 
     def measure(plan: Plan, folder: Path) -> tuple[list[Value], list[dict[str, Any]], Mapping[str, Any] | None]:
         writer = ImageWriter(folder) if config["save_images"] else None
@@ -349,14 +347,3 @@ class ImageWriter:
         for place, image, content, style in zip(batch.index.tolist(), batch.image.cpu(), *names, strict=True):
             self.images[f"{place:06d}.png"] = {"content": content, "style": style}
             write_png(image.permute(1, 2, 0).contiguous().numpy(), self.folder / f"{place:06d}.png")
-
-
-def tables(evaluated: Evaluated) -> str:
-    """Return all values as text: a table, or one with a heading for each set, and the means over them."""
-    parts = [f"{name}\n{table(entries)}".lstrip() for name, entries in evaluated.sets.items()]
-    if len(parts) == 1:
-        return parts[0]
-    found = evaluated.means
-    width = max(map(len, found), default=0)
-    means = "\n".join(f"{key.ljust(width)}  {value:.5g}" for key, value in found.items())
-    return "\n\n".join([*parts, f"mean over {len(parts)}\n{means}"])

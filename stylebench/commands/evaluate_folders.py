@@ -14,7 +14,7 @@ from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.folders import ImageFolder
-from stylebench.metrics.measuring import reference_sets, tell_missing
+from stylebench.metrics.measuring import reference_sets
 from stylebench.metrics.records import to_record
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,6 @@ def evaluate_folders(
     Raises:
         ValueError: if sizes do not fit.
     """
-    tell_missing(evaluator)
     evaluator.check_required({*folders.others, *(["reference"] if folders.reference is not None else [])})
     _check_set_sizes(evaluator, folders)
     evaluator.to(device).reset()

@@ -1,25 +1,38 @@
-"""Values of an evaluation as a text table."""
+"""Values of an evaluation as text."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from stylebench.run_folder import NOT_APPLICABLE
 
+Entries = Mapping[str, Mapping[str, Any]]
 
-def table(record: Mapping[str, Mapping[str, Any]]) -> str:
+
+def tables(sets: Mapping[str, Entries], means: Mapping[str, float]) -> str:
+    """Return all values as text: a table of each set under its name, their means, and once what was not measured.
+
+    Args:
+        sets: entries by record key, for each name of what was evaluated.
+        means: over the sets, by dashboard key; shown where there are several.
+    """
+    parts = [f"{name}\n{table(entries)}".lstrip() for name, entries in sets.items()]
+    if len(sets) > 1:
+        width = max(map(len, means), default=0)
+        found = "\n".join(f"{key.ljust(width)}  {value:.5g}" for key, value in means.items())
+        parts.append(f"mean over {len(sets)}\n{found}")
+    absent = "\n".join(_not_measured(sets))
+    return "\n\n".join(parts) + (f"\nnot measured:\n{absent}" if absent else "")
+
+
+def table(record: Entries) -> str:
     """Return entries as a text table: dashboard key, which direction is better, value, interval, floor, record key.
 
-    Below it stand what does not apply, and where images are too few for what was measured of them.
+    Below it stands where images are too few for what was measured of them.
     """
     rows = [("metric", "better", "value", "95 % interval", "floor", "record key")]
-    absent, notes = [], []
+    notes = []
     for key, entry in record.items():
-        if entry["shown"] == "record":
-            continue
-        if entry.get("status") == NOT_APPLICABLE:
-            why = [part.partition(": ")[0] for part in entry["missing"]]  # what to do was said before
-            told = [part if "not here" in part else f"needs {part}" for part in why]
-            absent.append(f"  {entry['alias']}: {', '.join(told)}")
+        if entry["shown"] == "record" or _is_absent(entry):
             continue
         bounds, floor, larger = entry["interval"], entry.get("floor"), entry.get("larger_is_better")
         rows.append(
@@ -39,7 +52,32 @@ def table(record: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows
     ]
-    return "\n".join([*lines, *dict.fromkeys(notes), *(["not measured:", *absent] if absent else [])])
+    return "\n".join([*lines, *dict.fromkeys(notes)])
+
+
+def _is_absent(entry: Mapping[str, Any]) -> bool:
+    return entry.get("status") == NOT_APPLICABLE
+
+
+def _not_measured(sets: Mapping[str, Entries]) -> list[str]:
+    """Return a line for each reason: the metrics that it keeps from being measured, and what is missing.
+
+    A metric that some sets have and others have not stands with the names of those.
+    """
+    lacking: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for name, entries in sets.items():
+        for entry in entries.values():
+            if _is_absent(entry) and entry["shown"] != "record":
+                lacking.setdefault(tuple(entry["missing"]), {}).setdefault(entry["alias"], []).append(name)
+    lines = []
+    for missing, metrics in lacking.items():
+        named = [
+            alias if len(where) == len(sets) else f"{alias} ({', '.join(where)})" for alias, where in metrics.items()
+        ]
+        need = "needs" if len(named) == 1 else "need"
+        told = ", ".join(part if "not here" in part else f"{need} {part}" for part in missing)
+        lines.append(f"  {', '.join(named)}: {told}")
+    return lines
 
 
 def _few_images(entry: Mapping[str, Any]) -> list[str]:

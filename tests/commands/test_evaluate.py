@@ -14,7 +14,7 @@ import stylebench
 from stylebench.checks import UsageError
 from stylebench.cli.config import compose
 from stylebench.commands.evaluate import Evaluated, evaluate
-from stylebench.commands.evaluate_table import table
+from stylebench.commands.evaluate_table import table, tables
 from stylebench.data.images import ImageError
 from stylebench.metrics.weights import MissingWeightsError
 from stylebench.run_folder import FINISHED, FOLDER, RunFolder, find_runs
@@ -116,11 +116,28 @@ def test_values_are_written_and_shown(tmp_path: Path) -> None:
     }  # fmt: skip
     assert len(about["data"]["target"]["digest"]) == 64
     assert about["version"] == stylebench.__version__
-    shown = table(evaluated.record)
+    shown = tables(evaluated.sets, evaluated.means)
     assert re.search(r"psnr +higher +22\.11", shown)
     assert "floor" not in shown
     assert "fd_rand_ms: needs 2 reference images" in shown
     assert evaluated.record["psnr/n2"]["source_codec"] == "lossless"
+
+
+def test_what_is_not_measured_is_said_once_with_its_reason() -> None:
+    entry = {"shown": "dashboard", "interval": None, "value": 1.0, "n_ref": None, "n_gen": 2}
+    absent = {**entry, "value": None, "status": "not_applicable"}
+    weights = "the weights of alexnet are not here: no file in x; set weights"
+
+    def lacking(alias: str, *missing: str) -> dict[str, dict[str, Any]]:
+        return {alias: {**absent, "alias": alias, "missing": list(missing)}}
+
+    both = {**lacking("psnr", "target"), **lacking("ssim", "target"), **lacking("pd", weights)}
+    first = {"a": {**entry, "alias": "a"}, **both, **lacking("masks", "world")}
+    second = {"a": {**entry, "alias": "a"}, **both, "masks": {**entry, "alias": "masks"}}
+    shown = tables({"one": first, "two": second}, {"a": 1.0})
+    assert shown.endswith(f"not measured:\n  psnr, ssim: need target\n  pd: {weights}\n  masks (one): needs world")
+    assert shown.count("not measured") == shown.count("target") == 1
+    assert "not measured" not in tables({"": {"a": {**entry, "alias": "a"}}}, {})
 
 
 def test_a_distance_of_few_images_says_so(tmp_path: Path) -> None:

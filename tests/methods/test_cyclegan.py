@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from stylebench.build import build, build_data, build_method, method_class, method_node, open_data
 from stylebench.cli.config import compose
-from stylebench.commands.evaluate import evaluate, tables
+from stylebench.commands.evaluate import evaluate
+from stylebench.commands.evaluate_table import tables
 from stylebench.commands.train import train
 from stylebench.data.tasks import UnpairedBatch
 from stylebench.files import read_pickle
@@ -357,7 +358,7 @@ def test_a_run_is_measured_in_the_direction_that_is_asked_for(tmp_path: Path, mo
     back = evaluate({**compose("evaluate", chosen), "controls": {"direction": "b_to_a"}})
     assert (list(there.sets), list(back.sets)) == (["test-ema"], ["test-ema-direction=b_to_a"])
     assert back.record.keys() == there.record.keys()
-    assert tables(back).startswith("test-ema-direction=b_to_a\n")
+    assert tables(back.sets, back.means).startswith("test-ema-direction=b_to_a\n")
     run = RunFolder(folder)
     assert run.final() == final
     assert run.values("test-ema-direction=b_to_a")["psnr/nearest4/n3"]["controls"] == {"direction": "b_to_a"}

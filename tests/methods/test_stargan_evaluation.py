@@ -8,7 +8,8 @@ import pytest
 from stylebench.build import open_data
 from stylebench.checks import UsageError
 from stylebench.cli.config import compose
-from stylebench.commands.evaluate import evaluate, tables
+from stylebench.commands.evaluate import evaluate
+from stylebench.commands.evaluate_table import tables
 from stylebench.commands.train import train
 from stylebench.data.plan import asked_for
 from stylebench.run_folder import RunFolder
@@ -46,9 +47,10 @@ def test_training_logs_means_and_evaluation_tells_plans_apart(tmp_path: Path, mo
     assert sorted(everything.sets) == list(metrics)
     assert everything.means["psnr"] == pytest.approx(logged[0], rel=1e-5)
     assert set(everything.record) == {f"{name}/{key}" for name, found in metrics.items() for key in found}
-    shown = tables(everything)
+    shown = tables(everything.sets, everything.means)
     assert "val-ema-photo-to-oil_noise\nmetric" in shown
     assert "mean over 6\n" in shown
+    assert shown.count("not measured") <= 1
     final = RunFolder(folder).final()
     assert final["val/psnr"] == pytest.approx(logged[0], rel=1e-5)
 
