@@ -59,7 +59,7 @@ class Moments:
                 f"expected features of shape (N, C) or (N, C, ...), not empty, got {tuple(features.shape)}"
             )
         positions = math.prod(features.shape[2:])
-        means, within = _wide(features.detach()), torch.zeros(())  # an entry alone lies at its mean
+        means, within = _wide(features.detach().flatten(1)), torch.zeros(())  # an entry alone lies at its mean
         if positions > 1:
             planes = features.detach().flatten(2)  # (N, C, P)
             few = max(1, _AT_A_TIME // planes[0].numel()) if planes.device.type == "cpu" else len(planes)

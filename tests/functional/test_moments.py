@@ -25,9 +25,10 @@ def test_merged_batches_are_the_moments_of_all_far_from_zero(sizes: list[int]) -
     np.testing.assert_allclose(found.statistics(unbiased=True).variance.numpy(), flat.var(1, ddof=1), rtol=1e-6)
 
 
-def test_vectors_have_moments_too() -> None:
+@pytest.mark.parametrize("positions", [(), (1,), (1, 1)])
+def test_vectors_and_maps_of_one_position_have_moments_too(positions: tuple[int, ...]) -> None:
     vectors = features(9, 4)
-    found = gathered([vectors[:2], vectors[2:]])
+    found = gathered([part.view(-1, 4, *positions) for part in (vectors[:2], vectors[2:])])
     assert found.count == 9
     np.testing.assert_allclose(found.statistics().variance.numpy(), vectors.double().numpy().var(0), rtol=1e-12)
 
