@@ -5,11 +5,10 @@ Paper: Chang, You, Seo, Kwak, Han, "Domain-Specific Batch Normalization for Unsu
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from stylebench.functional.precision import at_least_float32, float32_island
-from stylebench.nn.domain_norms import SOURCE, DomainNorm, normalized
+from stylebench.nn.domain_norms import SOURCE, DomainNorm, PlainNorm, normalized
 from stylebench.nn.moments_over_processes import several_processes
 
 
@@ -33,12 +32,12 @@ class DomainBatchNorm(DomainNorm):
         """Normalize (N, C) or (N, C, ...) maps; in training the joint batch."""
         with float32_island(maps):
             wide = at_least_float32(maps)
-            if self.training:
-                found = torch.cat(self._parts(wide))
-            else:
-                mean, variance = (each.to(wide.dtype) for each in self.statistics(self.branch))
-                found = F.batch_norm(wide, mean, variance, *self.affine(self.branch), False, 0.0, self.eps)
+            found = torch.cat(self._parts(wide)) if self.training else self.evaluated(wide)
             return found.to(maps.dtype)
+
+    def plain(self) -> PlainNorm:
+        """Return the batch norm of the branch."""
+        return PlainNorm(*self.affine(self.branch), *self.statistics(self.branch))
 
     def _parts(self, maps: Tensor) -> list[Tensor]:
         if not (self.synced and several_processes()):

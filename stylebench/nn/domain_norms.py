@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from stylebench.functional.moments import MeanAndVariance
@@ -41,6 +42,22 @@ class DomainStatistics(nn.Module):
             device = fn(torch.empty(0, device=buffer.device)).device
             self._buffers[name] = buffer.to(device if device.type != "mps" else "cpu")
         return self
+
+
+class PlainNorm(NamedTuple):
+    """A batch norm in evaluation, (C,) each.
+
+    Attributes:
+        weight: scale.
+        bias: shift.
+        mean: that is taken off.
+        variance: that is divided by, without eps; float64, as the mean.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    variance: Tensor
 
 
 class DomainNorm(nn.Module):
@@ -88,6 +105,15 @@ class DomainNorm(nn.Module):
     def statistics(self, domain: str) -> MeanAndVariance:
         """Return the (C,) float64 moments of `source` or `target`."""
         return MeanAndVariance(self.get_buffer(f"{domain}_mean"), self.get_buffer(f"{domain}_variance"))
+
+    def plain(self) -> PlainNorm:
+        """Return what a plain batch norm would do that does as the layer does in evaluation, by its `branch`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define plain()")
+
+    def evaluated(self, maps: Tensor) -> Tensor:
+        """Normalize (N, C) or (N, C, ...) maps as in evaluation."""
+        weight, bias, mean, variance = self.plain()
+        return F.batch_norm(maps, mean.to(maps.dtype), variance.to(maps.dtype), weight, bias, False, 0.0, self.eps)
 
     def split(self, maps: Tensor) -> dict[str, Tensor]:
         """Return the parts of a joint batch by domain, those that have images.

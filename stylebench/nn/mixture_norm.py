@@ -16,13 +16,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from stylebench.checks import check_choice, check_number
 from stylebench.functional.moments import MeanAndVariance, blend, mixture
 from stylebench.functional.precision import at_least_float32, float32_island
-from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm, normalized, variance_of
+from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm, PlainNorm, normalized, variance_of
 from stylebench.nn.moments_over_processes import several_processes
 
 MIXTURES = ("moments", "var_linear", "std_linear")
@@ -99,24 +98,21 @@ class MixtureNorm(DomainNorm):
         """Normalize (N, C) or (N, C, ...) maps; in training the joint batch."""
         with float32_island(maps):
             wide = at_least_float32(maps)
-            found = self._joint(wide) if self.training else self._one_domain(wide)
+            found = self._joint(wide) if self.training else self.evaluated(wide)
             return found.to(maps.dtype)
 
     def extra_repr(self) -> str:
         """Describe the layer in one line."""
         return f"{super().extra_repr()}, mixture={self.mixture}, learned={isinstance(self.alpha, nn.Parameter)}"
 
-    def _one_domain(self, maps: Tensor) -> Tensor:
-        own = self.statistics(self.branch)
-        if not self.mixes:
-            mean, variance = own
-        else:
+    def plain(self) -> PlainNorm:
+        """Return the layer of its branch as a plain batch norm: the mixture, or the domain's moments alone."""
+        mean, variance = own = self.statistics(self.branch)
+        if self.mixes:
             other = self.statistics(TARGET if self.branch == SOURCE else SOURCE)
             mean, variance = mixed(self.mixture, self.alpha.detach().double(), own, other, self.eps)
             variance = variance - self.eps
-        return F.batch_norm(
-            maps, mean.to(maps.dtype), variance.to(maps.dtype), self.weight, self.bias, False, 0.0, self.eps
-        )
+        return PlainNorm(self.weight, self.bias, mean, variance)
 
     def _joint_over_processes(self, maps: Tensor) -> Tensor:
         found = self.moments_over_processes(maps)

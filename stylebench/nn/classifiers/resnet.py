@@ -10,6 +10,7 @@ from torchvision import models
 from stylebench.checks import check_choice
 from stylebench.nn.classifiers.base import ClassifierNetwork
 from stylebench.nn.encoders.base import PROFILES
+from stylebench.nn.plain_weights import plain_weights
 
 DEPTHS = {18: models.resnet18, 50: models.resnet50}
 STEMS = ("large", "small")
@@ -44,6 +45,18 @@ class ResNet(ClassifierNetwork):
             self.body.maxpool = nn.Identity()
         for name, values in zip(("mean", "std"), PROFILES["torch"], strict=True):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def torchvision_weights(self, statistics: str) -> dict[str, Tensor]:
+        """Return the weights as torchvision's network loads them, with chosen statistics as the running ones.
+
+        `resnet18(num_classes=K)` (of the small stem: with its `conv1` and `maxpool`) gives with them, shown images that
+        are normalized by ImageNet's mean and standard deviation, what this network gives.
+
+        Args:
+            statistics: `running`, or a domain whose statistics are kept; see `plain_weights`.
+        """
+        weights = plain_weights(self, statistics)
+        return {name.replace("head.", "fc.", 1).removeprefix("body."): value for name, value in weights.items()}
 
     def features(self, images: Tensor) -> Tensor:
         """Map (B, 3, H, W) images in [0, 1] to (B, 512) or (B, 2048)."""
