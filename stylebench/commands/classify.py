@@ -6,17 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from stylebench.build import Config
-from stylebench.checks import UsageError, check_whole, sides
+from stylebench.checks import UsageError, check_whole
 from stylebench.commands.stylize.pictures import choose_device
+from stylebench.data.augmentation import CropSettings, finish_images
 from stylebench.data.images import ImageError, decode_image
 from stylebench.data.listing import Listing, list_pictures
+from stylebench.data.streams import central, cut_pictures
 from stylebench.files import atomic_write, csv_text
-from stylebench.functional.geometry import center_crop
 from stylebench.inference.classifier import Classifier
 from stylebench.inference.loading import load
 
@@ -84,7 +87,7 @@ def _batches(
 ) -> Iterator[tuple[list[str], Tensor]]:
     """Yield names and images, (B, 3, S, S) in [0, 1]; what cannot be read is noted and passed over."""
     names: list[str] = []
-    images: list[Tensor] = []
+    images: list[NDArray[np.uint8]] = []
     for name, path in tqdm(listing.pictures.items(), unit="picture", disable=len(listing.pictures) < size):
         try:
             pixels = decode_image(path, max_pixels)
@@ -92,11 +95,18 @@ def _batches(
             log.warning("%s: %s", name, error)
             failed.append((name, str(error)))
             continue
-        picture = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
         names.append(name)
-        images.append(center_crop(picture, sides(model.size_px)) if model.size_px else picture)
+        images.append(pixels)
         if len(names) == size:
-            yield names, torch.cat(images)
+            yield names, as_trained(model, images)
             names, images = [], []
     if names:
-        yield names, torch.cat(images)
+        yield names, as_trained(model, images)
+
+
+def as_trained(model: Classifier, images: list[NDArray[np.uint8]]) -> Tensor:
+    """Return (H, W, 3) pictures as (B, 3, S, S) in [0, 1]: their centers, as in the evaluations of the training."""
+    if model.size_px is None:
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255
+    crop = CropSettings(model.size_px, model.resize_px, False)
+    return finish_images(cut_pictures(images, central(len(images)), crop), model.size_px)

@@ -9,7 +9,7 @@ raw bits of its generators fixed across versions, which it does not promise for 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -95,8 +95,12 @@ def cut(domain: Domain, chosen: Sequence[int] | Indices, where: Jitter, crop: Cr
         where: corners and flips.
         crop: how large the rectangles are.
     """
+    return cut_pictures(domain.views([int(index) for index in chosen]), where, crop)
+
+
+def cut_pictures(images: Iterable[NDArray[np.uint8]], where: Jitter, crop: CropSettings) -> RawImages:
+    """Cut a rectangle out of each of some (H, W, 3) images; see `cut`."""
     views = []
-    images = domain.views([int(index) for index in chosen])
     for image, (down, right) in zip(images, where.corners, strict=True):
         height, width = crop.source_size(*image.shape[:2])
         top = int(down * (image.shape[0] - height + 1))

@@ -21,12 +21,14 @@ class Classifier(Inference):
         classes: names of the classes, in the order of the logits.
         size_px: side of the central squares that it was trained on, or height and width of the crops; None where any
             will do.
+        resize_px: shorter side of the images that these are cut from, or height and width; None for `size_px`.
     """
 
     command: ClassVar[str] = "classify"
     inputs = (Picture("content", "the picture that is classified"),)
     classes: Sequence[str] = ()
     size_px: Size | None = None
+    resize_px: Size | None = None
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -83,19 +85,25 @@ class NetworkClassifier(Classifier):
         adaptation: the strategy, an `adaptation.base.Strategy`; it converts the network and predicts with it.
         classes: names of the classes, in the order of the logits.
         size_px: side of the central squares that it is trained on, or height and width of the crops.
+        resize_px: shorter side of the images that these are cut from, or height and width; None for `size_px`.
 
     Raises:
         ValueError: if there are fewer than two classes, or the strategy cannot serve the network.
     """
 
     def __init__(
-        self, network: Callable[..., nn.Module], adaptation: Any, classes: Sequence[str], size_px: Size
+        self,
+        network: Callable[..., nn.Module],
+        adaptation: Any,
+        classes: Sequence[str],
+        size_px: Size,
+        resize_px: Size | None = None,
     ) -> None:
         super().__init__()
         self.classes = tuple(map(str, classes or ()))
         if len(self.classes) < _FEWEST_CLASSES:
             raise ValueError(f"a classifier needs at least {_FEWEST_CLASSES} classes, got {list(self.classes)}")
-        self.size_px = check_size("size_px", size_px)
+        self.size_px, self.resize_px = check_size("size_px", size_px), resize_px
         self.network = adaptation.convert(network(classes=len(self.classes)))
         self.adaptation = adaptation
         self.own_statistics = adaptation.own_statistics

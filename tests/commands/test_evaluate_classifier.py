@@ -12,12 +12,15 @@ from PIL import Image
 import stylebench
 from stylebench.checks import UsageError
 from stylebench.cli.config import compose
-from stylebench.commands.classify import classify
+from stylebench.commands.classify import as_trained, classify
 from stylebench.commands.evaluate import Evaluated, evaluate
 from stylebench.commands.train import train
+from stylebench.data.augmentation import CropSettings
+from stylebench.data.central_crops import CentralCrops
+from stylebench.data.folders import Folders
 from stylebench.data.images import write_png
 from stylebench.functional.pixels import to_signed
-from stylebench.inference.classifier import NetworkClassifier
+from stylebench.inference.classifier import Classifier, NetworkClassifier
 from stylebench.run_folder import RunFolder
 
 CLASSES = ("dark", "light")
@@ -175,6 +178,19 @@ def test_what_a_classifier_has_no_use_for_is_refused(
 ) -> None:
     with pytest.raises(error, match=match):
         evaluated(run, *words)
+
+
+@pytest.mark.parametrize("resize", [None, 12, [14, 12]])
+def test_pictures_are_cut_as_in_the_training_s_evaluations(resize: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((20, 30), (31, 17))]
+    for number, pixels in enumerate(images):
+        write_png(pixels, tmp_path / "pictures" / f"{number}.png")
+    domain = Folders(str(tmp_path / "cache"), 512, 10_000, "stop", 0.0, 0.0).open(tmp_path / "pictures")
+    (expected,) = CentralCrops(domain, np.arange(2), CropSettings(10, resize, False), 2)
+    model = Classifier()
+    model.size_px, model.resize_px = 10, resize
+    assert torch.equal(as_trained(model, images), expected)
 
 
 def test_labels_are_written_as_a_table(run: Path, domains: tuple[str, str], tmp_path: Path) -> None:
