@@ -40,12 +40,14 @@ class Strategy(nn.Module):
             `nn.normalization.using`.
         weights: of the terms, by name.
         batch_size: images that are predicted at a time in a test; some strategies' results are a function of it.
+        length: batches of a training over which its terms change; None where they do not.
     """
 
     uses_target: ClassVar[bool] = False
     own_statistics: str = SOURCE
     weights: Mapping[str, float] = {}
     batch_size: int = 128
+    length: int | None = None
 
     @property
     def name(self) -> str:
@@ -80,7 +82,7 @@ class Strategy(nn.Module):
 
         Args:
             outputs: of the batch.
-            progress: share of the training that is done, in [0, 1].
+            progress: share of `length` that is done, in [0, 1].
         """
         return {}
 

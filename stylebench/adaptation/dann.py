@@ -31,6 +31,7 @@ class DANN(Strategy):
         dropout: behind each of them, in [0, 1).
         slope: of the reversal's rise with the progress p of training, 2 / (1 + exp(-slope p)) - 1, >= 0.
         forward: `joint` or `separate`.
+        batches: of the training, over which the reversal rises.
 
     Raises:
         ValueError: if a setting is out of its range.
@@ -38,12 +39,15 @@ class DANN(Strategy):
 
     uses_target: ClassVar[bool] = True
 
-    def __init__(self, domain_weight: float, width: int, dropout: float, slope: float, forward: str) -> None:
+    def __init__(
+        self, domain_weight: float, width: int, dropout: float, slope: float, forward: str, batches: int
+    ) -> None:
         super().__init__()
         self.weights = {"domain": check_number("adaptation.domain_weight", domain_weight)}
         self.width = check_whole("adaptation.width", width)
         self.dropout = check_number("adaptation.dropout", dropout, 0.0, _ALMOST_ALL)
         self.slope = check_number("adaptation.slope", slope)
+        self.length = check_whole("adaptation.batches", batches)
         self.forward_as = check_choice("adaptation.forward", forward, FORWARDS)
         self._right: Tensor | None = None
 

@@ -58,7 +58,7 @@ from stylebench.training.callbacks.sample_grid import SampleGrid
 from stylebench.training.callbacks.target_scores import TargetScores
 from stylebench.training.csv_log import CSVLog
 from stylebench.training.initial import check_init, initialize
-from stylebench.training.resume import Start, check_content, find_start, fingerprint
+from stylebench.training.resume import Start, check_content, find_start, fingerprint, spans_its_length
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
@@ -193,8 +193,8 @@ def _beginning(config: Config, start: Start, record: RunRecord, csv: CSVLog, beg
 
 def _how_to_go_on(config: Config) -> str:
     """Say whether a finished run can be made longer."""
-    if "batches" in (config["model"].get("schedule") or {}):
-        return "its learning rates fell to their end with them, so a longer run is another run, in a folder of its own"
+    if spans_its_length(config):
+        return "something in it went to its end with them, so a longer run is another run, in a folder of its own"
     return "a larger budget.batches continues it"
 
 

@@ -88,11 +88,9 @@ class DomainClassifier(Method):
 
     @property
     def progress(self) -> float:
-        """Share of the training that is done, in [0, 1]."""
-        if self._trainer is None:
-            return 0.0
-        batches: int = self.trainer.datamodule.batches  # type: ignore[attr-defined]
-        return min(1.0, self.batches_done / batches)
+        """Share of the batches over which the strategy's terms change that is done, in [0, 1]."""
+        length = self.model.adaptation.length
+        return min(1.0, self.batches_done / length) if length else 0.0
 
     def validation_step(self, batch: AdaptationBatch, batch_idx: int) -> None:
         """Log the cross entropy of held-out source images, normalized as the source is."""

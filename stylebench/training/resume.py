@@ -14,7 +14,7 @@ from stylebench.run_folder import CHECKPOINT_KEY, CHECKPOINTS, EARLIER, TRAIN, R
 
 log = logging.getLogger(__name__)
 MODES = ("never", "auto", "must", "restart")
-SCHEDULE_LENGTH = "model.schedule.batches"
+LENGTHS = ("model.schedule.batches", "adaptation.batches", "model.inference.adaptation.batches")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Start:
     config: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     sets_aside: bool = False
+
+
+def spans_its_length(config: Mapping[str, Any]) -> bool:
+    """Tell whether something in a run changes over the length that it was started with, so that no other will do."""
+    return any(key in LENGTHS for key in binding_part(config))
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -122,10 +127,11 @@ def _refuse(folder: Path, changed: Mapping[str, str]) -> None:
     shown = "; ".join(f"{key}: {values}" for key, values in list(changed.items())[:8])
     shown += "; ..." if len(changed) > 8 else ""
     why = ""
-    if set(changed) == {SCHEDULE_LENGTH}:
+    if set(changed) <= set(LENGTHS):
         why = (
-            ". Its learning rate falls over its length: another length would have changed it from the first batch, and "
-            "only a run that was started with model/schedule=constant can be made longer"
+            ". Its learning rate falls, or its adaptation changes, over its length: another length would have changed "
+            "it from the first batch, and only a run that was started with model/schedule=constant, and without "
+            "adaptation=dann, can be made longer"
         )
     raise ValueError(
         f"the run in {folder} is bound to other values ({shown}){why}. To continue it, leave them as they were; for "

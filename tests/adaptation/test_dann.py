@@ -14,7 +14,8 @@ from stylebench.nn.seeded_dropout import seeded_dropout
 
 
 def dann(**changed: Any) -> DANN:
-    return DANN(**{"domain_weight": 1.0, "width": 8, "dropout": 0.0, "slope": 10.0, "forward": "joint", **changed})
+    settings = {"domain_weight": 1.0, "width": 8, "dropout": 0.0, "slope": 10.0, "forward": "joint", "batches": 100}
+    return DANN(**{**settings, **changed})
 
 
 def network(strategy: DANN) -> nn.Module:
@@ -93,7 +94,8 @@ def test_dropout_follows_from_seeds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("domain_weight", -1.0), ("width", 0), ("dropout", 1.0), ("slope", -1.0), ("forward", "both")]
+    ("name", "value"),
+    [("domain_weight", -1.0), ("width", 0), ("dropout", 1.0), ("slope", -1.0), ("forward", "both"), ("batches", 0)],
 )
 def test_settings_out_of_their_range_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"adaptation\.{name}.*{value}"):

@@ -9,7 +9,7 @@ import torch
 
 from stylebench.binding import binding_part, changed_content, differences
 from stylebench.run_folder import RunFolder
-from stylebench.training.resume import check_content, find_start, fingerprint
+from stylebench.training.resume import check_content, find_start, fingerprint, spans_its_length
 
 CONFIG = {
     "seed": 0, "run": "a", "resume": "auto", "budget": {"batches": 10, "evaluate_every": 5},
@@ -141,12 +141,16 @@ def test_must_names_what_differs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "must"])
-def test_another_length_is_refused_where_the_learning_rate_falls_over_it(tmp_path: Path, mode: str) -> None:
-    falling = changed(model__schedule={"batches": 10})
+@pytest.mark.parametrize("part", ["model__schedule", "adaptation"])
+def test_another_length_is_refused_where_something_changes_over_it(tmp_path: Path, mode: str, part: str) -> None:
+    falling = changed(**{part: {"batches": 10}})
+    assert spans_its_length(falling)
+    assert not spans_its_length(changed())
     write_run(tmp_path, [5], falling)
     assert find_start(tmp_path, mode, falling).batches == 5
-    longer = changed(model__schedule={"batches": 20}, budget__batches=20)
-    with pytest.raises(ValueError, match=r"model\.schedule\.batches: 10 -> 20\).*falls over its length"):
+    longer = changed(**{part: {"batches": 20}}, budget__batches=20)
+    name = part.replace("__", ".")
+    with pytest.raises(ValueError, match=rf"{name}\.batches: 10 -> 20\).*over its length"):
         find_start(tmp_path, mode, longer)
     assert (tmp_path / "record.json").exists()  # and nothing was moved
 
