@@ -46,6 +46,26 @@ def r1_penalty(critic: Critic, images: Tensor) -> Tensor:
     return input_gradient(critic, images).square().sum(1).mean() / 2
 
 
+def logits_and_r1(critic: Critic, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the logits of real images and their R1 penalty by one pass of the critic.
+
+    Args:
+        critic: see `input_gradient`.
+        images: (B, 3, H, W).
+
+    Returns:
+        The (B, ...) logits, at least float32 and with their graph, and the penalty of `r1_penalty`.
+    """
+    seen: list[Tensor] = []
+
+    def keeping(pixels: Tensor) -> Tensor:
+        seen.append(critic(pixels))
+        return seen[0]
+
+    penalty = r1_penalty(keeping, images)
+    return seen[0], penalty
+
+
 def interpolate_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor, center: float = 1.0) -> Tensor:
     """Compute how far gradient norms between real and generated images are from `center`, squared (WGAN-GP).
 

@@ -1,7 +1,7 @@
 """What is refused before a method is trained: encoders that only judge, norms that cannot work, wrong settings."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -47,6 +47,19 @@ def refuse_synced_norms(method: pl.LightningModule) -> None:
             f"{trainer.world_size} processes on the CPU: build the network with torch.nn.BatchNorm2d, by which each "
             "process normalizes its part of a batch, or train on one process; adaptation=autodial and adaptation=dsbn "
             "share moments on any device by adaptation.sync_moments=true"
+        )
+
+
+def check_domains(roles: Sequence[str], known: Sequence[str]) -> None:
+    """Check that a model knows the domains of a task, in their order.
+
+    Raises:
+        ValueError: if the names differ.
+    """
+    if tuple(known) != tuple(roles):
+        raise ValueError(
+            f"dataset.domains are {', '.join(roles)}, but the model calls them {', '.join(known)}; give them names: "
+            "dataset.domains={first: <domain>, second: <domain>}"
         )
 
 

@@ -23,7 +23,7 @@ from stylebench.functional.pixels import from_signed, to_signed
 from stylebench.functional.schedules import Schedule
 from stylebench.inference.translators.multi_domain import MultiDomainTranslator
 from stylebench.methods.base import Method
-from stylebench.methods.checks import check_size_multiple, check_weights
+from stylebench.methods.checks import check_domains, check_size_multiple, check_weights
 from stylebench.methods.terms import OptimizerBuilder
 from stylebench.nn.discriminators.stargan import StarGANDiscriminator
 from stylebench.nn.generators.stargan import STRIDE
@@ -90,12 +90,7 @@ class StarGAN(Method):
             ValueError: if images cannot be halved as often as the networks do, or the names of domains differ.
         """
         check_size_multiple(task.size_px, STRIDE)
-        known = self.model.labels.domains
-        if known != task.roles:
-            raise ValueError(
-                f"dataset.domains are {', '.join(task.roles)}, but the model calls them {', '.join(known)}; give them "
-                "names: dataset.domains={first: <domain>, second: <domain>}"
-            )
+        check_domains(task.roles, self.model.labels.domains)
 
     def forward(self, images: Tensor, domains: Tensor) -> Tensor:
         """Return images, (B, 3, H, W) in [-1, 1], in the domains of these numbers, (B,), with their graph."""

@@ -72,6 +72,27 @@ class MappingNetwork(nn.Module):
         return codes
 
 
+class LatentAsStyle(nn.Module):
+    """A latent itself as the style code, with a learned vector of the domain added: the paper's ablation, config D.
+
+    Args:
+        domains: K.
+        latent_dim: length Z of a latent vector, and of a style code.
+
+    Source: Choi et al. 2020, table 1, "latent code injection"; what is learned there of the domain is not said.
+    """
+
+    def __init__(self, domains: int, latent_dim: int = 16) -> None:
+        super().__init__()
+        check_whole("domains", domains)
+        self.latent_dim = self.style_dim = check_whole("latent_dim", latent_dim)
+        self.own = nn.Parameter(torch.empty(domains, latent_dim).normal_())
+
+    def forward(self, latents: Tensor, domains: Tensor) -> Tensor:
+        """Map (B, Z) latents to (B, Z) codes of these domains, (B,) numbers."""
+        return latents + self.own[domains]
+
+
 class StyleEncoder(nn.Module):
     """The style code of a picture, by the head of its domain.
 
