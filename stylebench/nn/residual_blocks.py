@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylebench.checks import check_whole
+from stylebench.checks import Size, check_size, check_whole, nearest_multiples, sides
 from stylebench.functional.precision import float32_island
 from stylebench.nn.layers import InstanceNorm, PooledConv, UpsampleConv
 
@@ -25,25 +25,36 @@ _OFFICIAL_PIXELS = 2**14
 _SMALLEST_PX, _BOTTLENECK_PX, _TRUNK_PX = 32, 16, 4
 
 
-def official_width(size_px: int) -> int:
+def official_width(size_px: Size) -> int:
     """Return the published code's channels at full resolution, 64 at 256 px: fewer the larger the images."""
-    return max(1, _OFFICIAL_PIXELS // size_px)
+    return max(1, _OFFICIAL_PIXELS // min(sides(size_px)))
 
 
-def check_power_of_two(size_px: int) -> int:
-    """Return the side of the images.
+def halvings_to(least_px: int, size_px: Size) -> int:
+    """Return how often images are halved until their shorter side is so long.
+
+    Args:
+        least_px: a power of two.
+        size_px: side of square images, or height and width.
 
     Raises:
-        ValueError: if it is no power of two, or less than 32.
+        ValueError: if the shorter side is no power of two or less than 32, or the longer one cannot be halved as often.
     """
-    check_whole("size_px", size_px, _SMALLEST_PX)
-    if size_px & (size_px - 1):
-        below = 1 << (size_px.bit_length() - 1)
+    height, width = sides(check_size("size_px", size_px))
+    short, long = min(height, width), max(height, width)
+    if short < _SMALLEST_PX or short & (short - 1):
+        below = max(_SMALLEST_PX, 1 << (short.bit_length() - 1))
         raise ValueError(
-            f"size_px must be a power of two, since the networks halve images down to 4 px, got {size_px}; use "
-            f"{below} or {2 * below}"
+            f"size_px must be a power of two, at least {_SMALLEST_PX}, since the networks halve images down to "
+            f"{_TRUNK_PX} px, got {short}; use {below} or {2 * below}"
         )
-    return size_px
+    stride = short // _TRUNK_PX
+    if long % stride:
+        raise ValueError(
+            f"the longer side of size_px must be a multiple of {stride}, got {long}; use "
+            f"{nearest_multiples(long, stride)} px"
+        )
+    return (short // least_px).bit_length() - 1
 
 
 def channel_widths(halvings: int, width: int, max_width: int) -> list[int]:
@@ -59,9 +70,9 @@ def channel_widths(halvings: int, width: int, max_width: int) -> list[int]:
     return [min(width * 2**place, max_width) for place in range(halvings + 1)]
 
 
-def generator_halvings(size_px: int) -> int:
+def generator_halvings(size_px: Size) -> int:
     """Return how often the generator halves images, down to 16 px."""
-    return int(math.log2(check_power_of_two(size_px) // _BOTTLENECK_PX))
+    return halvings_to(_BOTTLENECK_PX, size_px)
 
 
 class ResidualBlock(nn.Module):
@@ -151,40 +162,42 @@ class StyledBlock(nn.Module):
 
 
 class Trunk(nn.Sequential):
-    """What style encoder and discriminator share: images to a vector, by halvings to 4 px and a 4x4 convolution.
+    """What style encoder and discriminator share: images to a vector, by halvings to 4 px and a convolution over all.
 
     Args:
-        size_px: side of the square images, a power of two.
+        size_px: side of square images, a power of two, or height and width.
         width: channels at full resolution.
         max_width: most channels.
 
     Attributes:
         features: F, length of the vector.
+        sides: height and width of the images.
     """
 
-    def __init__(self, size_px: int, width: int, max_width: int) -> None:
-        halvings = int(math.log2(check_power_of_two(size_px) // _TRUNK_PX))
+    def __init__(self, size_px: Size, width: int, max_width: int) -> None:
+        halvings = halvings_to(_TRUNK_PX, size_px)
+        height_and_width = sides(check_size("size_px", size_px))
         widths = channel_widths(halvings, width, max_width)
+        last = (height_and_width[0] >> halvings, height_and_width[1] >> halvings)  # 4 x 4 where images are square
         super().__init__(
             nn.Conv2d(3, widths[0], 3, 1, 1),
             *(ResidualBlock(a, b, norm=False, halve=True) for a, b in itertools.pairwise(widths)),
             nn.LeakyReLU(SLOPE),
-            nn.Conv2d(widths[-1], widths[-1], _TRUNK_PX),
+            nn.Conv2d(widths[-1], widths[-1], last),
             nn.LeakyReLU(SLOPE),
             nn.Flatten(),
         )
-        self.size_px, self.features = size_px, widths[-1]
+        self.sides, self.features = height_and_width, widths[-1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 3, size, size) in [-1, 1] to (B, F).
+        """Map (B, 3, *sides) in [-1, 1] to (B, F).
 
         Raises:
             ValueError: if the images have another size.
         """
-        if images.shape[-2:] != (self.size_px, self.size_px):
-            raise ValueError(
-                f"expected images of {self.size_px} x {self.size_px} px, got {images.shape[-2]} x {images.shape[-1]}"
-            )
+        if tuple(images.shape[-2:]) != self.sides:
+            wanted, found = (" x ".join(map(str, size)) for size in (self.sides, images.shape[-2:]))
+            raise ValueError(f"expected images of {wanted} px, got {found}")
         return super().forward(images)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylebench.checks import check_whole
+from stylebench.checks import Size, check_whole
 from stylebench.nn.residual_blocks import Trunk, initialize_he, official_width
 
 
@@ -99,7 +99,7 @@ class StyleEncoder(nn.Module):
     20,916,928 parameters with 2 domains, 20,949,760 with 3, at 256 px.
 
     Args:
-        size_px: side of the square images, a power of two.
+        size_px: side of the square images, a power of two, or height and width.
         domains: K.
         style_dim: length S of a code.
         width: channels at full resolution; None for the published code's, 2^14 / size_px.
@@ -109,7 +109,7 @@ class StyleEncoder(nn.Module):
     """
 
     def __init__(
-        self, size_px: int, domains: int, style_dim: int = 64, width: int | None = None, max_width: int = 512
+        self, size_px: Size, domains: int, style_dim: int = 64, width: int | None = None, max_width: int = 512
     ) -> None:
         super().__init__()
         check_whole("domains", domains)
@@ -119,6 +119,6 @@ class StyleEncoder(nn.Module):
         self.trunk.apply(initialize_he)
 
     def forward(self, images: Tensor, domains: Tensor) -> Tensor:
-        """Map (B, 3, size, size) in [-1, 1] of these domains, (B,) numbers, to (B, S) codes."""
+        """Map (B, 3, H, W) in [-1, 1] of these domains, (B,) numbers, to (B, S) codes."""
         codes: Tensor = self.own(self.trunk(images), domains)
         return codes

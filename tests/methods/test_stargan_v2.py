@@ -23,7 +23,7 @@ from tests.helpers.players import Calls, fit
 from tests.helpers.runs import assert_same_end, newest, stop_at
 from tests.helpers.two_processes import SHORT, assert_two_equal_one
 
-DOMAINS = ["photo", "ink_hatch", "oil_noise"]
+DOMAINS = ["flat", "hues-120", "hues-240"]
 PX, LATENT = 32, 3
 TINY = [
     "model=stargan_v2",
@@ -269,7 +269,7 @@ def test_sizes_domains_and_landmarks_that_are_not_there_are_refused() -> None:
     data = build_data(settings, open_data(settings))
     method: Any = build_method(settings, data)
     method.model.labels.domains = ("a", "b", "c")
-    with pytest.raises(ValueError, match=r"dataset\.domains are photo, .*the model calls them a, b, c"):
+    with pytest.raises(ValueError, match=r"dataset\.domains are flat, .*the model calls them a, b, c"):
         method.prepare(data.task)
 
 

@@ -119,6 +119,13 @@ def test_images_of_any_size_come_back(size: tuple[int, int]) -> None:
     assert generator()(noise(1, 3, *size), noise(1, 5)).shape == (1, 3, *size)
 
 
+def test_crops_with_two_sides_are_halved_by_the_shorter_one() -> None:
+    encoder = StyleEncoder((32, 64), 2, style_dim=5, width=4, max_width=8).double()
+    assert encoder(noise(2, 3, 32, 64), torch.tensor([0, 1])).shape == (2, 5)
+    assert official_width((64, 128)) == 256
+    assert StarGANv2Generator((32, 64), width=4).stride == 2
+
+
 def test_each_image_goes_by_its_own_style() -> None:
     network, images, styles = generator(), noise(2, 3, 32, 32), noise(2, 5)
     both = network(images, styles)
@@ -148,6 +155,8 @@ def test_high_pass_adds_masked_edges_of_the_input() -> None:
 def test_bad_settings_are_named() -> None:
     with pytest.raises(ValueError, match=r"size_px .* got 48; use 32 or 64"):
         StarGANv2Generator(48)
+    with pytest.raises(ValueError, match=r"longer side of size_px must be a multiple of 8, got 60; use 56 or 64"):
+        Trunk((60, 32), 4, 4)
     with pytest.raises(ValueError, match="width=8 exceeds max_width=4"):
         StarGANv2Generator(32, width=8, max_width=4)
     with pytest.raises(ValueError, match=r"shape \(1, 5\), got \(1, 4\)"):

@@ -36,7 +36,7 @@ class StyleCodeTranslator(Translator):
     Args:
         generator: builds the network that maps (B, 3, H, W) images in [-1, 1] and (B, S) codes to images.
         mapping: builds, from the number of `domains`, the network of (B, Z) latents and (B,) domains to codes.
-        style_encoder: builds, from the number of `domains`, the network of square images and domains to codes.
+        style_encoder: builds, from the number of `domains`, the network of images and domains to codes.
         labels: the domains.
 
     Raises:
@@ -95,10 +95,10 @@ class StyleCodeTranslator(Translator):
         return torch.lerp(codes[:1], codes[1:], between)
 
     def codes_of(self, references: tuple[Tensor, ...], weights: tuple[float, ...], number: int) -> Tensor:
-        """Return the mixed code of references, (1 or B, S); of each its middle square, at the encoder's size."""
+        """Return the mixed code of references, (1 or B, S); of each the middle, at the encoder's size."""
         mixed = torch.zeros(1, device=self.device)
-        for weight, square in zip(weights, map(self._square, references), strict=True):
-            mixed = mixed + weight * self.style_encoder(square, torch.full((len(square),), number, device=self.device))
+        for weight, shown in zip(weights, map(self._fitted, references), strict=True):
+            mixed = mixed + weight * self.style_encoder(shown, torch.full((len(shown),), number, device=self.device))
         return mixed
 
     def mean_code(self, number: int) -> Tensor:
@@ -113,13 +113,14 @@ class StyleCodeTranslator(Translator):
         dim: int = self.mapping.latent_dim  # type: ignore[assignment]
         return hash_normal(seeds, dim, stream).to(like.dtype)
 
-    def _square(self, pictures: Tensor) -> Tensor:
-        """Return (B, 3, size, size) in [-1, 1]: the middle square of each picture, resized."""
-        size: int = self.style_encoder.trunk.size_px  # type: ignore[assignment, union-attr]
+    def _fitted(self, pictures: Tensor) -> Tensor:
+        """Return what the style encoder reads, in [-1, 1]: the largest part in the middle of its shape, resized."""
+        size: tuple[int, int] = self.style_encoder.trunk.sides  # type: ignore[assignment, union-attr]
         height, width = pictures.shape[-2:]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        square = pictures[..., top : top + side, left : left + side]
-        if side != size:
-            square = F.interpolate(square, (size, size), mode="bilinear", antialias=True)
-        return to_signed(square.clamp(0.0, 1.0))
+        scale = min(height / size[0], width / size[1])
+        tall, broad = max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+        top, left = (height - tall) // 2, (width - broad) // 2
+        middle = pictures[..., top : top + tall, left : left + broad]
+        if (tall, broad) != size:
+            middle = F.interpolate(middle, size, mode="bilinear", antialias=True)
+        return to_signed(middle.clamp(0.0, 1.0))

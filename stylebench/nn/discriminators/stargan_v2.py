@@ -5,7 +5,7 @@ Choi, Uh, Yoo, Ha, "StarGAN v2: Diverse Image Synthesis for Multiple Domains", C
 
 from torch import Tensor, nn
 
-from stylebench.checks import check_whole
+from stylebench.checks import Size, check_whole
 from stylebench.nn.residual_blocks import Trunk, initialize_he, official_width
 
 
@@ -15,7 +15,7 @@ class MultiTaskDiscriminator(nn.Module):
     20,852,290 parameters with 2 domains, 20,852,803 with 3, at 256 px.
 
     Args:
-        size_px: side of the square images, a power of two.
+        size_px: side of the square images, a power of two, or height and width.
         domains: K.
         width: channels at full resolution; None for the published code's, 2^14 / size_px.
         max_width: most channels.
@@ -23,7 +23,7 @@ class MultiTaskDiscriminator(nn.Module):
     Source: appendix; clovaai/stargan-v2, core/model.py.
     """
 
-    def __init__(self, size_px: int, domains: int, width: int | None = None, max_width: int = 512) -> None:
+    def __init__(self, size_px: Size, domains: int, width: int | None = None, max_width: int = 512) -> None:
         super().__init__()
         check_whole("domains", domains)
         self.trunk = Trunk(size_px, official_width(size_px) if width is None else width, max_width)
@@ -31,7 +31,7 @@ class MultiTaskDiscriminator(nn.Module):
         self.apply(initialize_he)
 
     def forward(self, images: Tensor, domains: Tensor) -> Tensor:
-        """Return (B,) logits of (B, 3, size, size) images in [-1, 1] being real ones of these domains, (B,) numbers."""
+        """Return (B,) logits of (B, 3, H, W) images in [-1, 1] being real ones of these domains, (B,) numbers."""
         return self.of_all(images).gather(1, domains[:, None]).squeeze(1)
 
     def of_all(self, images: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylebench.checks import check_number, check_optional_whole, check_whole
+from stylebench.checks import Size, check_number, check_optional_whole, check_whole
 from stylebench.nn.layers import InstanceNorm, pad_to_multiple
 from stylebench.nn.residual_blocks import (
     SLOPE,
@@ -35,7 +35,8 @@ class StarGANv2Generator(nn.Module):
     33,892,995 parameters at 256 px; 43,467,395 with the high-pass skip.
 
     Args:
-        size_px: side of the images that it is trained on, a power of two: says how often they are halved.
+        size_px: side of the images that it is trained on, a power of two, or height and width: says how often they are
+            halved.
         style_dim: length S of a style code.
         width: channels at full resolution; None for the published code's, 2^14 / size_px.
         max_width: most channels.
@@ -48,7 +49,7 @@ class StarGANv2Generator(nn.Module):
 
     def __init__(
         self,
-        size_px: int,
+        size_px: Size,
         style_dim: int = 64,
         width: int | None = None,
         max_width: int = 512,
