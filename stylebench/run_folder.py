@@ -38,6 +38,7 @@ SAMPLES = "samples"
 CHECKPOINTS = "checkpoints"
 LOG = "train.log"
 REPORT = "report.html"
+ALPHAS = "alpha.png"  # of the layers that learn how far domains share statistics, over batches
 EVALUATION = "evaluation"
 STATISTICS = "statistics"
 VALUES = "values.json"
@@ -45,7 +46,16 @@ ROWS = "rows.csv"
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 EARLIER = "earlier-"  # a run that another one replaced lies in `earlier-<n>`
-RUN_FILES = (RECORD, CONFIG, METRICS, SAMPLES, CHECKPOINTS, EVALUATION, STATISTICS)  # of one run, set aside together
+RUN_FILES = (
+    RECORD,
+    CONFIG,
+    METRICS,
+    SAMPLES,
+    CHECKPOINTS,
+    EVALUATION,
+    STATISTICS,
+    ALPHAS,
+)  # of one run, set aside together
 
 RECORD_FORMAT = 3  # 2: evaluations inside the record, no kind, no config
 VALUES_FORMAT = 1

@@ -167,6 +167,23 @@ def recalibrate(
     return CalibrationReport(images, propagate, passes, time.monotonic() - started, found, statistics)
 
 
+def shown_moments(network: nn.Module, batches: Iterable[Any], statistics: str) -> dict[str, Moments]:
+    """Return the moments of what each batch norm is shown while they normalize by chosen statistics, by layer.
+
+    Args:
+        network: on the device of its weights; it is left as it was.
+        batches: as for `recalibrate`.
+        statistics: see `nn.normalization.using`.
+
+    Raises:
+        NoBatchNormError: if there is no batch norm.
+        ValueError: if there are fewer than 2 images, or no statistics are kept of the domain.
+        RuntimeError: if a layer was shown nothing.
+    """
+    with _calm(network), using(network, statistics):
+        return _collect(batch_norms(network), _Batches(network, batches, None, _plain))
+
+
 class _Batches:
     """The images of a domain, as often as they are read, and the network that they are shown to."""
 

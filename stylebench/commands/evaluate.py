@@ -267,7 +267,7 @@ def _of_classifier(
     recorded = run.record.get("calibration", {}) if run.has_record else {}
     facts = {**job.prepare(bool(label), recorded), **({"controls": controls} if controls else {})}
     facts["adaptation"]["protocol"] = trained["dataset"].get("protocol")
-    return {_set_name(config, model.weights, label): Job(facts, lambda _: (*job.measure(), None))}
+    return {_set_name(config, model.weights, label): Job(facts, lambda folder: (*job.measure(folder), None))}
 
 
 def _set_name(config: Config, weights: str, label: str, plan: Plan | None = None) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from stylebench.adaptation.adabn import AdaBN, recalibrate
+from stylebench.adaptation.adabn import AdaBN, recalibrate, shown_moments
 from stylebench.adaptation.depth import levels
 from stylebench.adaptation.reports import CalibrationReport
 from stylebench.functional.moments import MeanAndVariance, Moments
@@ -70,6 +70,14 @@ def test_sequential_gives_the_moments_that_the_adapted_network_has() -> None:
     keep(network, "target", report.statistics)
     assert report.passes == 4
     assert_equal(report.statistics, shown(network, "target", [target]), 1e-5)
+
+
+def test_what_layers_are_shown_is_measured_by_any_statistics() -> None:
+    network, target = chain(), images(48)
+    keep(network, "target", recalibrate(network, [target], propagate="sequential").statistics)
+    for statistics in ("source", "target", "batch"):
+        found = {name: each.statistics() for name, each in shown_moments(network, [target], statistics).items()}
+        assert_equal(found, shown(network, statistics, [target]), 1e-6)
 
 
 def test_sequential_does_not_depend_on_batches_or_their_order() -> None:

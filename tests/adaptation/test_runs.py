@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import stylebench
 from stylebench.cli.config import compose
@@ -69,6 +70,8 @@ def check_run(name: str, run: Path) -> None:
             assert float(evaluated[-1][column]) == pytest.approx(float(alpha), rel=1e-6)
             assert 0.5 <= float(alpha) <= 1.0
         assert len({float(alpha) for alpha in alphas.values()}) > 1
+        with Image.open(run / "alpha.png") as picture:
+            assert picture.size > (640, 320)
         assert {"train/loss/entropy", "val/target_entropy", "val/target_largest_class"} <= set(rows(run)[0])
     if name == "dann":
         assert {"train/loss/domain", "val/domain_accuracy"} <= set(rows(run)[0])

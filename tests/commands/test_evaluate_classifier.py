@@ -162,6 +162,17 @@ def test_the_distance_of_the_domains_is_that_of_the_calibration(
     assert entry["layers"]["layers.2"] == pytest.approx(float(expected.detach()), rel=1e-3)
     assert len(entry["layers"]) == 4
     assert entry["value"] == pytest.approx(np.mean(list(entry["layers"].values())))
+    by_source = entry["layers_source"]
+    assert by_source["layers.2"] == entry["layers"]["layers.2"]  # no layer lies before it
+    assert all(by_source[layer] != entry["layers"][layer] for layer in [*entry["layers"]][1:])
+    folder = run / "evaluation" / "test-raw"
+    with (folder / "domain_distance.csv").open() as file:
+        rows = {row["layer"]: row for row in csv.DictReader(file)}
+    for layer, value in entry["layers"].items():
+        assert float(rows[layer]["as_tested"]) == value
+        assert float(rows[layer]["source_statistics"]) == by_source[layer]
+    with Image.open(folder / "domain_distance.png") as picture:
+        assert picture.size[0] > 400
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,28 @@
 """Scores of a classifier on its source and its target at every evaluation, after the strategy has calibrated it."""
 
 import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
 
 from stylebench.adaptation.scoring import calibrated, predictions, source_prior
+from stylebench.data.images import write_png
 from stylebench.data.tasks import AdaptationTask, Task
 from stylebench.inference.classifier import NetworkClassifier
 from stylebench.inference.statistics import weights_digest, write_statistics
 from stylebench.methods.base import Method
+from stylebench.metrics.charts import line_chart
 from stylebench.metrics.classification import finite, prediction_values
 from stylebench.metrics.predictions import PRIOR_SHIFT
 from stylebench.metrics.validators import selections
 from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm
-from stylebench.run_folder import BATCHES
+from stylebench.run_folder import ALPHAS, BATCHES
 from stylebench.training.callbacks.run_record import RunRecord
 from stylebench.training.csv_log import CSVLog
+
+_ALPHA = "val/alpha/"
 
 log = logging.getLogger(__name__)
 
@@ -77,4 +83,21 @@ class TargetScores(pl.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({**columns, BATCHES: method.batches_done}, step=method.batches_done)
             if isinstance(logger, CSVLog):
-                self.record.record["selection"] = selections(logger.evaluations(), BATCHES)
+                evaluations = logger.evaluations()
+                self.record.record["selection"] = selections(evaluations, BATCHES)
+                write_alphas(self.record.run.path / ALPHAS, evaluations)
+
+
+def write_alphas(path: Path, evaluations: Sequence[Mapping[str, float]]) -> None:
+    """Draw the alpha of every layer over the batches of a training; nothing where there is none.
+
+    Args:
+        path: of the PNG.
+        evaluations: columns by name, those of alpha `val/alpha/<layer>`.
+    """
+    layers = dict.fromkeys(name for row in evaluations for name in row if name.startswith(_ALPHA))
+    lines = {
+        name.removeprefix(_ALPHA): [(row[BATCHES], row[name]) for row in evaluations if name in row] for name in layers
+    }
+    if lines:
+        write_png(line_chart("alpha of each layer: share of a domain's own moments", "batches", lines), path)
