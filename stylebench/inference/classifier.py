@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from stylebench.checks import Size, check_size
 from stylebench.inference.base import Inference, Picture, evaluating
 from stylebench.nn.domain_norms import SOURCE
-from stylebench.nn.normalization import MODES, has_batch_norm, kept, unknown_domain
+from stylebench.nn.normalization import (
+    MODES,
+    batch_norms,
+    has_batch_norm,
+    kept,
+    running_statistics,
+    unknown_domain,
+)
 
 _FEWEST_CLASSES = 2
 
@@ -88,7 +95,8 @@ class NetworkClassifier(Classifier):
         resize_px: shorter side of the images that these are cut from, or height and width; None for `size_px`.
 
     Raises:
-        ValueError: if there are fewer than two classes, or the strategy cannot serve the network.
+        ValueError: if there are fewer than two classes, a batch norm has no running statistics, or the strategy cannot
+            serve the network.
     """
 
     def __init__(
@@ -104,7 +112,10 @@ class NetworkClassifier(Classifier):
         if len(self.classes) < _FEWEST_CLASSES:
             raise ValueError(f"a classifier needs at least {_FEWEST_CLASSES} classes, got {list(self.classes)}")
         self.size_px, self.resize_px = check_size("size_px", size_px), resize_px
-        self.network = adaptation.convert(network(classes=len(self.classes)))
+        made = network(classes=len(self.classes))
+        for layer in batch_norms(made).values() if has_batch_norm(made) else ():
+            running_statistics(layer)  # which every test of the source needs
+        self.network = adaptation.convert(made)
         self.adaptation = adaptation
         self.own_statistics = adaptation.own_statistics
 

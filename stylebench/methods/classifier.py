@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylebench.checks import check_number
+from stylebench.adaptation.adabn import shown_moments
+from stylebench.checks import check_number, sides
 from stylebench.data.tasks import AdaptationBatch, AdaptationTask, Task
 from stylebench.functional.schedules import Schedule
 from stylebench.inference.classifier import NetworkClassifier
@@ -20,6 +21,7 @@ from stylebench.methods.checks import check_weights
 from stylebench.methods.prediction_grid import labeled_pictures
 from stylebench.methods.terms import OptimizerBuilder
 from stylebench.nn.domain_norms import SOURCE
+from stylebench.nn.normalization import RUNNING, has_batch_norm
 from stylebench.nn.seeded_dropout import seeded_dropout
 
 
@@ -75,6 +77,24 @@ class DomainClassifier(Method):
         if given is not None and list(map(str, given)) != there:
             raise ValueError(f"model.classes={given}: the source has the classes {', '.join(there)}; leave it null")
         return {**node, "classes": there, "inference": {**node["inference"], "classes": there}}
+
+    def prepare(self, task: Task) -> None:
+        """Refuse a batch of one image whose maps have one position somewhere: batch norm would leave nothing of it.
+
+        Raises:
+            ValueError: if there is such a layer; the message names it.
+        """
+        if task.batch_size > 1 or not has_batch_norm(self.model.network):
+            return
+        device = next(self.model.network.parameters()).device
+        images = torch.zeros(1, 3, *sides(task.crop.size_px), device=device)
+        two = torch.cat([images, images])
+        for layer, moments in shown_moments(self.model.network, [two], RUNNING).items():
+            if moments.count == len(two):
+                raise ValueError(
+                    f"dataset.batch_size=1: layer {layer} is shown 1 position of each image, and batch norm leaves "
+                    "nothing of a single entry; take 2 images or more, or a larger dataset.size_px"
+                )
 
     def training_step(self, batch: AdaptationBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
