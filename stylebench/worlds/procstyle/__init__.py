@@ -3,7 +3,8 @@
 from stylebench.worlds.procstyle.drawing import draw_scenes, visible_shares
 from stylebench.worlds.procstyle.labels import SceneLabels, scene_labels
 from stylebench.worlds.procstyle.named import NAMED_STYLES, PHOTO, hue_style
-from stylebench.worlds.procstyle.prior import POOL_SIZE, POOLS, parse_style, prior_style, style_seed
+from stylebench.worlds.procstyle.names import parse_style
+from stylebench.worlds.procstyle.prior import POOL_SIZE, POOLS, prior_style, style_seed
 from stylebench.worlds.procstyle.render import render
 from stylebench.worlds.procstyle.scenes import BACKGROUNDS, MATERIALS, SHAPES, VERSION, Scenes
 from stylebench.worlds.procstyle.speed import benchmark

@@ -1,20 +1,17 @@
-"""Styles without end: a prior over style vectors, drawn by number from disjoint pools, and style names.
+"""Styles without end: a prior over style vectors, drawn by number from disjoint pools.
 
 Source: experiments/worlds/README.md; the prior is ours.
 """
 
 import hashlib
 import math
-import re
 from typing import Final
 
 import numpy as np
 
-from stylebench.worlds.procstyle.named import NAMED_STYLES, PHOTO, hue_style
 from stylebench.worlds.procstyle.oklch import oklch_to_rgb
 from stylebench.worlds.procstyle.scenes import BACKGROUNDS, MATERIALS, VERSION
 from stylebench.worlds.procstyle.styles import (
-    STRENGTHS,
     Color,
     Palette,
     Pattern,
@@ -24,7 +21,6 @@ from stylebench.worlds.procstyle.styles import (
     Style,
     Texture,
     display_color,
-    interpolate,
 )
 
 # Each pool owns a range of seeds, so that no style of one can be in another.
@@ -62,9 +58,6 @@ _PAPERS = {"light": (0.90, 0.97), "middle": (0.60, 0.72), "dark": (0.12, 0.24)}
 _RESERVES = {"light": (0.6, 1.0), "middle": (0.0, 0.0), "dark": (0.6, 1.0)}
 _FINE = 1 / 256  # a block no larger than a pixel
 _PLAIN = 0.08  # part of the other styles that have no texture
-_NAME = re.compile(r"(?P<base>[a-z_]+(?:-\d+)?)(?:@(?P<strength>[0-9.]+))?")
-_HUES = re.compile(r"hues-(?P<degrees>\d{1,3})")
-_POOLED = re.compile(r"(?P<pool>[a-z]+)-(?P<number>\d+)")
 
 
 def style_seed(number: int, pool: str) -> int:
@@ -239,42 +232,3 @@ def _quantization(rng: np.random.Generator) -> Quantization:
         return Quantization()
     block = _FINE if kind == "levels" else float(rng.choice((1 / 32, 3 / 64, 1 / 16)))
     return Quantization(rng.uniform(0.7, 1.0), levels=rng.uniform(3.5, 8.0), block=block)
-
-
-def parse_style(name: str) -> Style:
-    """Read a style's name.
-
-    Args:
-        name: "photo", a named style, a hue circle such as "hues-30" (see `hue_style`), or a style of the prior such as
-            "prior-17", "val-3", "hidden-3"; "@0.5" after it gives the strength from `PHOTO`, in [0, 1.5].
-
-    Returns:
-        The style.
-
-    Raises:
-        ValueError: if there is no such style or strength.
-    """
-    match = _NAME.fullmatch(name)
-    base = match["base"] if match else name
-    pooled = _POOLED.fullmatch(base)
-    if base == "photo":
-        style = PHOTO
-    elif base in NAMED_STYLES:
-        style = NAMED_STYLES[base]
-    elif hues := _HUES.fullmatch(base):
-        style = hue_style(int(hues["degrees"]))
-    elif pooled and pooled["pool"] in POOLS:
-        style = prior_style(int(pooled["number"]), pooled["pool"])
-    else:
-        pools = ", ".join(f"{pool}-<number>" for pool in POOLS)
-        raise ValueError(
-            f"no style {name!r}; there are photo, {', '.join(NAMED_STYLES)}, hues-<degrees>, {pools}, each with "
-            f"@<strength> in [{STRENGTHS[0]}, {STRENGTHS[1]}] after it if wanted, such as flat@0.5"
-        )
-    if match is None or match["strength"] is None:
-        return style
-    try:
-        strength = float(match["strength"])
-    except ValueError:
-        raise ValueError(f"strength in {name!r} must be a number; write for example {base}@0.5") from None
-    return interpolate(PHOTO, style, strength)
