@@ -1,6 +1,7 @@
 """ProcStyle: procedural scenes, rendered in any number of styles, with every label known."""
 
 from stylebench.worlds.procstyle.drawing import draw_scenes, visible_shares
+from stylebench.worlds.procstyle.families import FAMILY, family_member
 from stylebench.worlds.procstyle.labels import SceneLabels, scene_labels
 from stylebench.worlds.procstyle.named import NAMED_STYLES, PHOTO, hue_style
 from stylebench.worlds.procstyle.names import parse_style
@@ -29,6 +30,7 @@ from stylebench.worlds.procstyle.surfaces import cel_steps
 __all__ = [
     "BACKGROUNDS",
     "COMPONENTS",
+    "FAMILY",
     "MATERIALS",
     "NAMED_STYLES",
     "PATTERNS",
@@ -52,6 +54,7 @@ __all__ = [
     "cel_steps",
     "cover_weight",
     "draw_scenes",
+    "family_member",
     "hue_style",
     "interpolate",
     "parse_style",

@@ -16,6 +16,7 @@ from stylebench.data.world import Anatomy, Contents, World, content_splits
 from stylebench.files import cache_dir
 from stylebench.worlds.procstyle import (
     COMPONENTS,
+    FAMILY,
     NAMED_STYLES,
     PHOTO,
     SHAPES,
@@ -86,7 +87,7 @@ class ProcStyle(World):
     ) -> Tensor:
         """Render scenes; see `World.render`."""
         scenes = draw_scenes(ids)
-        made = [_at_strength(style, strength, tuple(components)) for style in styles]
+        made = [_at_strength(*one, strength, tuple(components)) for one in zip(styles, nuisance, strict=True)]
         images = [
             render(scenes.select(range(i, min(i + _BATCH, len(ids)))), made[i : i + _BATCH], nuisance[i : i + _BATCH],
                    self.size_px)
@@ -115,10 +116,14 @@ class ProcStyle(World):
         return None
 
 
+def _at_strength(name: str, nuisance: int, strength: float, components: tuple[str, ...]) -> Style:
+    """Return a picture's style at a strength, from the source."""
+    return _mixed(name, nuisance if name.startswith(FAMILY) else 0, strength, components)
+
+
 @lru_cache(maxsize=4096)
-def _at_strength(name: str, strength: float, components: tuple[str, ...]) -> Style:
-    """Return a style at a strength, from the source."""
-    style = parse_style(name)
+def _mixed(name: str, nuisance: int, strength: float, components: tuple[str, ...]) -> Style:
+    style = parse_style(name, nuisance)
     if strength == 1 and components == COMPONENTS:
         return style
     return interpolate(PHOTO, style, strength, components)
