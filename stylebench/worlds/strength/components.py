@@ -11,9 +11,9 @@ from stylebench.worlds.readouts import Band, band_energy, find_band, grid_excess
 from stylebench.worlds.strength.measurement import Measurement, average
 
 # Changes below these are invisible, or too small to be told from rounding.
-_LEAST_COLOR = 0.02  # root mean square over regions and channels
+LEAST_COLOR = 0.02  # root mean square over regions and channels
 LEAST_TEXTURE = 2 / 255  # amplitude, in parts of the room between black and white
-_LEAST_STROKE = 0.02  # root mean square over the profile
+LEAST_STROKE = 0.02  # root mean square over the profile
 _LEAST_SHADING = 0.03  # root mean square of relative brightness
 _LEAST_LEVELS = 0.5  # in the logarithm of their number
 _LEAST_BLOCKS = 0.1  # of the energy of edges
@@ -84,7 +84,7 @@ class Palette(Part):
 
     def visible(self, source: Measurement, change: Tensor) -> Tensor:  # noqa: D102
         squares = (change * self.weigh(source, change)).sum(1) / (3 * source.sizes.sum(1)).clamp(min=1)
-        return squares.sqrt() >= _LEAST_COLOR
+        return squares.sqrt() >= LEAST_COLOR
 
 
 class Stroke(Part):
@@ -105,7 +105,7 @@ class Stroke(Part):
         return change / self._noise
 
     def visible(self, source: Measurement, change: Tensor) -> Tensor:  # noqa: D102
-        return change.square().mean(1).sqrt() >= _LEAST_STROKE
+        return change.square().mean(1).sqrt() >= LEAST_STROKE
 
 
 class Shading(Part):
