@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stylebench.adaptation.adabn import FEW_IMAGES, shown_moments
-from stylebench.adaptation.scoring import calibrated, predictions, shown, source_prior
+from stylebench.adaptation.scoring import calibrated, domain_predictions, shown, source_prior
 from stylebench.checks import UsageError, check_whole
 from stylebench.data.central_crops import CentralCrops
 from stylebench.data.images import write_png
@@ -88,8 +88,8 @@ class ClassifierEvaluation:
             folder: of the evaluation, for the table and the chart of the layers' distances.
         """
         prior, values, parts = source_prior(self.task), list[Value](), []
-        for domain, statistics in ((SOURCE, SOURCE), (TARGET, self.statistics)):
-            found = predictions(self.model, self.task, domain, self.split, statistics, self.most)
+        both, dev = domain_predictions(self.model, self.task, self.split, self.statistics, self.most)
+        for domain, found in both.items():
             values += prediction_values(found, domain, prior, validators=domain == TARGET)
             parts.append((domain, found))
             if domain == TARGET and (shift := found.prior_shift(prior)) > PRIOR_SHIFT:
@@ -97,7 +97,7 @@ class ClassifierEvaluation:
         distance = self.distance()
         if distance.value is not None and os.access(folder, os.W_OK):
             write_distances(folder, distance.details["layers_source"], distance.details["layers"])
-        return [*values, distance], prediction_rows(parts)
+        return [*values, dev, distance], prediction_rows(parts)
 
     def distance(self) -> Value:
         """Return how far the target lies from the source in what batch norms are shown: mean over layers, and each.

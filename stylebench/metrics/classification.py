@@ -2,17 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
+from stylebench.metrics.dev import FEWEST, density_ratios, weighted_risk
 from stylebench.metrics.predictions import BINS, Predictions
 from stylebench.metrics.records import Value
 from stylebench.metrics.validators import label_free
 from stylebench.statistics.intervals import wilson
 
+DEV_IMAGES = 2000  # of the source's training, at most: what tells the domains apart learns from them
 _FEWEST = 2  # images from which on there are figures without labels
 _LARGER_IS_BETTER = {
     "accuracy": True, "balanced_accuracy": True, "calibration_error": False, "prior_shift": False, "entropy": False,
@@ -57,6 +61,28 @@ def prediction_values(found: Predictions, domain: str, prior: NDArray[np.float64
         )
         for name, value in free.items()
     ]  # fmt: skip
+
+
+def dev_value(trained: Predictions, held: Predictions, target: Predictions) -> Value:
+    """Return the loss on the target that labels of the source let expect; see `dev.py`.
+
+    Args:
+        trained: predictions of source images that the classifier learned from, with features.
+        held: of held-out source images, with features.
+        target: of target images, with features.
+    """
+    counts = {"source training images": len(trained.ids), "labeled source images": held.counted,
+              "target images": len(target.ids)}  # fmt: skip
+    missing = tuple(f"{FEWEST} {name}" for name, count in counts.items() if count < FEWEST)
+    value = None
+    if not missing:
+        losses = F.cross_entropy(held.logits[held.known].double(), held.labels[held.known], reduction="none")
+        parts = [trained, target, held]
+        vectors = [cast(Tensor, each.features).double().numpy() for each in parts]
+        vectors[-1] = vectors[-1][held.known.numpy()]
+        value = weighted_risk(losses.numpy(), density_ratios(*vectors))
+    details = {"larger_is_better": False, "source_images": held.counted}
+    return Value("dev", value, "dev/target", n_gen=len(target.ids), variant="target", details=details, missing=missing)
 
 
 def prediction_rows(parts: Sequence[tuple[str, Predictions]]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ class Predictions:
         known: (N,) bool.
         classes: K names.
         ids: N ids of the images.
+        features: (N, F), what the classifier's head was shown, on the CPU; None where nobody asked.
     """
 
     logits: Tensor
@@ -33,6 +34,7 @@ class Predictions:
     known: Tensor
     classes: Sequence[str]
     ids: Sequence[str]
+    features: Tensor | None = None
 
     @property
     def found(self) -> Tensor:

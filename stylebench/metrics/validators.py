@@ -44,6 +44,7 @@ VALIDATORS = (
     Validator("im", "val/im/target"),
     Validator("snd", "val/snd/target"),
     Validator("bnm", "val/bnm/target"),
+    Validator("dev", "val/dev/target", -1),
     Validator("oracle", ACCURACY, oracle=True),
 )
 
@@ -137,6 +138,19 @@ def selections(evaluations: Sequence[Mapping[str, float]], batches: str) -> dict
         regret = None if accuracy is None or best is None else best - accuracy
         found[name] = {"batches": int(row[batches]), "accuracy": accuracy, "regret": regret, "oracle": oracle}
     return found
+
+
+def regrets(selected: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return what each choice but the oracle's loses of the target's accuracy, as columns of an evaluation.
+
+    Args:
+        selected: of `selections`.
+    """
+    return {
+        f"val/regret/{name}": choice["regret"]
+        for name, choice in selected.items()
+        if choice["regret"] is not None and not choice["oracle"]
+    }
 
 
 def _best(evaluations: Sequence[Mapping[str, float]], validator: Validator) -> Mapping[str, float]:

@@ -81,9 +81,12 @@ def test_training_scores_both_domains_and_says_what_validators_choose(run: Path)
         rows = [row for row in csv.DictReader(file) if row["val/accuracy/source"]]
     wanted = ("accuracy", "balanced_accuracy", "calibration_error", "prior_shift")
     assert {f"val/{name}/{domain}" for name in wanted for domain in ("source", "target")} <= set(rows[0])
-    assert {f"val/{name}/target" for name in ("entropy", "im", "snd", "bnm")} <= set(rows[0])
+    assert {f"val/{name}/target" for name in ("entropy", "im", "snd", "bnm", "dev")} <= set(rows[0])
     found = RunFolder(run).record["selection"]
-    assert list(found) == ["last", "source_val", "target_entropy", "im", "snd", "bnm", "oracle"]
+    assert list(found) == ["last", "source_val", "target_entropy", "im", "snd", "bnm", "dev", "oracle"]
+    regrets = {name: choice["regret"] for name, choice in found.items() if name != "oracle"}
+    assert {name: float(rows[-1][f"val/regret/{name}"]) for name in regrets} == regrets
+    assert "val/regret/oracle" not in rows[-1]
     assert found["last"]["batches"] == 30
     assert found["last"]["accuracy"] == float(rows[-1]["val/accuracy/target"])
     assert [name for name, choice in found.items() if choice["oracle"]] == ["oracle"]

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 
-from stylebench.adaptation.scoring import calibrated, predictions, source_prior
+from stylebench.adaptation.scoring import calibrated, domain_predictions, source_prior
 from stylebench.data.images import write_png
 from stylebench.data.tasks import AdaptationTask, Task
 from stylebench.inference.classifier import NetworkClassifier
@@ -16,7 +16,7 @@ from stylebench.methods.base import Method
 from stylebench.metrics.charts import line_chart
 from stylebench.metrics.classification import finite, prediction_values
 from stylebench.metrics.predictions import PRIOR_SHIFT
-from stylebench.metrics.validators import selections
+from stylebench.metrics.validators import regrets, selections
 from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm
 from stylebench.run_folder import ALPHAS, BATCHES
 from stylebench.training.callbacks.run_record import RunRecord
@@ -33,7 +33,8 @@ class TargetScores(pl.Callback):
     Columns, of the weights that evaluation sees: `val/accuracy/source`, and of a target whose labels are known
     `val/accuracy/target`, with balanced accuracy and calibration error; without labels the prior shift of the
     predictions and the target's validators. The record says under `selection` which batch each validator chooses, and
-    what that loses. A target's accuracy is for the report alone: a choice by it is marked as the oracle's.
+    what that loses, as the columns `val/regret/<validator>` do. A target's accuracy is for the report alone: a choice
+    by it is marked as the oracle's.
 
     Args:
         task: the data.
@@ -69,10 +70,11 @@ class TargetScores(pl.Callback):
         method = cast(Method, pl_module)
         model = cast(NetworkClassifier, method.model)
         columns: dict[str, Any] = {}
-        for domain, statistics in ((SOURCE, SOURCE), (TARGET, model.own_statistics)):
-            found = predictions(model, self.task, domain, "val", statistics)
-            values = prediction_values(found, domain, self.prior, validators=domain == TARGET)
+        found, dev = domain_predictions(model, self.task, "val", model.own_statistics)
+        for domain, each in found.items():
+            values = prediction_values(each, domain, self.prior, validators=domain == TARGET)
             columns |= finite(values, "val")
+        columns |= finite([dev], "val")
         if (shift := columns[f"val/prior_shift/{TARGET}"]) > PRIOR_SHIFT:
             log.warning(
                 "the target's predicted classes lie %.2f nats from the source's shares: its classes may have others, "
@@ -84,7 +86,8 @@ class TargetScores(pl.Callback):
             logger.log_metrics({**columns, BATCHES: method.batches_done}, step=method.batches_done)
             if isinstance(logger, CSVLog):
                 evaluations = logger.evaluations()
-                self.record.record["selection"] = selections(evaluations, BATCHES)
+                selected = self.record.record["selection"] = selections(evaluations, BATCHES)
+                logger.log_metrics({**regrets(selected), BATCHES: method.batches_done}, step=method.batches_done)
                 write_alphas(self.record.run.path / ALPHAS, evaluations)
 
 
