@@ -84,6 +84,7 @@ BINDING_KEYS = (
 
 SHOWN = ("dashboard", "table", "record")  # everywhere, not on dashboards, not even in tables
 NOT_APPLICABLE = "not_applicable"
+UNTOUCHED = "untouched"  # entry of a record: what the contents themselves score, by dashboard key
 IMAGE_COLUMNS = ("index", "content_id", "style_id", "seed")  # of rows.csv, before the metrics
 
 

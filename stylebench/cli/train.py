@@ -5,7 +5,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +14,7 @@ from stylebench.cli.arguments import (
     before_overrides,
     check_experiments,
     check_shared_folder,
+    key_of,
     recorded_overrides,
     set_aside_here,
     started_elsewhere,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+_LENGTH = "budget.batches"
 
 
 def train(arguments: list[str]) -> None:
@@ -76,7 +78,7 @@ def train(arguments: list[str]) -> None:
                     run_log.begin()
                 raise
             if run.first_process():
-                _say_where(result, untrusted_packages(arguments))
+                _say_where(result, config, _planned(job.overrides.task), untrusted_packages(arguments))
                 if config["panel"]:
                     page = run.report(config, result, shlex.join(["stylebench", "train", *arguments]))
                     print(f"report      {os.path.relpath(page)}")
@@ -138,15 +140,31 @@ def _remove_unused(folder: Path) -> None:
         folder.rmdir()
 
 
-def _say_where(result: Any, untrusted: Sequence[str]) -> None:
+def _planned(overrides: Iterable[str]) -> int:
+    """Return the batches that a run has where the command line does not say how many."""
+    import hydra
+
+    others = [override for override in overrides if key_of(override) != _LENGTH]
+    return int(hydra.compose("train", overrides=others).budget.batches)
+
+
+def _say_where(result: Any, config: dict[str, Any], planned: int, untrusted: Sequence[str]) -> None:
+    """Print where a run's results lie, what they are worth where that is little, and else how its model is used."""
+    from stylebench.commands.outlook import against_untouched, of_short_run
     from stylebench.data.listing import left_out_words
+    from stylebench.run_folder import RunFolder
 
     shown = os.path.relpath(result.folder)
     for domain in result.opened.domains.values() if result.opened is not None else ():
         if domain.left_out:
             print(f"\n{left_out_words(domain.left_out)} of {domain.path}", end="")
-    use = how_to_use(shown, result.command, result.inputs)
-    print(f"\nrun folder  {shown}\npictures    {shown}/samples/\nuse it      {use}")
+    print(f"\nrun folder  {shown}\npictures    {shown}/samples/")
+    if short := of_short_run(config, shown, planned):
+        print(f"short run   {short}")
+    if worse := against_untouched(result.metrics, RunFolder(result.folder).record):
+        print(f"not yet     {worse}")
+    else:
+        print(f"use it      {how_to_use(shown, result.command, result.inputs)}")
     for package in untrusted:
         print(f"once before {how_to_trust(package)}   # so that a run folder may name classes of {package}")
 

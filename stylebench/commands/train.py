@@ -32,6 +32,7 @@ from stylebench.build import (
     reference_cache,
 )
 from stylebench.checks import UsageError, check_size, check_switch, check_whole
+from stylebench.commands.outlook import how_to_go_on
 from stylebench.commands.prepare import check_report
 from stylebench.commands.records import write_config
 from stylebench.construct import locate
@@ -58,7 +59,7 @@ from stylebench.training.callbacks.sample_grid import SampleGrid
 from stylebench.training.callbacks.target_scores import TargetScores
 from stylebench.training.csv_log import CSVLog
 from stylebench.training.initial import check_init, initialize
-from stylebench.training.resume import Start, check_content, find_start, fingerprint, spans_its_length
+from stylebench.training.resume import Start, check_content, find_start, fingerprint
 from stylebench.trusted import check_targets
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def _finished(config: Config, folder: Path, start: Start, csv: CSVLog, opened: O
     if config["dataset"] != start.config.get("dataset"):
         opened = opened or open_data(config)
         check_content(folder, start, {**start.facts, "data": opened.task.describe()})
-    log.info("the run has its %d batches already; %s", start.batches, _how_to_go_on(config))
+    log.info("the run has its %d batches already; %s", start.batches, how_to_go_on(config))
     csv.rewind(start.batches, keep_evaluation=True)
     if first_process():
         _close_record(folder, start, csv)
@@ -189,13 +190,6 @@ def _beginning(config: Config, start: Start, record: RunRecord, csv: CSVLog, beg
         actions.insert(0, run.set_aside)
     at_once = not run.has_record and not run.checkpoints()
     return Beginning(*(actions if first_process() else []), at_once=at_once)
-
-
-def _how_to_go_on(config: Config) -> str:
-    """Say whether a finished run can be made longer."""
-    if spans_its_length(config):
-        return "something in it went to its end with them, so a longer run is another run, in a folder of its own"
-    return "a larger budget.batches continues it"
 
 
 def report(config: Config, result: Result, command: str) -> Path:
@@ -287,7 +281,8 @@ def _evaluation(config: Config, opened: Opened, method: Method, record: RunRecor
     if not plans:
         return []
     evaluator = build_evaluator(settings, train_encoder(method))
-    return [Evaluation(evaluator, plans, reference_cache(settings), record, settings["batch_size"])]
+    size, last = settings["batch_size"], config["budget"]["batches"]
+    return [Evaluation(evaluator, plans, reference_cache(settings), record, size, last)]
 
 
 def train_encoder(method: Method) -> str | None:

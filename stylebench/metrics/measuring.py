@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from stylebench.data.plan import Piece, Plan
+from stylebench.functional.bicubic import resize
 from stylebench.functional.pixels import quantize
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.extractors import has_inception
 from stylebench.metrics.features import FeatureSet, gather_objects
+from stylebench.metrics.pairs import PairMetric
 from stylebench.metrics.records import Value
+from stylebench.metrics.sets import SetMetric
 from stylebench.metrics.weights import MissingWeightsError
 
 _log = logging.getLogger(__name__)
@@ -79,6 +82,30 @@ def asking(translated: Translated, **controls: Any) -> Translate:
         **controls: declared controls of the model.
     """
     return lambda piece: translated(piece.images, piece.pictures, {**piece.request, **controls})
+
+
+def fair_to_untouched(evaluator: Evaluator) -> Evaluator:
+    """Return an evaluator of what untouched contents do not win by being what they are compared with.
+
+    It shares the networks, and leaves out metrics against the content, of a rendered world, and of how results
+    differ from each other.
+    """
+    fair = {
+        name: metric
+        for name, metric in evaluator.metrics.items()
+        if isinstance(metric, SetMetric) or (isinstance(metric, PairMetric) and metric.against in ("style", "target"))
+    }
+    known = {name: metric for name, metric in fair.items() if metric.extractor not in evaluator.missing}
+    hidden = tuple(evaluator.hidden & set(known))
+    return Evaluator(evaluator.extractors, known, allow_same_encoder=True, expected=evaluator.expected, hidden=hidden)
+
+
+def untouched(piece: Piece) -> Tensor:
+    """Return a piece's contents as they are; those that are smaller than the right answers, enlarged bicubically."""
+    target: Tensor | None = piece.known.get("target")  # (B, K, 3, H, W)
+    if target is None or target.shape[-2:] == piece.images.shape[-2:]:
+        return piece.images
+    return resize(piece.images, *target.shape[-2:]).clamp(0, 1)
 
 
 def _asking(piece: Piece, request: Mapping[str, Any]) -> Piece:

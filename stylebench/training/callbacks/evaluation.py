@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -11,9 +12,16 @@ from stylebench.data.plan import Plan
 from stylebench.methods.base import Method
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
-from stylebench.metrics.measuring import asking, measure_method, tell_missing
+from stylebench.metrics.measuring import (
+    Translate,
+    asking,
+    fair_to_untouched,
+    measure_method,
+    tell_missing,
+    untouched,
+)
 from stylebench.metrics.records import Value, to_record
-from stylebench.run_folder import BATCHES, dashboard, mean_dashboard
+from stylebench.run_folder import BATCHES, UNTOUCHED, dashboard, mean_dashboard
 from stylebench.training.callbacks.ema import EMA
 from stylebench.training.callbacks.run_record import RunRecord
 
@@ -25,7 +33,8 @@ class Evaluation(pl.Callback):
 
     Networks and metrics live in this object, outside the method: no checkpoint, optimizer or average holds them.
 
-    Of several plans, the mean over all goes to the loggers, and the values of each into a set of its own.
+    Of several plans, the mean over all goes to the loggers, and the values of each into a set of its own. The last
+    evaluation measures the untouched contents, too, for the record: what a method must do better than.
 
     Args:
         evaluator: what to measure.
@@ -33,6 +42,7 @@ class Evaluation(pl.Callback):
         cache: of the reference's features.
         record: the run's record.
         size: images at a time.
+        last: batches of the run, after which the last evaluation comes.
     """
 
     def __init__(
@@ -42,12 +52,14 @@ class Evaluation(pl.Callback):
         cache: ReferenceCache,
         record: RunRecord,
         size: int,
+        last: int,
     ) -> None:
         self.evaluator = evaluator
         self.plans = plans
         self.cache = cache
         self.record = record
         self.size = size
+        self.last = last
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what cannot be measured because weights are missing."""
@@ -73,6 +85,8 @@ class Evaluation(pl.Callback):
                 self.record.run.write_evaluation(name, found[-1], seeded, facts)
         self.record.record["evaluation_seconds"] = round(seconds, 3)
         means = mean_dashboard([dashboard(each, "val") for each in found])
+        if method.batches_done >= self.last and any(picture.name == "content" for picture in method.model.inputs):
+            self.record.record[UNTOUCHED] = self._of_untouched(method, trainer.global_rank, trainer.world_size)
         shown: dict[str, Any] = {**means, BATCHES: method.batches_done}
         for logger in trainer.loggers:
             logger.log_metrics(shown, step=method.batches_done)
@@ -87,17 +101,38 @@ class Evaluation(pl.Callback):
 
     def _measure(self, method: Method, rank: int, processes: int) -> list[tuple[list[Value], list[dict[str, Any]]]]:
         """Return the values and the table of images of each plan."""
-        measured = []
-        for plan in self.plans:
-            values = measure_method(
-                self.evaluator,
-                plan,
-                asking(method.translated),
-                cache=self.cache,
-                size=self.size,
-                device=method.device,
-                rank=rank,
-                processes=processes,
+        return [
+            (
+                self._values(self.evaluator, plan, asking(method.translated), method, rank, processes),
+                self.evaluator.table(),
             )
-            measured.append((values, self.evaluator.table()))
-        return measured
+            for plan in self.plans
+        ]
+
+    def _of_untouched(self, method: Method, rank: int, processes: int) -> dict[str, dict[str, Any]]:
+        """Return what untouched contents score, by dashboard key: the value, and which direction is better."""
+        evaluator = fair_to_untouched(self.evaluator)
+        if not evaluator.metrics:
+            return {}
+        found = [
+            to_record(self._values(evaluator, replace(plan, alternatives=()), untouched, method, rank, processes))
+            for plan in self.plans
+        ]
+        means = mean_dashboard([dashboard(each, "val") for each in found])
+        larger = {f"val/{entry['alias']}": entry.get("larger_is_better") for entry in found[0].values()}
+        return {key: {"value": value, "larger_is_better": larger[key]} for key, value in means.items()}
+
+    def _values(
+        self, evaluator: Evaluator, plan: Plan, translate: Translate, method: Method, rank: int, processes: int
+    ) -> list[Value]:
+        """Return the values of a plan."""
+        return measure_method(
+            evaluator,
+            plan,
+            translate,
+            cache=self.cache,
+            size=self.size,
+            device=method.device,
+            rank=rank,
+            processes=processes,
+        )

@@ -17,14 +17,16 @@ from stylebench.data.opened import Opened
 from stylebench.data.plan import Piece, Plan
 from stylebench.data.tasks import StyleTask
 from stylebench.files import read_pickle
+from stylebench.functional.pixels import quantize
 from stylebench.metrics.batch import EvaluationBatch
 from stylebench.metrics.cache import ReferenceCache
 from stylebench.metrics.evaluator import Evaluator
 from stylebench.metrics.extractors import RandomMultiScale
 from stylebench.metrics.feature_pairs import GramDistance
 from stylebench.metrics.features import FeatureSet
-from stylebench.metrics.measuring import measure_method
+from stylebench.metrics.measuring import fair_to_untouched, measure_method, untouched
 from stylebench.metrics.pairs import PSNR
+from stylebench.metrics.readouts import Masks
 from stylebench.metrics.records import to_record
 from stylebench.metrics.sets import FrechetDistance, KernelDistance, Manifold
 from stylebench.run_folder import IMAGE_COLUMNS, RunFolder
@@ -73,6 +75,34 @@ def test_values_stand_in_record_and_log(trained: Path) -> None:
     assert record["final"]["val/style_compact_judge"] == shown["val/style_compact_judge"]["value"]
     assert record["evaluation_seconds"] > 0
     assert {"grey_output", "mode_collapse"} <= set(record["health"])
+
+
+def test_the_record_holds_what_the_untouched_contents_score(trained: Path) -> None:
+    run = RunFolder(trained)
+    found = run.record["untouched"]
+    entries = {f"val/{entry['alias']}": entry for entry in run.values("val-ema").values()}
+    assert list(found) == ["val/style_compact_judge"]  # contents have no distance to themselves
+    assert found["val/style_compact_judge"]["larger_is_better"] is False
+    assert found["val/style_compact_judge"]["value"] != entries["val/style_compact_judge"]["value"]
+
+
+def test_untouched_contents_are_measured_as_results_are(tmp_path: Path) -> None:
+    plan, cpu = inputs("val", 6, 4), torch.device("cpu")
+    evaluator = fair_to_untouched(Evaluator({}, {"psnr": PSNR(), "near": PSNR("content"), "masks": Masks()}))
+    assert list(evaluator.metrics) == ["psnr"]
+    (value,) = measure_method(evaluator, plan, untouched, cache=ReferenceCache(tmp_path), size=4, device=cpu)
+    (piece, _) = plan.pieces(4, 0, 1, cpu)
+    errors = (quantize(piece.images)[:, None].double() - piece.known["target"].double()).square().mean((2, 3, 4))
+    nearest = 10 * torch.log10(255**2 / errors.amin(1))  # dB, of each content to the nearest of its right answers
+    assert value.value == pytest.approx(float(nearest.mean()), rel=1e-6)
+
+
+def test_untouched_contents_are_enlarged_to_their_answers() -> None:
+    small, large = torch.full((2, 3, 4, 6), 0.25), torch.zeros(2, 1, 3, 8, 12, dtype=torch.uint8)
+    assert untouched(Piece(small, {}, {}, {})) is small
+    enlarged = untouched(Piece(small, {}, {}, {"target": large}))
+    assert enlarged.shape == (2, 3, 8, 12)
+    torch.testing.assert_close(enlarged, torch.full_like(enlarged, 0.25))
 
 
 def test_a_finished_run_is_evaluated_from_its_folder(trained: Path) -> None:
