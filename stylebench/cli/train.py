@@ -5,7 +5,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -78,7 +78,7 @@ def train(arguments: list[str]) -> None:
                     run_log.begin()
                 raise
             if run.first_process():
-                _say_where(result, config, _planned(job.overrides.task), untrusted_packages(arguments))
+                _say_where(result, config, _planned(config, job.overrides.task), untrusted_packages(arguments))
                 if config["panel"]:
                     page = run.report(config, result, shlex.join(["stylebench", "train", *arguments]))
                     print(f"report      {os.path.relpath(page)}")
@@ -140,11 +140,13 @@ def _remove_unused(folder: Path) -> None:
         folder.rmdir()
 
 
-def _planned(overrides: Iterable[str]) -> int:
+def _planned(config: dict[str, Any], overrides: Sequence[str]) -> int:
     """Return the batches that a run has where the command line does not say how many."""
     import hydra
 
     others = [override for override in overrides if key_of(override) != _LENGTH]
+    if len(others) == len(overrides):
+        return int(config["budget"]["batches"])
     return int(hydra.compose("train", overrides=others).budget.batches)
 
 
