@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stylebench.checks import UsageError
+from stylebench.own_packages import importing
 from stylebench.trusted import check_targets, resolve
 
 _GRAMMAR = frozenset({"_target_", "_args_", "_partial_", "_convert_", "_recursive_"})
@@ -52,21 +53,21 @@ def locate(target: Any, path: str = "config") -> Any:
 
     Raises:
         UsageError: if it leads nowhere.
+        BrokenModuleError: if the module on its way fails while it is imported.
     """
     parts = target.split(".") if isinstance(target, str) else []
     for count in range(len(parts) - 1, 0, -1) if all(parts) else ():
         name = ".".join(parts[:count])
         try:
-            found = functools.reduce(getattr, parts[count:], importlib.import_module(name))
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise  # the module is there, and lacks one that it needs
-        except AttributeError:
-            break
-        else:
-            if callable(found):
-                return found
-            break
+            with importing(name):
+                found: Any = importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue
+        for part in parts[count:]:
+            found = getattr(found, part, None)
+        if callable(found):
+            return found
+        break
     raise UsageError(f"{path} names {target!r}; expected the dotted path of a class, such as torch.optim.Adam")
 
 

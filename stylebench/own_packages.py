@@ -5,10 +5,13 @@ the name of an installed one. No config, checkpoint or export can add to it, and
 nothing: it may have come from elsewhere, too.
 """
 
+import contextlib
 import importlib.util
 import os
 import shlex
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 _SETTINGS_VARIABLE = "XDG_CONFIG_HOME"
@@ -71,11 +74,50 @@ def installed_package(name: str) -> Path | None:
     return Path(spec.origin).resolve().parent
 
 
+class BrokenModuleError(ImportError):
+    """A module that is there and fails while it is imported; the message names the file, the line and the error."""
+
+
+@contextlib.contextmanager
+def importing(name: str) -> Iterator[None]:
+    """Say where a module of the user's fails, in place of the traceback of an import.
+
+    Args:
+        name: dotted name of the module that a `with` block imports; of this package's own, errors stay as they are.
+
+    Raises:
+        ModuleNotFoundError: if there is no such module.
+        BrokenModuleError: if it is there and fails.
+    """
+    try:
+        yield
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        package = name.partition(".")[0]
+        if package == __name__.partition(".")[0] or (missing and f"{name}.".startswith(f"{missing}.")):
+            raise
+        told = error.msg if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
+        raise BrokenModuleError(
+            f"the module {name} cannot be imported: {_place(error, package)}: {type(error).__name__}: {told}", name=name
+        ) from error
+
+
+def _place(error: Exception, package: str) -> str:
+    """Return file and line of an error: the innermost that is in the package, else the innermost."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}"
+    frames, folder = traceback.extract_tb(error.__traceback__), own_package(package)
+    own = [frame for frame in frames if folder is not None and Path(frame.filename).is_relative_to(folder)]
+    last = (own or frames)[-1]
+    return f"{last.filename}, line {last.lineno}"
+
+
 def import_package(name: str, folder: Path) -> None:
     """Import a package from this folder and from no other; its modules can then be imported by their names.
 
     Raises:
         ImportError: if the folder holds no package, or this process has imported another one of that name.
+        BrokenModuleError: if the package fails while it is imported.
     """
     start = folder / "__init__.py"
     loaded = sys.modules.get(name)
@@ -90,7 +132,8 @@ def import_package(name: str, folder: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with importing(name):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

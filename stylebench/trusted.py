@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stylebench.own_packages import how_to_trust, import_package, trusted_packages
+from stylebench.own_packages import how_to_trust, import_package, importing, trusted_packages
 from stylebench.shipped import shipped_targets
 
 # Of other packages, each by the module that defines it: a new name here is a decision, not a consequence.
@@ -195,6 +195,7 @@ def _check_value(value: Any, place: str) -> None:
 
 def _import(module_name: str, place: str) -> Any:
     try:
-        return sys.modules.get(module_name) or importlib.import_module(module_name)
+        with importing(module_name):
+            return sys.modules.get(module_name) or importlib.import_module(module_name)
     except ImportError as error:
         raise TrustError(f"{place} needs the module {module_name}, which cannot be imported here: {error}") from error

@@ -1,6 +1,7 @@
 """Objects from config nodes: Hydra's grammar without Hydra, and the node's path in every error."""
 
 import functools
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from hydra.utils import instantiate
 from torch import nn
 
 from stylebench.checks import UsageError
+from stylebench.cli.errors import is_expected
 from stylebench.construct import construct, locate
 from stylebench.functional.schedules import EpochDecay
 from stylebench.nn.generators.johnson import JohnsonModern
+from stylebench.own_packages import BrokenModuleError
 from stylebench.trusted import training_classes
 
 NETWORK = {"_target_": "stylebench.nn.generators.johnson.JohnsonModern", "width": 2}
@@ -141,8 +144,26 @@ def test_a_path_that_leads_nowhere_is_named(target: Any) -> None:
     assert repr(target) in str(caught.value)
 
 
-def test_a_module_that_lacks_one_that_it_needs_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "needy_module.py").write_text("import no_such_dependency\n")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import torch\nimport no_such_dependency\n", r"line 2: ModuleNotFoundError: .*no_such_dependency"),
+        ("from torch import no_such_name\n", r"line 1: ImportError: .*no_such_name"),
+        ("\nclass Thing:\ndef f(): ...\n", r"line 3: IndentationError: "),
+        ("import torch\nx = undefined\n", r"line 2: NameError: .*undefined"),
+        ("import torch\n\ntorch.zeros(-1)\n", r"line 3: RuntimeError: "),
+    ],
+)
+def test_a_module_that_fails_names_file_line_and_error(
+    text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needy_package").mkdir()
+    (tmp_path / "needy_package" / "__init__.py").touch()
+    (tmp_path / "needy_package" / "method.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
-        locate("needy_module.Thing")
+    for module in [name for name in sys.modules if name.partition(".")[0] == "needy_package"]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(BrokenModuleError, match=rf"needy_package/method\.py, {expected}") as caught:
+        locate("needy_package.method.Thing")
+    assert is_expected(caught.value)
+    assert "\n" not in str(caught.value)

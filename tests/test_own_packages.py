@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from stylebench.construct import construct
-from stylebench.own_packages import how_to_trust, import_package, own_package, trust_file, trusted_packages
+from stylebench.own_packages import (
+    BrokenModuleError,
+    how_to_trust,
+    import_package,
+    own_package,
+    trust_file,
+    trusted_packages,
+)
 from stylebench.trusted import TrustError, check_targets, inference_classes, resolve, training_classes
 
 MODULE = """
@@ -192,7 +199,7 @@ def test_a_listed_folder_that_holds_no_package_is_named(make: Make, tmp_path: Pa
 def test_a_package_that_fails_to_import_is_not_half_there(make: Make) -> None:
     folder = make()
     (folder / "__init__.py").write_text("raise RuntimeError('mine')")
-    with pytest.raises(RuntimeError, match="mine"):
+    with pytest.raises(BrokenModuleError, match="RuntimeError: mine"):
         import_package("own_art", folder)
     assert "own_art" not in sys.modules
 
@@ -210,3 +217,14 @@ def test_a_typed_package_is_looked_for_here_then_on_the_list_then_where_it_is_in
     here = make("here")
     assert own_package("own_art") == here
     assert own_package("__main__") is None
+
+
+def test_a_trusted_module_that_fails_is_named_with_the_line(make: Make) -> None:
+    folder = make(module="import torch\nx = undefined\n")
+    trust(folder)
+    with pytest.raises(TrustError, match=rf"{folder}/nets\.py, line 2: NameError: .*undefined"):
+        check_targets(NODE)
+    (folder / "__init__.py").write_text("import no_such_dependency\n")
+    del sys.modules["own_art"]
+    with pytest.raises(TrustError, match=rf"{folder}/__init__\.py, line 1: ModuleNotFoundError: .*no_such_dependency"):
+        check_targets(NODE)
