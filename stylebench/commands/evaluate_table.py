@@ -74,9 +74,10 @@ def _not_measured(sets: Mapping[str, Entries]) -> list[str]:
         named = [
             alias if len(where) == len(sets) else f"{alias} ({', '.join(where)})" for alias, where in metrics.items()
         ]
-        need = "needs" if len(named) == 1 else "need"
-        told = ", ".join(part if "not here" in part else f"{need} {part}" for part in missing)
-        lines.append(f"  {', '.join(named)}: {told}")
+        inputs = " and ".join(part for part in missing if "not here" not in part)
+        told = [f"{'needs' if len(named) == 1 else 'need'} {inputs}"] if inputs else []
+        told += [part for part in missing if "not here" in part]
+        lines.append(f"  {', '.join(named)}: {', '.join(told)}")
     return lines
 
 

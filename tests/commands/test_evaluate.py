@@ -131,13 +131,15 @@ def test_what_is_not_measured_is_said_once_with_its_reason() -> None:
     def lacking(alias: str, *missing: str) -> dict[str, dict[str, Any]]:
         return {alias: {**absent, "alias": alias, "missing": list(missing)}}
 
-    both = {**lacking("psnr", "target"), **lacking("ssim", "target"), **lacking("pd", weights)}
-    first = {"a": {**entry, "alias": "a"}, **both, **lacking("masks", "world")}
-    second = {"a": {**entry, "alias": "a"}, **both, "masks": {**entry, "alias": "masks"}}
+    shared = {**lacking("psnr", "target"), **lacking("ssim", "target"), **lacking("pd", weights)}
+    first = {"a": {**entry, "alias": "a"}, **shared, **lacking("masks", "world")}
+    second = {"a": {**entry, "alias": "a"}, **shared, "masks": {**entry, "alias": "masks"}}
     shown = tables({"one": first, "two": second}, {"a": 1.0})
     assert shown.endswith(f"not measured:\n  psnr, ssim: need target\n  pd: {weights}\n  masks (one): needs world")
     assert shown.count("not measured") == shown.count("target") == 1
     assert "not measured" not in tables({"": {"a": {**entry, "alias": "a"}}}, {})
+    both = tables({"": lacking("fd", "2 reference images", "2 generated images")}, {})
+    assert both.endswith("  fd: needs 2 reference images and 2 generated images")
 
 
 def test_a_distance_of_few_images_says_so(tmp_path: Path) -> None:
