@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import os
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from stylebench.run_folder import RECORD, RunFolder
 from stylebench.shipped import conf_folder, groups, keys, options
 
 _RECORDABLE = re.compile(r"\+{0,2}[A-Za-z_][\w./]*=|~[A-Za-z_][\w./]*(=|$)", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z_./][\w./-]*(?<!-)", re.ASCII)  # the path of a folder that needs no quotes
+_WORDS = ("null", "true", "false", "nan", "inf")  # that Hydra reads as no text
 PRECISION = "trainer.precision"
 _HYDRA_FLAGS = (
     "-m", "--multirun", "-c", "--cfg", "--resolve", "-p", "--package", "-i", "--info", "--hydra-help", "-cd",
@@ -83,6 +86,15 @@ def _read_overrides(run: RunFolder) -> list[str]:
                 "not use this folder if you do not know where it comes from"
             )
     return [updated_override(override, str(run.record.get("method"))) for override in overrides]
+
+
+def typed(key: str, value: object) -> str:
+    """Return `key=value` as a shell and Hydra read it: in quotes where a character means something to either."""
+    text = str(value)
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return f"{key}={text}"
+    quoted = text.replace('"', '\\"')
+    return shlex.quote(f'{key}="{quoted}"')
 
 
 def key_of(override: str) -> str:

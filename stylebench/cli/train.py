@@ -18,6 +18,7 @@ from stylebench.cli.arguments import (
     recorded_overrides,
     set_aside_here,
     started_elsewhere,
+    typed,
 )
 from stylebench.cli.config import CONF, VERSION_BASE
 from stylebench.cli.errors import explain, is_usage
@@ -161,7 +162,7 @@ def _say_where(result: Any, config: dict[str, Any], planned: int, untrusted: Seq
         if domain.left_out:
             print(f"\n{left_out_words(domain.left_out)} of {domain.path}", end="")
     print(f"\nrun folder  {shown}\npictures    {shown}/samples/")
-    if short := of_short_run(config, shown, planned):
+    if short := of_short_run(config, typed("run", shown), planned):
         print(f"short run   {short}")
     if worse := against_untouched(result.metrics, RunFolder(result.folder).record):
         print(f"not yet     {worse}")
@@ -174,4 +175,4 @@ def _say_where(result: Any, config: dict[str, Any], planned: int, untrusted: Seq
 def how_to_use(run: str | Path, command: str, inputs: "Sequence[Picture]") -> str:
     """Return a command line that uses a model: the content is `input`, other pictures have their names."""
     words = ["input" if picture.name == "content" else picture.name for picture in inputs if picture.required]
-    return " ".join([f"stylebench {command}", f"run={run}", *(f"{word}=<picture>" for word in words)])
+    return " ".join([f"stylebench {command}", typed("run", run), *(f"{word}=<picture>" for word in words)])

@@ -1,12 +1,14 @@
 """The typed words before Hydra reads them."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from stylebench.checks import UsageError
-from stylebench.cli.arguments import before_overrides, check_keys, given_controls, started_elsewhere
+from stylebench.cli.arguments import before_overrides, check_keys, given_controls, started_elsewhere, typed
+from stylebench.cli.config import compose
 
 
 @pytest.mark.parametrize(
@@ -66,3 +68,12 @@ def test_a_typed_key_of_the_command_reaches_the_control_of_its_name() -> None:
     assert given_controls(config, typed, ["alpha", "seed"]) == {"alpha": 0.5, "seed": 3}
     assert given_controls(config, typed, ["alpha"]) == {"alpha": 0.5}  # a model without such a control
     assert given_controls(config, ["run=x", "alpha=0.5"], ["alpha", "seed"]) == {"alpha": 0.5}  # its own seed stays
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["outputs/adain/2026-11-20_10-00-00", "../R", "/a/b", "q,2", "a b=1", "it's", 'say "so"', "[x]", "3", "null"],
+)
+def test_a_typed_argument_is_read_as_it_was_meant(folder: str) -> None:
+    (word,) = shlex.split(typed("run", folder))
+    assert compose("export", [word, "output=x"])["run"] == folder
