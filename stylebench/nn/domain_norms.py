@@ -13,6 +13,7 @@ from stylebench.functional.moments import MeanAndVariance
 from stylebench.nn.moments_over_processes import moments_over_processes
 
 SOURCE, TARGET = "source", "target"
+PLAIN = (nn.BatchNorm1d.forward, nn.SyncBatchNorm.forward)  # BatchNorm1d, 2d and 3d share one
 
 
 class DomainStatistics(nn.Module):
@@ -76,7 +77,7 @@ class DomainNorm(nn.Module):
         synced: whether training takes the moments of a batch over all processes, not for each by itself.
 
     Raises:
-        ValueError: if the layer has no scale and shift, or no running averages.
+        ValueError: if the layer has no scale and shift or no running averages, or does more than batch norm.
     """
 
     source_mean: Tensor
@@ -86,6 +87,11 @@ class DomainNorm(nn.Module):
 
     def __init__(self, layer: _BatchNorm) -> None:
         super().__init__()
+        if type(layer).forward not in PLAIN:
+            raise ValueError(
+                f"{type(layer).__name__} does more than batch norm, which a layer that tells domains "
+                "apart in its place would lose; build the network with torch.nn.BatchNorm2d and what follows it"
+            )
         if layer.weight is None or layer.running_mean is None:
             raise ValueError(
                 f"{layer}: a batch norm that tells domains apart needs a scale, a shift and running statistics; build "

@@ -22,13 +22,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from stylebench.functional.moments import MeanAndVariance, mixture
 from stylebench.functional.precision import at_least_float32, float32_island
-from stylebench.nn.domain_norms import SOURCE, TARGET, DomainNorm, DomainStatistics
+from stylebench.nn.domain_norms import PLAIN, SOURCE, TARGET, DomainNorm, DomainStatistics
 
 RUNNING, BATCH, IMAGE, CURRENT = "running", "batch", "image", "current"
 MODES = (RUNNING, BATCH, IMAGE, CURRENT)
 _ORIGINAL = "_original_statistics"  # attribute of a layer whose own ones are replaced for a while
 _KEPT = "domains"  # name of the child that holds a layer's statistics of further domains
-_PLAIN = (nn.BatchNorm1d.forward, nn.SyncBatchNorm.forward)  # BatchNorm1d, 2d and 3d share one
 
 
 class NoBatchNormError(ValueError):
@@ -332,7 +331,7 @@ def _by_image(kind: Any) -> Any:
 
     class ByImage(kind):
         def forward(self, maps: Tensor) -> Tensor:
-            if kind.forward in _PLAIN:
+            if kind.forward in PLAIN:
                 return _normalize_images(self, maps)
             return torch.cat([super(ByImage, self).forward(image) for image in torch.split(maps, 1)])
 

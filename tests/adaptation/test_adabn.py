@@ -275,6 +275,21 @@ def test_every_kind_of_batch_norm(make: Callable[[int], nn.Module], shape: tuple
     torch.testing.assert_close(report.statistics["0"].variance.float(), data.var(axes, correction=0))
 
 
+class NormAct(nn.BatchNorm2d):  # as timm's BatchNormAct2d
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(maps).relu()
+
+
+@pytest.mark.parametrize("propagate", ["sequential", "batch"])
+def test_a_norm_with_an_activation_keeps_it(propagate: str) -> None:
+    network = nn.Sequential(NormAct(3), nn.Conv2d(3, 3, 1), NormAct(3))
+    data = 5 + torch.randn(40, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    found = recalibrate(network, [data], propagate=propagate).statistics
+    mean, variance = (each.view(-1, 1, 1) for each in (data.mean((0, 2, 3)), data.var((0, 2, 3), correction=0)))
+    inner = network[1](((data - mean) / (variance + 1e-5).sqrt()).relu()).detach()
+    torch.testing.assert_close(found["2"].mean.float(), inner.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
 def iterator() -> Iterator[Tensor]:
     yield images(40)
 

@@ -57,6 +57,17 @@ def test_every_batch_norm_is_replaced_once(make: Any, layer: type) -> None:
         strategy.convert(nn.Sequential(nn.GroupNorm(1, 3)))
 
 
+class NormAct(nn.BatchNorm2d):  # as timm's BatchNormAct2d
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(maps).relu()
+
+
+def test_a_norm_with_an_activation_is_refused() -> None:
+    for strategy in (autodial(), dsbn()):
+        with pytest.raises(ValueError, match=r"NormAct does more.*BatchNorm2d"):
+            strategy.convert(nn.Sequential(nn.Conv2d(3, 3, 1), NormAct(3)))
+
+
 def test_the_loss_has_the_mean_entropy_of_the_target() -> None:
     strategy = autodial()
     logits = torch.tensor([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]])

@@ -9,9 +9,9 @@ from torch import Tensor, distributed, nn
 
 from stylebench.adaptation.adabn import recalibrate
 from stylebench.files import read_pickle
-from tests.helpers.processes import run_in_two
+from tests.helpers.processes import run_in_several
 
-SHARES = {"uneven": ((0, 31), (31, 45)), "one without": ((0, 45), (45, 45))}
+SHARES = {"uneven": ((0, 31), (31, 45)), "one without": ((0, 45), (45, 45)), "three": ((0, 7), (7, 40), (40, 45))}
 
 
 def network() -> nn.Sequential:
@@ -27,7 +27,7 @@ def images() -> Tensor:
 
 
 def take(shares: str, folder: Path) -> None:
-    """Run by each of two processes."""
+    """Run by each of the processes."""
     distributed.init_process_group("gloo")
     start, end = SHARES[shares][distributed.get_rank()]
     found = {}
@@ -41,13 +41,14 @@ def take(shares: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("shares", list(SHARES))
-def test_two_processes_come_to_the_statistics_of_one(shares: str, tmp_path: Path) -> None:
-    run_in_two(take, shares, tmp_path)
-    first, second = (dict[str, Any](read_pickle(tmp_path / f"{rank}.pt")) for rank in (0, 1))
+def test_processes_come_to_the_statistics_of_one(shares: str, tmp_path: Path) -> None:
+    count = len(SHARES[shares])
+    run_in_several(count, take, shares, tmp_path)
+    first, *others = (dict[str, Any](read_pickle(tmp_path / f"{rank}.pt")) for rank in range(count))
     parts = [images()[start:end] for start, end in SHARES[shares] if end > start]
     for propagate, layers in first.items():
         alone = recalibrate(network(), parts, propagate=propagate).statistics
         for name, statistics in layers.items():
-            for found, other, expected in zip(statistics, second[propagate][name], alone[name], strict=True):
-                assert torch.equal(found, other)
+            for place, (found, expected) in enumerate(zip(statistics, alone[name], strict=True)):
+                assert all(torch.equal(found, other[propagate][name][place]) for other in others)
                 torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)

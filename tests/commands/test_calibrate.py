@@ -116,12 +116,15 @@ def test_they_are_those_of_the_central_crops(run: Path, take: Take, dusk: Path) 
 
 def test_an_export_takes_them_along(run: Path, take: Take, tmp_path: Path) -> None:
     take()
+    take("name=evening", "prior_images=4")
     exported = export(run, tmp_path / "exported")
     assert sorted(str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file()) == [
-        "model.json", "model.safetensors", "statistics/dusk.safetensors",
+        "model.json", "model.safetensors", "statistics/dusk.safetensors", "statistics/evening.safetensors",
     ]  # fmt: skip
     models = [loaded(run), loaded(exported)]
-    assert torch.equal(*(model.translate(picture(), statistics="dusk") for model in models))
+    made = [[model.translate(picture(), statistics=name) for name in ("dusk", "evening")] for model in models]
+    assert all(torch.equal(*pair) for pair in zip(*made, strict=True))
+    assert not torch.equal(*made[0])
 
 
 def test_statistics_of_other_weights_are_left_out(run: Path, take: Take, caplog: pytest.LogCaptureFixture) -> None:

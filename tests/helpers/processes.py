@@ -55,7 +55,14 @@ def both_ended(processes: Sequence[BaseProcess]) -> list[int | None]:
 
 
 def run_in_two(function: Callable[..., None], *arguments: Any, check: bool = True, **environment: str) -> None:
-    """Run a function in two processes that find each other as those of torchrun do.
+    """Run a function in two processes; see `run_in_several`."""
+    run_in_several(2, function, *arguments, check=check, **environment)
+
+
+def run_in_several(
+    count: int, function: Callable[..., None], *arguments: Any, check: bool = True, **environment: str
+) -> None:
+    """Run a function in processes that find each other as those of torchrun do.
 
     Raises:
         AssertionError: if one fails, and that is to be checked.
@@ -64,13 +71,14 @@ def run_in_two(function: Callable[..., None], *arguments: Any, check: bool = Tru
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     together = {
-        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "GROUP_WORLD_SIZE": "1", "ROLE_RANK": "0",
-        "ROLE_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "none",
+        "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "GROUP_RANK": "0", "GROUP_WORLD_SIZE": "1",
+        "ROLE_RANK": "0", "ROLE_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+        "TORCHELASTIC_RUN_ID": "none",
     }  # fmt: skip
-    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in (0, 1)]
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
     processes = [forked(function, *arguments, **together, **environment, **rank) for rank in ranks]
     codes = both_ended(processes)
-    assert codes == [0, 0] or not check, f"the two processes ended with {codes}"
+    assert codes == [0] * count or not check, f"the processes ended with {codes}"
 
 
 def _run(function: Callable[..., None], arguments: Sequence[Any], output: Path | None, environment: Any) -> None:
