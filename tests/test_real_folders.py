@@ -19,7 +19,6 @@ CASES = {
     "multi_domain-afhq": ("multi_domain", {"domains": [f"stargan_v2_refs/afhq/ref/{name}" for name in ("cat", "dog")]}),
     "multi_domain-faces": ("multi_domain", {"domains": [f"{FACES}/ref/male", f"{FACES}/ref/female"]}),
     "adaptation-pacs": ("adaptation", {"source": PACS[0], "target": PACS[3]}),
-    "adaptation-textures": ("adaptation", {"source": "textures", "target": "textures"}),
 }
 # 1,600 images: more than a pass over any set here but PACS and the digits.
 PASS = ["budget.batches=50", "budget.evaluate_every=50", "dataset.batch_size=32"]
