@@ -45,6 +45,7 @@ from stylebench.nn.normalization import (
     like_layer,
     replaced,
     running_statistics,
+    statistics_of,
     using,
 )
 
@@ -140,7 +141,8 @@ def recalibrate(
     check_number("prior_images", prior_images)
     shown = _Batches(network, batches, check_optional_whole("max_images", max_images, FEWEST_IMAGES), forward or _plain)
     chosen = _chosen(network, layers)
-    source = {name: running_statistics(layer) for name, layer in chosen.items()}
+    own = statistics_of(network, SOURCE)
+    source = {name: own[name] for name in chosen}
     started = time.monotonic()
     with _calm(network), using(network, "running"):
         collect = _sequential if propagate == "sequential" else _batch

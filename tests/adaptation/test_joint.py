@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stylebench.adaptation.adabn import recalibrate
 from stylebench.adaptation.autodial import AutoDIAL
 from stylebench.adaptation.base import Outputs
 from stylebench.adaptation.dsbn import DSBN
 from stylebench.adaptation.joint import JointStrategy
+from stylebench.functional.moments import MeanAndVariance, domain_distance
 from stylebench.nn.classifiers.digits import DigitNet
 from stylebench.nn.domain_batch_norm import DomainBatchNorm
 from stylebench.nn.domain_norms import joint
@@ -197,6 +199,16 @@ def test_recalibrated_moments_are_those_of_all_images_of_a_domain(make: Any) -> 
             maps = seen[name].double()
             torch.testing.assert_close(kept.mean, maps.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(kept.variance, maps.var((0, 2, 3), correction=0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_further_domain_s_distance_is_that_from_the_source() -> None:
+    converted = autodial(learned=False).convert(nn.Sequential(nn.BatchNorm2d(2)))
+    layer = converted[0]
+    layer.target_mean.fill_(5.0)
+    data = images(40)[:, :2]
+    report = recalibrate(converted, [data])
+    moments = MeanAndVariance(data.double().mean((0, 2, 3)), data.double().var((0, 2, 3), correction=0))
+    assert report.layers["0"].distance == pytest.approx(domain_distance(layer.statistics("source"), moments), rel=1e-5)
 
 
 @pytest.mark.parametrize("propagate", ["sequential", "batch"])
