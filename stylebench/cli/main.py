@@ -9,9 +9,8 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from stylebench.checks import UsageError, closest, read_path, read_paths
+from stylebench.checks import UsageError, closest, read_path
 from stylebench.cli.arguments import (
     check_experiments,
     check_flags,
@@ -81,24 +80,20 @@ def stylize(arguments: list[str]) -> None:
     check_switch(config, "keep_alpha")
     from stylebench.build import build_translator
     from stylebench.commands.records import record_of_pictures
-    from stylebench.commands.stylize.guides import read_guides
+    from stylebench.commands.stylize.asked import read_asked
     from stylebench.commands.stylize.pictures import choose_device, default_output, stylize_path, synthesize
 
     config = _with_paths(config, "run", "input", "output")
-    styles, masks = read_paths("style", config["style"]), read_paths("masks", config["masks"])
     translator = build_translator(config, choose_device(config["device"]))
     if config["input"] is None and translator.takes("content"):
         raise UsageError("name what to stylize: input=<a picture, or a folder of pictures>")
     declared = [control.name for control in translator.controls]
     with keys_suggested("stylize"):
-        controls = translator.check_controls(**given_controls(config, arguments, declared))
-    guides = read_guides(
-        translator, styles, config["style_weights"] and _as_list(config["style_weights"]), masks,
-        config["max_pixels"], **controls,
-    )  # fmt: skip
-    source = Path(config["input"] or styles[0])
+        controls, guides, variations = read_asked(translator, config, given_controls(config, arguments, declared))
+    source = Path(config["input"] or guides.files[0])
     target = Path(config["output"]) if config["output"] else default_output(source)
-    common = {"guides": guides, "overwrite": config["overwrite"], "every": config["every"], **controls}
+    common = {"guides": guides, "variations": variations, "overwrite": config["overwrite"], "every": config["every"],
+              **controls}  # fmt: skip
     if config["input"] is None:
         side = translator.canvas_px if config["size_px"] is None else config["size_px"]
         summary = synthesize(translator, target, (side, side), **common)
@@ -117,10 +112,6 @@ def _with_paths(config: Config, *keys: str) -> Config:
     """Return a config with the paths of some keys read; those that are not set stay so, an empty output is not set."""
     unset = {key: None for key in keys if config[key] is None or (config[key] == "" and key in _OPTIONAL)}
     return {**config, **unset, **{key: read_path(key, config[key]) for key in keys if key not in unset}}
-
-
-def _as_list(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
 def calibrate(arguments: list[str]) -> None:
@@ -276,8 +267,9 @@ def list_kind(arguments: list[str]) -> None:
         config = compose("stylize", controls_apart(arguments[1:]))
         from stylebench.build import build_translator
 
-        for control in build_translator(config, "cpu").controls:
-            print(f"{control.name:<12} {control.span}: {control.help}")
+        model = build_translator(config, "cpu")
+        for each in (*model.controls, *(picture for picture in model.inputs if picture.name != "content")):
+            print(f"{each.name:<12} {each.span}: {each.help}")
     else:
         found = options(KINDS[kind])
         if kind == "models":

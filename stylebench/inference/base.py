@@ -7,7 +7,7 @@ Commands, sample grids, health, evaluation, exports and `stylebench.load` read t
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -106,6 +106,8 @@ class Picture(NamedTuple):
         required: whether the model works only with it.
         many: whether several may be given as a list, with a share of each as `<name>_weights`.
         regions: whether masks may say where each of several goes.
+        needs: controls that have to be given with it, since no default of them suits every picture.
+        replaces: controls that change nothing beside it.
     """
 
     name: str
@@ -113,6 +115,14 @@ class Picture(NamedTuple):
     required: bool = True
     many: bool = False
     regions: bool = False
+    needs: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+
+    @property
+    def span(self) -> str:
+        """How many may be given, in words."""
+        count = f"pictures, {self.name}_weights a share of each" if self.many else "a picture"
+        return count if self.required else f"{count}; none by default"
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -166,6 +176,23 @@ class Inference(nn.Module):
                     f"pictures: {pictures}",
                 )
         return {name: control.check(given.get(name, control.default)) for name, control in known.items()}
+
+    def check_pictures(self, pictures: Collection[str], controls: Collection[str]) -> list[str]:
+        """Return what is to say of pictures, by the names of those given, beside the controls that are given.
+
+        Raises:
+            ValueError: if a picture is given without a control that it needs.
+        """
+        notes = []
+        for picture in (each for each in self.inputs if each.name in pictures):
+            for control in (each for each in self.controls if each.name in {*picture.needs} - {*controls}):
+                raise ValueError(
+                    f"{picture.name} needs {control.name} ({control.help}), and none was given; its values: "
+                    f"{control.span}"
+                )
+            idle = [name for name in picture.replaces if name in controls]
+            notes += [f"{name} changes nothing beside {picture.name}" for name in idle]
+        return notes
 
     @contextlib.contextmanager
     def at_work(self, statistics: str | None = None, share: float = 1.0) -> Iterator[None]:

@@ -779,7 +779,7 @@ def test_texture_needs_no_input(run: Run, tmp_path: Path) -> None:
         ("input=t.png style=t.png size_px=0.5", "size_px must be a whole number"),
         ("input=t.png style=t.png size_px=0", "size_px must be a whole number"),
         ("model=texture_synthesis style=t.png size_px=-5", "size_px must be a whole number"),
-        ("model=texture_synthesis style=t.png output=t.png overwrite=true", "is one of the styles or masks"),
+        ("model=texture_synthesis style=t.png output=t.png overwrite=true", "is one of the pictures that steer it"),
         ("input=. style=t.png every=5", "the input is a folder"),
         ("input=t.png style=t.png run=x encoder=vgg19", "encoder: run= brings its own model"),
         ("input=t.png style=t.png model/style_loss=mmd_gauss", "use Adam as the minimizer"),

@@ -1,8 +1,8 @@
 """Pictures that steer `stylize`: styles, their weights and their regions, read from files."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylebench.checks import read_paths
 from stylebench.data.images import decode_image
 from stylebench.functional.geometry import resized
+from stylebench.inference.base import Picture
 from stylebench.inference.translators.base import Translator
 from stylebench.inference.translators.style import StyleTranslator
 
@@ -28,17 +30,19 @@ class GuidePictures:
         weights: a share of each style, None for equal ones.
         masks: (K, H, W) of 0 and 1, None for everywhere.
         files: that they were read from.
+        others: pictures of other inputs, and their weights, by the keywords of `translate`.
     """
 
     styles: Sequence[Any] = ()
     weights: Sequence[float] | None = None
     masks: Tensor | None = None
     files: Sequence[Path] = field(default_factory=tuple)
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     def check_target(self, target: Path) -> None:
         """Raise ValueError if an output would replace one of these pictures."""
         if target.exists() and target.resolve() in [path.resolve() for path in self.files]:
-            raise ValueError(f"the output {target} is one of the styles or masks; name another output")
+            raise ValueError(f"the output {target} is one of the pictures that steer it; name another output")
 
     def arguments(self, size: Sequence[int]) -> dict[str, Any]:
         """Return the keywords of `translate` for a picture of a size (height, width); masks shrink with it.
@@ -47,8 +51,8 @@ class GuidePictures:
             ValueError: if masks have another shape than the picture.
         """
         if not self.styles:
-            return {}
-        given: dict[str, Any] = {"style": list(self.styles), "style_weights": self.weights}
+            return dict(self.others)
+        given: dict[str, Any] = {**self.others, "style": list(self.styles), "style_weights": self.weights}
         if self.masks is not None:
             given["masks"] = _fitted(self.masks, size)
         return given
@@ -60,6 +64,8 @@ def read_guides(
     weights: Sequence[float] | None,
     masks: Sequence[str | Path],
     max_pixels: int,
+    *,
+    encode: bool = True,
     **controls: Any,
 ) -> GuidePictures:
     """Read the pictures, and have the translator encode the styles once for all contents.
@@ -70,6 +76,7 @@ def read_guides(
         weights: a share of each.
         masks: files, one a style.
         max_pixels: larger pictures are refused.
+        encode: whether the translator may encode the styles; not where a control varies that it encodes them by.
         **controls: those of the translation.
 
     Returns:
@@ -102,10 +109,37 @@ def read_guides(
                 f"got {len(found)} masks for {len(styles)} styles; a mask says where the style of the same place goes"
             )
         regions = torch.stack(found).float()  # (K, H, W)
-    if isinstance(translator, StyleTranslator):
+    if encode and isinstance(translator, StyleTranslator):
         with torch.no_grad():
             pictures = translator.encode_styles([picture.to(translator.device) for picture in pictures], **controls)
     return GuidePictures(pictures, weights, regions, [Path(path) for path in (*styles, *masks)])
+
+
+def with_others(
+    guides: GuidePictures, inputs: Sequence[Picture], given: Mapping[str, Any], max_pixels: int
+) -> GuidePictures:
+    """Read the pictures of inputs that no key of the command is for, and add them.
+
+    Args:
+        guides: the others.
+        inputs: of the translator.
+        given: what was typed, by keyword: a file or a list of them, or weights.
+        max_pixels: larger pictures are refused.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if weights are given for no picture.
+    """
+    read, files = dict[str, Any](), list(guides.files)
+    for picture in inputs:
+        paths = read_paths(picture.name, given.get(picture.name))
+        if paths:
+            read[picture.name] = [_picture(path, picture.name, max_pixels) for path in paths]
+            files += map(Path, paths)
+        elif words := [word for word in picture.keywords if word in given]:
+            raise ValueError(f"{words[0]} is given without a {picture.name}; name pictures, or leave it out")
+        read |= {word: given[word] for word in picture.keywords[1:] if word in given}
+    return replace(guides, others=read, files=files)
 
 
 def shrunk(picture: Tensor, size_px: int | None) -> Tensor:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from stylebench.checks import check_choice, check_optional_whole, check_whole
 from stylebench.commands.stylize.guides import GuidePictures, shrunk
+from stylebench.commands.stylize.variations import Variations
 from stylebench.commands.stylize.watching import watching
 from stylebench.commands.stylize.writing import WITH_ALPHA, WRITERS, check_writable, to_pixels, write_picture
 from stylebench.data.images import IMAGE_SUFFIXES, OVER_WHITE, DecodedPicture, read_picture
@@ -73,6 +74,7 @@ def stylize_path(
     size_px: int | None = None,
     keep_alpha: bool = True,
     guides: GuidePictures | None = None,
+    variations: Variations | None = None,
     every: int | None = None,
     progress: bool = True,
     record: contextlib.AbstractContextManager[dict[str, Any]] | None = None,
@@ -95,6 +97,7 @@ def stylize_path(
         size_px: longer side that larger pictures are shrunk to first; None for their own size.
         keep_alpha: give PNG and WebP outputs of the input's size its transparency; what is seen through it was white.
         guides: pictures of styles, for a translator that takes them; see `guides.read_guides`.
+        variations: what an output shows several results over; see `variations.read_variations`.
         every: for one picture that is optimized: evaluations between pictures on the way; see `watching`.
         progress: show a bar on stderr, over the pictures of a folder, or over an optimization.
         record: of the output folder, kept while the pictures of a folder are worked on; it is told how many were
@@ -115,8 +118,12 @@ def stylize_path(
     check_optional_whole("size_px", size_px)
     if every is not None and source.is_dir():
         raise ValueError("every shows one picture on its way; the input is a folder: leave it out, or name a picture")
-    chosen = translator.check_controls(**controls)
-    work = _Work(translator, guides or GuidePictures(), max_pixels, size_px, keep_alpha, chosen)
+    chosen, varied = translator.check_controls(**controls), variations or Variations()
+    if every is not None and varied.values:
+        raise ValueError(
+            f"every shows one result on its way, and {', '.join(varied.values)} vary; leave one of them out"
+        )
+    work = _Work(translator, guides or GuidePictures(), varied, max_pixels, size_px, keep_alpha, chosen)
     check_choice("suffix", suffix, SUFFIXES)
     if not source.exists():
         raise FileNotFoundError(f"there is nothing at input={source}; name a picture or a folder of pictures")
@@ -128,6 +135,7 @@ def stylize_path(
         jobs = {_single_output(source, output, suffix, overwrite): source}
     for target in jobs:
         work.guides.check_target(target)
+        varied.check_target(target)
     check_writable(sorted({target.parent for target in jobs}))
     if not source.is_dir():
         ((target, picture),) = jobs.items()
@@ -145,7 +153,7 @@ def stylize_path(
 
 def synthesize(
     translator: Translator, output: str | Path, size: Sequence[int], *, guides: GuidePictures, overwrite: bool = False,
-    every: int | None = None, progress: bool = True, **controls: Any,
+    variations: Variations | None = None, every: int | None = None, progress: bool = True, **controls: Any,
 ) -> Summary:  # fmt: skip
     """Write a picture that is made from styles alone.
 
@@ -155,6 +163,7 @@ def synthesize(
         size: (height, width) in pixels.
         guides: pictures of styles.
         overwrite: replace an output that exists.
+        variations: must be none.
         every: evaluations between pictures on the way.
         progress: show a bar on stderr.
         **controls: of the translator.
@@ -168,6 +177,8 @@ def synthesize(
         RuntimeError: if the output cannot be written.
     """
     target = Path(output)
+    if variations is not None and variations.values:
+        raise ValueError(f"{', '.join(variations.values)} have lists of values, which need an input; give one value")
     for side in size:
         check_whole("size_px", side)
     if target.suffix.lower() not in WRITERS:
@@ -278,6 +289,7 @@ class _Work(NamedTuple):
 
     translator: Translator
     guides: GuidePictures
+    variations: Variations
     max_pixels: int
     size_px: int | None
     keep_alpha: bool
@@ -326,10 +338,13 @@ def _stylize_file(work: _Work, picture: Path, target: Path) -> list[str]:
     size = read.pixels.shape[:2]
     with _explain_memory(size):
         image = shrunk(to_tensor(read.pixels), work.size_px).to(work.translator.device)
-        given = work.guides.arguments(image.shape[1:])
-        result = to_pixels(work.translator.translate(image, watch=work.watch, **given, **work.controls))
-    alpha, note = _kept_alpha(work, read, result.shape[:2], target)
-    write_picture(target, result, alpha)
+        given = {**work.guides.arguments(image.shape[1:]), **work.controls}
+        results = [
+            to_pixels(work.translator.translate(image, watch=work.watch, **{**given, **request}))
+            for request in work.variations.requests
+        ]
+    alpha, note = _kept_alpha(work, read, results, target)
+    work.variations.write(target, results, alpha)
     notes = [*read.notes, note]
     if work.size_px not in (None, work.translator.default_px) and image.shape[1:] == size:
         notes.append(f"size_px={work.size_px} changes nothing: no side is longer")
@@ -337,15 +352,15 @@ def _stylize_file(work: _Work, picture: Path, target: Path) -> list[str]:
 
 
 def _kept_alpha(
-    work: _Work, read: DecodedPicture, size: Sequence[int], target: Path
+    work: _Work, read: DecodedPicture, results: Sequence[NDArray[np.uint8]], target: Path
 ) -> tuple[NDArray[np.uint8] | None, str]:
     """Return the alpha of an output, and a note where the input's is lost though it is wanted."""
     if read.alpha is None or not work.keep_alpha:
         return None, ""
     if target.suffix.lower() not in WITH_ALPHA:
         return None, f"{OVER_WHITE}; it is kept in {' and '.join(WITH_ALPHA)}"
-    if read.alpha.shape != tuple(size):
-        return None, f"{OVER_WHITE}; it is kept in outputs of the input's size"
+    if len(results) > 1 or read.alpha.shape != results[0].shape[:2]:
+        return None, f"{OVER_WHITE}; it is kept in single outputs of the input's size"
     return read.alpha, ""
 
 

@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,8 @@ WRITERS: dict[str, tuple[str, dict[str, int]]] = {
     ".tif": ("TIFF", {}),
     ".tiff": ("TIFF", {}),
 }
+ANIMATED = (".webp",)  # formats that hold animations
+_WEBP_PX = 16_383  # longest side of a WebP
 WITH_ALPHA = (".png", ".webp")  # formats in which transparency is kept
 
 
@@ -58,8 +60,28 @@ def write_picture(path: Path, pixels: NDArray[np.uint8], alpha: NDArray[np.uint8
         alpha: (H, W) uint8, 0 where it is transparent, for one of the formats `WITH_ALPHA`.
     """
     kind, options = WRITERS[path.suffix.lower()]
+    if kind == "WEBP" and max(pixels.shape[:2]) > _WEBP_PX:
+        raise ValueError(
+            f"{path} would be {pixels.shape[1]} x {pixels.shape[0]} px, and WebP holds {_WEBP_PX} a side; name a PNG"
+        )
     encoded = io.BytesIO()
     layers = pixels if alpha is None else np.dstack([pixels, alpha])  # (H, W, 3 or 4)
     Image.fromarray(layers).save(encoded, format=kind, **options)
+    with atomic_write(path) as file:
+        file.write(encoded.getbuffer())
+
+
+def write_animation(path: Path, frames: Sequence[NDArray[np.uint8]], frame_ms: int) -> None:
+    """Write an animation that begins again at its end, atomically.
+
+    Args:
+        path: the file, of one of the formats `ANIMATED`.
+        frames: (H, W, 3) uint8 each.
+        frame_ms: how long each is shown, in milliseconds.
+    """
+    kind, options = WRITERS[path.suffix.lower()]
+    first, *others = map(Image.fromarray, frames)
+    encoded = io.BytesIO()
+    first.save(encoded, format=kind, save_all=True, append_images=others, duration=frame_ms, loop=0, **options)
     with atomic_write(path) as file:
         file.write(encoded.getbuffer())

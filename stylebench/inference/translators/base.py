@@ -138,6 +138,7 @@ class Translator(Inference):
         """
         words = {word for picture in self.inputs for word in picture.keywords if picture.name != "content"}
         pictures = {word: given.pop(word) for word in words & set(given)}
+        self.check_pictures([word for word, shown in pictures.items() if shown is not None], given)
         chosen = self.check_controls(**given)
         batch = self.own(images)
         guides = replace(self.check_guides(batch, pictures), watch=watch)

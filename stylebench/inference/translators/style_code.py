@@ -26,7 +26,12 @@ OTHER_SEED = Control("other_seed", 0, MOST_SEED, 1, "the style at the far end of
 BETWEEN = Control("between", 0.0, 1.0, 0.0, "mix of the styles of both seeds: 0 is seed's, 1 other_seed's")
 PSI = Control("psi", 0.0, 1.0, 1.0, "truncation: 1 is the style itself, 0 the domain's mean style")
 REFERENCE = Picture(
-    "reference", "a picture of the domain whose style is taken; several are mixed", required=False, many=True
+    "reference",
+    "a picture of the domain whose style is taken; several are mixed",
+    required=False,
+    many=True,
+    needs=("domain",),
+    replaces=("seed", "other_seed", "between"),
 )
 
 

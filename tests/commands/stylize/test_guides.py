@@ -46,7 +46,7 @@ def test_styles_are_read_and_encoded_once(tmp_path: Path) -> None:
     guides = read_guides(translator, [red, blue], [1, 3], [], LIMIT)
     assert guides.files == [red, blue]
     guides.check_target(tmp_path / "other.png")
-    with pytest.raises(ValueError, match="is one of the styles or masks"):
+    with pytest.raises(ValueError, match="is one of the pictures that steer it"):
         guides.check_target(blue)
     for _ in range(3):
         made = translator.translate(torch.zeros(3, 6, 6), **guides.arguments((6, 6)))

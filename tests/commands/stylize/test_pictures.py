@@ -271,7 +271,7 @@ def test_full_disk_stops_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("stylebench.commands.stylize.pictures.write_picture", full)
+    monkeypatch.setattr("stylebench.commands.stylize.variations.write_picture", full)
     with pytest.raises(OSError, match="No space left"):
         stylize_path(negative(), tmp_path / "in", tmp_path / "out")
 
