@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from experiments.cyclegan2017.ceiling import gram_loss, region_grams
 from experiments.cyclegan2017.mapping import assignment
+from experiments.stargan_v2.cost import Counter
 from stylebench.build import build
 from stylebench.cli.config import compose
 
@@ -42,3 +44,17 @@ def test_colors_are_matched_one_to_one(permutation: list[int]) -> None:
     found, misfit = assignment(wanted[permutation] + 0.01, wanted)
     assert found == permutation
     assert misfit == pytest.approx(0.01 * 3**0.5 / 0.3)  # neighbors on a circle of six lie a radius apart
+
+
+def test_operations_and_bytes_of_tensors_without_numbers_are_counted() -> None:
+    with FakeTensorMode(), Counter() as counter:
+        left, right = torch.empty(2, 3), torch.empty(3, 5)
+        product = left @ right
+        assert (counter.operations, counter.peak) == (2 * 2 * 3 * 5, 4 * (6 + 15 + 10))
+        del left, right
+        other = product.view(-1)  # the same memory
+        large = torch.empty(1000)
+        assert counter.peak == 4 * (10 + 1000)
+        del large
+        assert len(torch.cat([other, torch.empty(200)])) == 210
+        assert counter.peak == 4 * (10 + 1000)
