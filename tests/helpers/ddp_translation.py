@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from stylebench.training.callbacks.metric_log import MetricLog
 def watching() -> Iterator[dict[str, list[Any]]]:
     """Keep, while training runs, what each step sent, its gradients, and the weights at the end."""
     seen: dict[str, list[Any]] = {"sent": [], "gradients": [], "end": [], "mix": []}
-    sync, uniform = Method.sync_gradients, Method.uniform
+    sync = Method.sync_gradients
 
     def counting(self: Method, parameters: list[torch.nn.Parameter]) -> None:
         seen["sent"].append(sum(p.numel() for p in parameters if p.grad is not None))
@@ -33,13 +33,17 @@ def watching() -> Iterator[dict[str, list[Any]]]:
     def keep_weights(self: MetricLog, trainer: pl.Trainer, method: Any) -> None:
         seen["end"].append({name: p.detach().clone() for name, p in method.named_parameters()})
 
-    def keep_mix(self: Method, count: int, stream: int = 0) -> torch.Tensor:
-        seen["mix"].append(uniform(self, count, stream))
-        return seen["mix"][-1]  # type: ignore[no-any-return]
+    def keeping(draw: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def kept(self: Method, *arguments: int) -> torch.Tensor:
+            seen["mix"].append(draw(self, *arguments))
+            return seen["mix"][-1]  # type: ignore[no-any-return]
+
+        return kept
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Method, "sync_gradients", counting)
-        patch.setattr(Method, "uniform", keep_mix)
+        patch.setattr(Method, "uniform", keeping(Method.uniform))
+        patch.setattr(Method, "normal", keeping(Method.normal))
         patch.setattr(MetricLog, "on_before_optimizer_step", keep_gradients)
         patch.setattr(MetricLog, "on_train_end", keep_weights)
         yield seen

@@ -329,9 +329,10 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("phases", ["exact", "merged"])
 def test_training_on_two_processes_equals_one(tmp_path: Path, phases: str) -> None:
-    turns = {
-        "exact": ["discriminator", "discriminator", "generator", "mapping", "style_encoder", "generator"],
-        "merged": ["discriminator", "generator", "mapping", "style_encoder"],
+    others = ["generator", "mapping", "style_encoder"]
+    steps = {
+        "exact": ["discriminator", "discriminator", *others, "generator"],
+        "merged": ["discriminator", *others],
     }
     overrides = [*TINY, *SHORT, "dataset.batch_size=4", f"model.phases={phases}"]
-    assert_two_equal_one(tmp_path, overrides, turns[phases] * 2, draws=True)
+    assert_two_equal_one(tmp_path, overrides, steps[phases] * 4, draws=True)
