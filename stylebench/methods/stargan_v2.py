@@ -249,15 +249,20 @@ class StarGANv2(Method):
         """The weight of the diversity loss in this batch, which falls to 0 in a line."""
         return self.weights["diversity"] * max(0.0, 1.0 - self.batches_done / self.diversity_batches)
 
-    def given(self, batch: MultiDomainBatch) -> Given:
-        """Return a batch in [-1, 1], with its latents."""
+    def given(self, batch: MultiDomainBatch, latents: tuple[Tensor, Tensor] | None = None) -> Given:
+        """Return a batch in [-1, 1], with its latents, which are drawn for it where none are given."""
         assert batch.reference is not None
         assert batch.other_reference is not None
-        count, dim = len(batch.image), int(self.model.mapping.latent_dim)  # type: ignore[arg-type]
-        real = to_signed(batch.image)
-        latents = tuple(self.normal(count, dim, stream).to(real.dtype) for stream in (0, 1))
+        real, dim = to_signed(batch.image), int(self.model.mapping.latent_dim)  # type: ignore[arg-type]
+        if latents is None:
+            first, second = (self.normal(len(real), dim, stream).to(real.dtype) for stream in (0, 1))
+            latents = first, second
         references = to_signed(batch.reference), to_signed(batch.other_reference)
-        return Given(real, batch.domain, batch.target_domain, references, latents)  # type: ignore[arg-type]
+        return Given(real, batch.domain, batch.target_domain, references, latents)
+
+    def fixed_latent(self, count: int) -> Tensor:
+        """Return one latent for some images, (count, Z), always the same."""
+        return self.model.latents(torch.zeros(count, dtype=torch.int64, device=self.device))
 
     def other_image(self, real: Tensor, codes: Callable[[], Tensor]) -> Tensor | None:
         """Return the image in a second style, whose graph nobody needs; None where diversity weighs nothing."""
@@ -303,11 +308,12 @@ class StarGANv2(Method):
         return made
 
     def validation_step(self, batch: MultiDomainBatch, batch_idx: int) -> None:
-        """Log the generator's terms on held-out images, by latents and by references."""
-        given = self.given(batch)
+        """Log the generator's terms on held-out images, by references and by one latent, always the same."""
+        latent = self.fixed_latent(len(batch.image))
+        given = self.given(batch, (latent, latent))
         own = self.model.style_encoder(given.real, given.source)
         for name, codes in (
-            ("latent", self.model.mapping(given.latents[0], given.target)),
+            ("latent", self.model.mapping(latent, given.target)),
             ("reference", self.model.style_encoder(given.references[0], given.target)),
         ):
             terms = self.generator_terms(given, self(given.real, codes), codes, own, None)
@@ -315,11 +321,11 @@ class StarGANv2(Method):
 
     def sample_rows(self, batch: MultiDomainBatch) -> list[Tensor]:
         """Return images, what becomes of them by latents, then references and what becomes of them by these."""
-        given = self.given(batch)
+        latent = self.fixed_latent(len(batch.image))
+        given, model = self.given(batch, (latent, latent)), self.model
         assert batch.reference is not None
-        model, seeds = self.model, torch.arange(_STYLES_SHOWN, device=given.real.device)
         rows = [batch.image]
-        for latent in model.latents(seeds):
+        for latent in model.latents(torch.arange(_STYLES_SHOWN, device=self.device)):
             codes = model.mapping(latent.expand(len(given.real), -1), given.target)
             rows.append(from_signed(self(given.real, codes)))
         codes = model.style_encoder(given.references[0], given.target)

@@ -49,7 +49,8 @@ def assert_two_equal_one(folder: Path, overrides: list[str], players: list[str],
         assert {name.startswith("model") for name in found} == {player != "discriminator"}
         tolerance = FOUR_BATCHES if player in players[: len(sizes)] else FIRST_STEP
         sizes.append(sum(gradient.numel() for gradient in expected.values()))
-        assert gap(found, expected) < tolerance, player
+        difference = gap(found, expected)
+        assert difference < tolerance, f"{player}, step {len(sizes)}: {difference}"
     assert first["sent"] == second["sent"] == alone["sent"]
     assert sum(first["sent"]) == sum(sizes)  # of those who move, and no more
     assert gap(first["end"][0], alone["end"][0]) < FOUR_BATCHES

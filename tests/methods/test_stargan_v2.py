@@ -334,5 +334,9 @@ def test_training_on_two_processes_equals_one(tmp_path: Path, phases: str) -> No
         "exact": ["discriminator", "discriminator", *others, "generator"],
         "merged": ["discriminator", *others],
     }
-    overrides = [*TINY, *SHORT, "dataset.batch_size=4", f"model.phases={phases}"]
+    # An epsilon above the rounding in gradients: what rounding leaves in those that are 0 decides no step then.
+    calm = [f"+model.optimizers.{player}.eps=1e-4" for player in (*others, "discriminator")]
+    # Two styles of an untrained mapping network are nearly one: rounding turns signs in the slope of their difference.
+    alike = {"exact": [], "merged": ["model.weight_diversity=0"]}
+    overrides = [*TINY, *SHORT, *calm, *alike[phases], "dataset.batch_size=4", f"model.phases={phases}"]
     assert_two_equal_one(tmp_path, overrides, steps[phases] * 4, draws=True)
