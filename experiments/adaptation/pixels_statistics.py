@@ -55,17 +55,24 @@ def results(options: argparse.Namespace, done: set[tuple[str, ...]]) -> Iterator
 
 
 def told(rows: Sequence[Row]) -> str:
-    """Return the cells, the interaction, and what the target's styles add beyond other changes of the pixels."""
-    cells: dict[str, dict[tuple[str, int], Row]] = {}
+    """Return the cells, the interaction, and what the target's styles add beyond other changes of the pixels.
+
+    Several pairs are averaged first, so that intervals are over seeds alone.
+    """
+    cells: dict[str, dict[int, list[Row]]] = {}
     for row in rows:
-        cells.setdefault(row["strategy"], {})[" to ".join(row["pair"]), row["seed"]] = row
-    lines = ["| pixels | statistics | runs | target accuracy, % | source accuracy, % |", "|---|---|---|---|---|"]
+        cells.setdefault(row["strategy"], {}).setdefault(row["seed"], []).append(row)
+
+    def mean(name: str, domain: str) -> np.ndarray:
+        return np.array([np.mean([row[domain] for row in found]) for _, found in sorted(cells[name].items())])
+
+    lines = ["| pixels | statistics | seeds | target accuracy, % | source accuracy, % |", "|---|---|---|---|---|"]
     for name, found in cells.items():
-        scores = [percent(row[domain] for row in found.values()) for domain in ("target", "source")]
+        scores = [percent(mean(name, domain)) for domain in ("target", "source")]
         lines.append(f"| {name.replace(', ', ' | ')} | {len(found)} | {' | '.join(scores)} |")
 
     def target(pixels: str, statistics: str) -> np.ndarray:
-        return np.array([row["target"] for _, row in sorted(cells[f"{pixels}, {statistics}"].items())])
+        return mean(f"{pixels}, {statistics}", "target")
 
     plain, both = (target(AS_THEY_ARE, each) for each in STATISTICS), (target(STYLIZED, each) for each in STATISTICS)
     (none, adabn), (stylized, joined) = plain, both
