@@ -22,39 +22,35 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from experiments.paired_seconds import own_peak_bytes, ratios
 from stylebench.build import build, method_node
 from stylebench.cli.config import compose
 from stylebench.data.tasks import MultiDomainBatch
 from stylebench.methods.stargan_v2 import PHASES, StarGANv2
+from stylebench.training.callbacks.flop_counter import FlopCounter
 
 DOMAINS = 3
 WIDTHS = ("width", "max_width")
 BATCHES = 2  # Adam's averages come with the first
 
 
-class Counter(TorchDispatchMode):
-    """Counts operations as torch's own counter does (which does not work with R1), and bytes of tensors that are alive.
+class Counter(FlopCounter):
+    """Counts operations, and bytes of the tensors that are alive.
 
     Attributes:
-        operations: additions and multiplications of convolutions and matrix products.
         peak: the most that were alive at a time, in bytes.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations = self.peak = self._alive = 0
+        self.peak = self._alive = 0
         self._seen: dict[int, weakref.finalize[Any, Any]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count it and what it made."""
-        made = func(*args, **(kwargs or {}))
-        if func._overloadpacket in flop_registry:
-            self.operations += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=made)
+        made = super().__torch_dispatch__(func, types, args, kwargs)
         for tensor in tree_leaves(made):
             if isinstance(tensor, Tensor):
                 self._count(tensor.untyped_storage())
@@ -114,7 +110,7 @@ def counted(phases: str, options: argparse.Namespace) -> dict[str, float]:
     with Counter() as counter:
         run = step(phases, options)
         run()
-        operations = counter.operations
+        operations = counter.total
         run()
     return {"tflop": operations / 1e12, "tensors_gib": counter.peak / 2**30}
 
