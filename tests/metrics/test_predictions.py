@@ -68,6 +68,15 @@ def test_unknown_labels_are_a_mask_whatever_stands_in_their_place(hidden: int) -
     assert rows[1]["content_id"] == "target/1.png"
 
 
+def test_labels_are_read_and_never_written() -> None:
+    found = predictions([0, 1, 2, 2], [0, -1, 2, -1], [True, False, True, False])
+    labels, known = found.labels.clone(), found.known.clone()
+    prediction_values(found, "target", np.full(3, 1 / 3), validators=True)
+    prediction_rows([("target", found)])
+    assert torch.equal(found.labels, labels)
+    assert torch.equal(found.known, known)
+
+
 def test_without_labels_accuracy_does_not_apply() -> None:
     found = predictions([0, 1], [0, 0], [False, False])
     record = to_record(prediction_values(found, "target", np.full(3, 1 / 3), validators=False))
