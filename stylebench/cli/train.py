@@ -162,7 +162,7 @@ def _say_where(result: Any, config: dict[str, Any], planned: int, untrusted: Seq
         if domain.left_out:
             print(f"\n{left_out_words(domain.left_out)} of {domain.path}", end="")
     print(f"\nrun folder  {shown}\npictures    {shown}/samples/")
-    if short := of_short_run(config, typed("run", shown), planned):
+    if short := of_short_run(config, result.batches, typed("run", shown), planned):
         print(f"short run   {short}")
     if worse := against_untouched(result.metrics, RunFolder(result.folder).record):
         print(f"not yet     {worse}")

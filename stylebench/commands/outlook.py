@@ -17,20 +17,20 @@ def how_to_go_on(config: Config) -> str:
     return "a larger budget.batches continues it"
 
 
-def of_short_run(config: Config, argument: str, planned: int) -> str | None:
+def of_short_run(config: Config, done: int, argument: str, planned: int) -> str | None:
     """Say what to expect of a run of a small part of the batches that its config plans; None of another.
 
     Args:
         config: the run's resolved config.
+        done: batches that the run has, which may be more than were asked for last.
         argument: that names the run folder on a command line, `run=...`.
         planned: batches that the config has where nobody sets their number.
     """
-    batches = config["budget"]["batches"]
-    if SHORT * batches > planned:
+    if SHORT * done > planned:
         return None
     where = "... run=<another folder>" if spans_its_length(config) else argument
     return (
-        f"{batches:,} of {planned:,} batches: enough to see that it works, not how good the model becomes; for that, "
+        f"{done:,} of {planned:,} batches: enough to see that it works, not how good the model becomes; for that, "
         f"stylebench train {where} budget.batches={planned}"
     )
 

@@ -26,13 +26,14 @@ def config(batches: int, **model: Any) -> dict[str, Any]:
 
 
 def test_a_tenth_of_the_plan_is_short_and_says_how_to_go_on() -> None:
-    said = of_short_run(config(200), "run=R", 40_000)
+    said = of_short_run(config(200), 200, "run=R", 40_000)
     assert said is not None
     assert said.startswith("200 of 40,000 batches")
     assert said.endswith("stylebench train run=R budget.batches=40000")
-    assert of_short_run(config(4000), "run=R", 40_000) is not None
-    assert of_short_run(config(4001), "run=R", 40_000) is None
-    ends = of_short_run(config(200, schedule={"batches": 200}), "run=R", 40_000)  # its learning rate is 0 by now
+    assert of_short_run(config(4000), 4000, "run=R", 40_000) is not None
+    assert of_short_run(config(4001), 4001, "run=R", 40_000) is None
+    assert of_short_run(config(200), 40_000, "run=R", 40_000) is None  # asked for less than the run has
+    ends = of_short_run(config(200, schedule={"batches": 200}), 200, "run=R", 40_000)  # its learning rate is 0 by now
     assert ends is not None
     assert "run=R" not in ends
 
