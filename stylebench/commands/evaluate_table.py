@@ -82,9 +82,9 @@ def _not_measured(sets: Mapping[str, Entries]) -> list[str]:
 
 
 def _few_images(entry: Mapping[str, Any]) -> list[str]:
-    """Say where a distance of sets rests on fewer images than the features have directions."""
+    """Say where a Frechet distance rests on fewer images than the features have directions."""
     width, count = (entry.get("network") or {}).get("width"), min(entry.get("n_ref") or 0, entry["n_gen"])
-    if entry["n_ref"] is None or width is None or count >= width:
+    if not entry["alias"].startswith("fd_") or entry["n_ref"] is None or width is None or count >= width:
         return []
     return [
         f"{count} images for the covariance of {width} features ({entry['alias']}): compare with the floor, and with "
