@@ -82,11 +82,11 @@ def _not_measured(sets: Mapping[str, Entries]) -> list[str]:
 
 
 def _few_images(entry: Mapping[str, Any]) -> list[str]:
-    """Say where a Frechet distance rests on fewer images than the features have directions."""
-    width, count = (entry.get("network") or {}).get("width"), min(entry.get("n_ref") or 0, entry["n_gen"])
-    if not entry["alias"].startswith("fd_") or entry["n_ref"] is None or width is None or count >= width:
+    """Say where a covariance rests on fewer images than it has features."""
+    features = entry.get("covariance_of")
+    if features is None or (count := min(entry["n_ref"], entry["n_gen"])) >= features:
         return []
     return [
-        f"{count} images for the covariance of {width} features ({entry['alias']}): compare with the floor, and with "
+        f"{count} images for the covariance of {features} features ({entry['alias']}): compare with the floor, and with "
         "sets of the same sizes alone"
     ]
