@@ -268,7 +268,7 @@ class StarGANv2(Method):
         """Return the image in a second style, whose graph nobody needs; None where diversity weighs nothing."""
         if not self.diversity_weight:
             return None
-        with torch.set_grad_enabled(self.phases == "official" and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(self.phases == "official"):
             other: Tensor = self(real, codes()).detach()
         return other
 
@@ -325,8 +325,8 @@ class StarGANv2(Method):
         given, model = self.given(batch, (latent, latent)), self.model
         assert batch.reference is not None
         rows = [batch.image]
-        for latent in model.latents(torch.arange(_STYLES_SHOWN, device=self.device)):
-            codes = model.mapping(latent.expand(len(given.real), -1), given.target)
+        for style in model.latents(torch.arange(_STYLES_SHOWN, device=self.device)):
+            codes = model.mapping(style.expand(len(given.real), -1), given.target)
             rows.append(from_signed(self(given.real, codes)))
         codes = model.style_encoder(given.references[0], given.target)
         return [*rows, batch.reference, from_signed(self(given.real, codes))]

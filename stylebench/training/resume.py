@@ -14,7 +14,12 @@ from stylebench.run_folder import CHECKPOINT_KEY, CHECKPOINTS, EARLIER, TRAIN, R
 
 log = logging.getLogger(__name__)
 MODES = ("never", "auto", "must", "restart")
-LENGTHS = ("model.schedule.batches", "adaptation.batches", "model.inference.adaptation.batches")
+LENGTHS = (  # settings that something changes over, and that are budget.batches where nobody says otherwise
+    "model.schedule.batches",
+    "model.diversity_batches",
+    "adaptation.batches",
+    "model.inference.adaptation.batches",
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Start:
 
 def spans_its_length(config: Mapping[str, Any]) -> bool:
     """Tell whether something in a run changes over the length that it was started with, so that no other will do."""
-    return any(key in LENGTHS for key in binding_part(config))
+    found, length = binding_part(config), config["budget"]["batches"]
+    return any(found.get(key) == length for key in LENGTHS)
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -129,9 +135,8 @@ def _refuse(folder: Path, changed: Mapping[str, str]) -> None:
     why = ""
     if set(changed) <= set(LENGTHS):
         why = (
-            ". Its learning rate falls, or its adaptation changes, over its length: another length would have changed "
-            "it from the first batch, and only a run that was started with model/schedule=constant, and without "
-            "adaptation=dann, can be made longer"
+            ". A learning rate, a weight or an adaptation changes over its length: another length would have changed it "
+            "from the first batch. A run that begins with numbers of its own for these keys can be made longer"
         )
     raise ValueError(
         f"the run in {folder} is bound to other values ({shown}){why}. To continue it, leave them as they were; for "

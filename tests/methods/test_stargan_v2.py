@@ -19,6 +19,7 @@ from stylebench.data.tasks import MultiDomainBatch
 from stylebench.functional.gradient_penalty import logits_and_r1
 from stylebench.functional.hash_noise import hash_normal
 from stylebench.methods.stargan_v2 import StarGANv2
+from stylebench.training.resume import spans_its_length
 from tests.helpers.players import Calls, fit
 from tests.helpers.runs import assert_same_end, newest, stop_at
 from tests.helpers.two_processes import SHORT, assert_two_equal_one
@@ -214,6 +215,11 @@ def test_diversity_falls_to_nothing_over_its_batches() -> None:
         method.batches_before = done
         weights.append(method.diversity_weight)
     assert weights == [2.0, 1.5, 1.0, 0.0, 0.0]
+
+
+def test_a_run_is_bound_to_the_length_that_diversity_falls_over() -> None:
+    assert spans_its_length(config())
+    assert not spans_its_length(config("model.diversity_batches=100"))
 
 
 def test_without_diversity_no_second_image_is_made() -> None:

@@ -152,6 +152,9 @@ def test_another_length_is_refused_where_something_changes_over_it(tmp_path: Pat
     name = part.replace("__", ".")
     with pytest.raises(ValueError, match=rf"{name}\.batches: 10 -> 20\).*over its length"):
         find_start(tmp_path, mode, longer)
+    own = changed(**{part: {"batches": 10}}, budget__batches=20)  # a number that the length has nothing to do with
+    assert not spans_its_length(own)
+    assert find_start(tmp_path, mode, own).batches == 5
     assert (tmp_path / "record.json").exists()  # and nothing was moved
 
 
