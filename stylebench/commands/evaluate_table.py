@@ -87,6 +87,6 @@ def _few_images(entry: Mapping[str, Any]) -> list[str]:
     if features is None or (count := min(entry["n_ref"], entry["n_gen"])) >= features:
         return []
     return [
-        f"{count} images for the covariance of {features} features ({entry['alias']}): compare with the floor, and with "
-        "sets of the same sizes alone"
+        f"{count} images for the covariance of {features} features ({entry['alias']}): compare with the floor, and "
+        "with sets of the same sizes alone"
     ]

@@ -135,8 +135,8 @@ def _refuse(folder: Path, changed: Mapping[str, str]) -> None:
     why = ""
     if set(changed) <= set(LENGTHS):
         why = (
-            ". A learning rate, a weight or an adaptation changes over its length: another length would have changed it "
-            "from the first batch. A run that begins with numbers of its own for these keys can be made longer"
+            ". A learning rate, a weight or an adaptation changes over its length: another length would have changed "
+            "it from the first batch. A run that begins with numbers of its own for these keys can be made longer"
         )
     raise ValueError(
         f"the run in {folder} is bound to other values ({shown}){why}. To continue it, leave them as they were; for "
