@@ -9,7 +9,7 @@ from torch._subclasses import FakeTensorMode
 
 from experiments.cyclegan2017.ceiling import gram_loss, region_grams
 from experiments.cyclegan2017.mapping import assignment
-from experiments.stargan_v2.cost import Counter
+from experiments.stargan_v2_2020.cost import Counter
 from stylebench.build import build
 from stylebench.cli.config import compose
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from experiments.paired_seconds import own_peak_bytes, ratios
+from experiments.costs import own_peak_bytes, ratios
 from stylebench.adaptation.adabn import recalibrate
 
 IMAGES, BATCH, SIZE_PX = 1000, 128, 64

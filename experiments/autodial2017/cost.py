@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from experiments.paired_seconds import own_peak_bytes, ratios
+from experiments.costs import own_peak_bytes, ratios
 from stylebench.adaptation.autodial import AutoDIAL
 from stylebench.adaptation.base import Outputs, Strategy
 from stylebench.adaptation.joint import joint_outputs

@@ -1,6 +1,6 @@
 """What a batch of StarGAN v2 costs when its phases are taken as `exact`, `official` and `merged`.
 
-    python -m experiments.stargan_v2.cost --output experiments/stargan_v2/cost.json [--size 128] [--batch 8]
+    python -m experiments.stargan_v2_2020.cost --output experiments/stargan_v2_2020/cost.json [--size 128] [--batch 8]
         [--width 128] [--max-width 512] [--pairs 5] [--processes]
 
 Operations (a multiplication and an addition are two) and the peak of what tensors hold are counted on tensors without
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
-from experiments.paired_seconds import own_peak_bytes, ratios
+from experiments.costs import own_peak_bytes, ratios
 from stylebench.build import build, method_node
 from stylebench.cli.config import compose
 from stylebench.data.tasks import MultiDomainBatch
@@ -119,7 +119,7 @@ def process_gib(phases: str, options: argparse.Namespace) -> float:
     """Return the peak memory of two batches in a fresh process."""
     given = {key: getattr(options, key) for key in ("size", "batch", *WIDTHS)}
     words = [word for key, value in given.items() if value for word in (f"--{key.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "experiments.stargan_v2.cost", "--alone", phases, *words]
+    command = [sys.executable, "-m", "experiments.stargan_v2_2020.cost", "--alone", phases, *words]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / 2**30
 
 
