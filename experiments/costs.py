@@ -1,6 +1,9 @@
 """What two ways to do the same cost: processor seconds in pairs, so that what else runs falls on both, and memory."""
 
+import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,7 +41,29 @@ def ratios(ways: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict[st
     return {"median": statistics.median(found), "low": float(low), "high": float(high), "pairs": rows}
 
 
-def own_peak_bytes() -> int:
+def peak_bytes(module: str, way: str, *words: str) -> int:
+    """Return the peak memory of a fresh process, `python -m <module> --alone <way> <words>`, which `alone` ends."""
+    command = [sys.executable, "-m", module, "--alone", way, *words]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def alone(run: Callable[[], Any], times: int = 1) -> None:
+    """Run something on one thread, and print the peak memory of this process."""
+    torch.set_num_threads(1)
+    for _ in range(times):
+        run()
+    sys.stdout.write(str(_own_peak_bytes()))
+
+
+def tell(found: Mapping[str, Any], output: Path | None) -> None:
+    """Print what was measured as JSON, and write it into a file where one is named."""
+    text = f"{json.dumps(found, indent=1)}\n"
+    if output:
+        output.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+def _own_peak_bytes() -> int:
     """Return the peak memory of this process; Linux counts the parent's into `ru_maxrss`, but not into this."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

@@ -9,9 +9,6 @@ bootstrap. Memory: a fresh process of each, for two numbers of images.
 
 import argparse
 import functools
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from experiments.costs import own_peak_bytes, ratios
+from experiments.costs import alone, peak_bytes, ratios, tell
 from stylebench.adaptation.adabn import recalibrate
 
 IMAGES, BATCH, SIZE_PX = 1000, 128, 64
@@ -63,12 +60,6 @@ def compare_seconds() -> dict[str, Any]:
     return ratios({name: functools.partial(way, model, batches) for name, way in WAYS.items()})
 
 
-def peak_bytes(way: str, images: int) -> int:
-    """Return the peak memory of a fresh process."""
-    words = [sys.executable, "-m", "experiments.adabn2016.cost", "--alone", way, "--images", str(images)]
-    return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-
-
 def main() -> None:
     """Measure, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,16 +68,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=IMAGES)
     options = parser.parse_args()
     if options.alone:
-        torch.set_num_threads(1)
-        WAYS[options.alone](network(), Noise(options.images))
-        sys.stdout.write(str(own_peak_bytes()))
+        alone(functools.partial(WAYS[options.alone], network(), Noise(options.images)))
         return
     found: dict[str, Any] = {"seconds": compare_seconds()}
-    found["peak_bytes"] = {images: {way: peak_bytes(way, images) for way in WAYS} for images in (IMAGES, 3 * IMAGES)}
-    text = json.dumps(found, indent=1)
-    if options.output:
-        options.output.write_text(text, encoding="utf-8")
-    sys.stdout.write(f"{text}\n")
+    found["peak_bytes"] = {
+        images: {way: peak_bytes("experiments.adabn2016.cost", way, "--images", str(images)) for way in WAYS}
+        for images in (IMAGES, 3 * IMAGES)
+    }
+    tell(found, options.output)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,6 @@ fresh process of each.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from experiments.costs import own_peak_bytes, ratios
+from experiments.costs import alone, peak_bytes, ratios, tell
 from stylebench.adaptation.autodial import AutoDIAL
 from stylebench.adaptation.base import Outputs, Strategy
 from stylebench.adaptation.joint import joint_outputs
@@ -72,12 +69,6 @@ WAYS: dict[str, Callable[[], Strategy]] = {
 }
 
 
-def peak_bytes(way: str) -> int:
-    """Return the peak memory of three steps in a fresh process."""
-    words = [sys.executable, "-m", "experiments.autodial2017.cost", "--alone", way]
-    return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-
-
 def main() -> None:
     """Measure, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,22 +76,15 @@ def main() -> None:
     parser.add_argument("--alone", choices=list(WAYS), help="three steps, whose peak memory in bytes is printed")
     options = parser.parse_args()
     if options.alone:
-        torch.set_num_threads(1)
-        run = step(WAYS[options.alone](), torch.contiguous_format)
-        for _ in range(3):
-            run()
-        sys.stdout.write(str(own_peak_bytes()))
+        alone(step(WAYS[options.alone](), torch.contiguous_format), times=3)
         return
     found: dict[str, Any] = {
         f"{way}/{name}": ratios({"batch_norm": step(PlainBatchNorm(), layout), way: step(WAYS[way](), layout)})
         for name, layout in LAYOUTS.items()
         for way in ("autodial", "autodial_1_fixed")
     }
-    found["peak_bytes"] = {way: peak_bytes(way) for way in WAYS}
-    text = json.dumps(found, indent=1)
-    if options.output:
-        options.output.write_text(f"{text}\n", encoding="utf-8")
-    sys.stdout.write(f"{text}\n")
+    found["peak_bytes"] = {way: peak_bytes("experiments.autodial2017.cost", way) for way in WAYS}
+    tell(found, options.output)
 
 
 if __name__ == "__main__":

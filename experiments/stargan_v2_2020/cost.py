@@ -11,9 +11,6 @@ the weights are part of every peak.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +21,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
-from experiments.costs import own_peak_bytes, ratios
+from experiments.costs import alone, peak_bytes, ratios, tell
 from stylebench.build import build, method_node
 from stylebench.cli.config import compose
 from stylebench.data.tasks import MultiDomainBatch
@@ -119,8 +116,7 @@ def process_gib(phases: str, options: argparse.Namespace) -> float:
     """Return the peak memory of two batches in a fresh process."""
     given = {key: getattr(options, key) for key in ("size", "batch", *WIDTHS)}
     words = [word for key, value in given.items() if value for word in (f"--{key.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "experiments.stargan_v2_2020.cost", "--alone", phases, *words]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / 2**30
+    return peak_bytes("experiments.stargan_v2_2020.cost", phases, *words) / 2**30
 
 
 def main() -> None:
@@ -136,11 +132,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args()
     if options.alone:
-        torch.set_num_threads(1)
-        run = step(options.alone, options)
-        for _ in range(BATCHES):
-            run()
-        sys.stdout.write(str(own_peak_bytes()))
+        alone(step(options.alone, options), BATCHES)
         return
     settings = {key: getattr(options, key) for key in ("size", "batch", *WIDTHS)}
     found: dict[str, Any] = {"settings": settings, "torch": torch.__version__}
@@ -151,10 +143,7 @@ def main() -> None:
         found["exact_over_official_seconds"] = ratios(ways, options.pairs)
     with FakeTensorMode(allow_non_fake_inputs=True):  # constants that are kept may be real ones
         found["counted"] = {phases: counted(phases, options) for phases in PHASES}
-    text = json.dumps(found, indent=1)
-    if options.output:
-        options.output.write_text(f"{text}\n", encoding="utf-8")
-    sys.stdout.write(f"{text}\n")
+    tell(found, options.output)
 
 
 if __name__ == "__main__":
