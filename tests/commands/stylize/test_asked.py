@@ -1,6 +1,5 @@
 """What a command line asks of StarGAN v2: references beside their domain, several styles, what changes nothing."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,12 @@ from stylebench.cli.config import compose
 from stylebench.commands.stylize.asked import Asked, read_asked
 from stylebench.commands.stylize.pictures import stylize_path
 from stylebench.inference.translators.style_code import StyleCodeTranslator
-from stylebench.nn.generators.stargan_v2 import StarGANv2Generator
-from stylebench.nn.labels import DomainLabels
-from stylebench.nn.style_networks import MappingNetwork, StyleEncoder
-
-PX = 32
+from tests.helpers.style_codes import PX, tiny_style_translator
 
 
 @pytest.fixture(scope="module")
 def model() -> StyleCodeTranslator:
-    torch.manual_seed(0)
-    made = StyleCodeTranslator(
-        partial(StarGANv2Generator, PX, style_dim=4, width=3, max_width=4),
-        partial(MappingNetwork, latent_dim=3, style_dim=4, width=5),
-        partial(StyleEncoder, PX, style_dim=4, width=3, max_width=4),
-        DomainLabels(["cat", "dog"]),
-    )
-    return made.eval()
+    return tiny_style_translator()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Translation by style codes: seeds, references, mixes, truncation, and what is refused."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch import Tensor
@@ -9,11 +7,7 @@ from torch import Tensor
 from stylebench.checks import UnknownControlError
 from stylebench.functional.hash_noise import hash_normal
 from stylebench.inference.translators.style_code import StyleCodeTranslator
-from stylebench.nn.generators.stargan_v2 import StarGANv2Generator
-from stylebench.nn.labels import DomainLabels
-from stylebench.nn.style_networks import MappingNetwork, StyleEncoder
-
-PX = 32
+from tests.helpers.style_codes import PX, tiny_style_translator
 
 
 def images(*size: int, batch: int = 2, seed: int = 1) -> Tensor:
@@ -22,14 +16,7 @@ def images(*size: int, batch: int = 2, seed: int = 1) -> Tensor:
 
 @pytest.fixture(scope="module")
 def model() -> StyleCodeTranslator:
-    torch.manual_seed(0)
-    made = StyleCodeTranslator(
-        partial(StarGANv2Generator, PX, style_dim=4, width=3, max_width=4),
-        partial(MappingNetwork, latent_dim=3, style_dim=4, width=5),
-        partial(StyleEncoder, PX, style_dim=4, width=3, max_width=4),
-        DomainLabels(["cat", "dog"]),
-    )
-    return made.double().eval()
+    return tiny_style_translator().double()
 
 
 def test_a_seed_is_one_style_for_all_images_and_domains_have_their_own(model: StyleCodeTranslator) -> None:
