@@ -46,16 +46,9 @@ ROWS = "rows.csv"
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 EARLIER = "earlier-"  # a run that another one replaced lies in `earlier-<n>`
-RUN_FILES = (
-    RECORD,
-    CONFIG,
-    METRICS,
-    SAMPLES,
-    CHECKPOINTS,
-    EVALUATION,
-    STATISTICS,
-    ALPHAS,
-)  # of one run, set aside together
+RUN_FILES = (  # of one run, set aside together
+    RECORD, CONFIG, METRICS, SAMPLES, CHECKPOINTS, EVALUATION, STATISTICS, ALPHAS,
+)  # fmt: skip
 
 RECORD_FORMAT = 3  # 2: evaluations inside the record, no kind, no config
 VALUES_FORMAT = 1
@@ -102,6 +95,13 @@ class RunFolder:
     def has_record(self) -> bool:
         """Whether a run left its record here."""
         return (self.path / RECORD).is_file()
+
+    @property
+    def enclosing(self) -> Path | None:
+        """The run that this folder is a part of, such as its checkpoints; None of a folder of its own."""
+        whole = self.path.resolve()
+        parts = (run for run in whole.parents if whole.relative_to(run).parts[0] in RUN_FILES)
+        return next((run for run in parts if (run / RECORD).is_file()), None)
 
     @cached_property
     def record(self) -> dict[str, Any]:

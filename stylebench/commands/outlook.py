@@ -1,5 +1,6 @@
 """What a finished run is worth, in words: how long it should have been, and whether untouched contents do better."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +43,11 @@ def against_untouched(metrics: Mapping[str, float], record: Mapping[str, Any]) -
         metrics: the run's newest, by dashboard key.
         record: the run's record, which holds the values of the untouched contents.
     """
-    known = {key: entry for key, entry in (record.get(UNTOUCHED) or {}).items() if key in metrics}
+    known = {
+        key: entry
+        for key, entry in (record.get(UNTOUCHED) or {}).items()
+        if math.isfinite(metrics.get(key, math.nan)) and math.isfinite(entry["value"])
+    }
     lost = []
     for key, entry in known.items():
         gain = metrics[key] - entry["value"]

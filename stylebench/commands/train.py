@@ -115,6 +115,8 @@ def train(config: Config, folder: Path, overrides: list[str], began: Callable[[]
         NonFiniteLossError: if the loss became NaN or infinite; the newest checkpoint is from before that.
     """
     check_settings(config)
+    if (whole := RunFolder(folder).enclosing) is not None:
+        raise UsageError(f"run={folder} is part of the run {whole}; name that, or another folder")
     with RunFolder(folder).held() if first_process() else contextlib.nullcontext():
         return _train(config, folder, overrides, began or (lambda: None))
 
@@ -129,16 +131,16 @@ def _train(config: Config, folder: Path, overrides: list[str], began: Callable[[
         check_report(opened)
     start = find_start(folder, config["resume"], config)
     csv = CSVLog(folder)
-    if start.checkpoint is not None:
-        log.info("continuing %s from batch %d", folder, start.batches)
-        if start.batches >= config["budget"]["batches"]:
-            return _finished(config, folder, start, csv, opened)
+    if start.checkpoint is not None and start.batches >= config["budget"]["batches"]:
+        return _finished(config, folder, start, csv, opened)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     opened = opened or open_data(config)
     data = build_data(config, opened)
     method = build_method(config, data)
     facts = _facts(config, overrides, data, method) | {"init": _init(config, start, method)}
     check_content(folder, start, facts)
+    if start.checkpoint is not None:
+        log.info("continuing %s from batch %d", folder, start.batches)
     batches, every = config["budget"]["batches"], config["budget"]["evaluate_every"]
     csv.rewind(start.batches, keep_evaluation=start.batches % every == 0)
     record = RunRecord(

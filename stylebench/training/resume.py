@@ -13,6 +13,7 @@ from stylebench.inference.loading import read_checkpoint
 from stylebench.run_folder import CHECKPOINT_KEY, CHECKPOINTS, EARLIER, TRAIN, RunFolder
 
 log = logging.getLogger(__name__)
+_METHOD = "model._target_"
 MODES = ("never", "auto", "must", "restart")
 LENGTHS = (  # settings that something changes over, and that are budget.batches where nobody says otherwise
     "model.schedule.batches",
@@ -130,6 +131,8 @@ def check_content(folder: Path, start: Start, facts: Mapping[str, Any]) -> None:
 
 def _refuse(folder: Path, changed: Mapping[str, str]) -> None:
     """Say why the run in a folder is not continued, and how to begin another one."""
+    if _METHOD in changed:  # all other settings of the model differ with it
+        changed = {_METHOD: changed[_METHOD]}
     shown = "; ".join(f"{key}: {values}" for key, values in list(changed.items())[:8])
     shown += "; ..." if len(changed) > 8 else ""
     why = ""
@@ -138,6 +141,8 @@ def _refuse(folder: Path, changed: Mapping[str, str]) -> None:
             ". A learning rate, a weight or an adaptation changes over its length: another length would have changed "
             "it from the first batch. A run that begins with numbers of its own for these keys can be made longer"
         )
+    if set(changed) == {"init"}:
+        why = ". A run that goes on has its own weights: leave init= out"
     raise ValueError(
         f"the run in {folder} is bound to other values ({shown}){why}. To continue it, leave them as they were; for "
         "another run name another folder by run=, or give resume=restart to start over in this one: the earlier run is "

@@ -86,7 +86,8 @@ CANNOT_START = {
     "other average": (["ema.decay=0.5", MORE], r"ema\.decay: 0\.999 -> 0\.5"),
     "other contents": (["dataset.content=other", MORE], r"dataset\.content: digest \w{12} -> \w{12}.*resume=restart"),
     "other contents of a run that is complete": (["dataset.content=other"], r"dataset\.content: digest"),
-    "no contents": (["dataset.content=nowhere", MORE], "no folder or image"),
+    "weights to start from": (["init=R", MORE], r"init: digest .*leave init= out"),
+    "no contents": (["dataset.content=nowhere", MORE], r"dataset\.content: no folder or image"),
     "pictures that are too small": (["dataset.content=tiny", "resume=restart", MORE], "smaller than the crop"),
     "a style of many pictures": (["dataset.style=photos", MORE], "one style image"),
     "a mode that is none": (["resume=maybe", MORE], "resume must be one of"),
@@ -99,6 +100,15 @@ CANNOT_START = {
     "lost in its first batch": ([MORE], "a device was lost"),
     "lost in its first batch, from anew": (["resume=restart", "seed=3"], "a device was lost"),
 }
+
+
+@pytest.mark.parametrize("part", ["checkpoints", "samples/new"])
+def test_no_run_begins_inside_another(part: str, run: Run, place: Path) -> None:  # noqa: F811
+    before = contents(place / "R")
+    shown = run("train", f"run=R/{part}", "dataset.content=photos", "dataset.style=photos", MORE)
+    assert shown.code == 2
+    assert re.search(r"run=\S+ is part of the run \S+/R; name that", shown.err), shown.err
+    assert contents(place / "R") == before
 
 
 @pytest.mark.parametrize("why", CANNOT_START)

@@ -140,6 +140,13 @@ def test_must_names_what_differs(tmp_path: Path) -> None:
         find_start(tmp_path, "must", changed(seed=1))
 
 
+def test_of_another_method_nothing_else_is_said(tmp_path: Path) -> None:
+    first, second = ({"_target_": f"methods.{name}", f"weight_{name}": 1.0} for name in ("one", "other"))
+    write_run(tmp_path, [5], {**CONFIG, "model": first})
+    with pytest.raises(ValueError, match=r"values \(model\._target_: methods\.one -> methods\.other\)\. To continue"):
+        find_start(tmp_path, "must", {**CONFIG, "model": second})
+
+
 @pytest.mark.parametrize("mode", ["auto", "must"])
 @pytest.mark.parametrize("part", ["model__schedule", "adaptation"])
 def test_another_length_is_refused_where_something_changes_over_it(tmp_path: Path, mode: str, part: str) -> None:

@@ -349,9 +349,11 @@ def open_domain(store: Store, key: str, value: Any, part: Part | None = None, *,
     """
     if not isinstance(store, Folders):
         return store.open(read_name(key, value), part)
-    if several and isinstance(value, list | tuple) and value:
-        return store.open(read_paths(key, value))
-    return store.open(read_path(key, value))
+    listed = several and isinstance(value, list | tuple) and value
+    try:
+        return store.open(read_paths(key, value) if listed else read_path(key, value))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{key}: {error}") from error
 
 
 def device_batch_size(batch_size: int, world: int) -> int:
