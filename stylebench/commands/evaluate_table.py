@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stylebench.metrics.sets import FrechetDistance
 from stylebench.run_folder import NOT_APPLICABLE
 
 Entries = Mapping[str, Mapping[str, Any]]
@@ -45,7 +46,7 @@ def table(record: Entries) -> str:
                 key,
             )
         )
-        notes += _few_images(entry)
+        notes += _few_images(key, entry)
     if all(not row[4] for row in rows[1:]):
         rows = [(*row[:4], row[5]) for row in rows]  # type: ignore[misc]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
@@ -81,12 +82,12 @@ def _not_measured(sets: Mapping[str, Entries]) -> list[str]:
     return lines
 
 
-def _few_images(entry: Mapping[str, Any]) -> list[str]:
-    """Say where a covariance rests on fewer images than it has features."""
-    features = entry.get("covariance_of")
-    if features is None or (count := min(entry["n_ref"], entry["n_gen"])) >= features:
+def _few_images(key: str, entry: Mapping[str, Any]) -> list[str]:
+    """Say where a Frechet distance rests on fewer images than the features have directions."""
+    width, count = (entry.get("network") or {}).get("width"), min(entry["n_ref"] or 0, entry["n_gen"])
+    if key.partition("/")[0] not in (FrechetDistance.stem, FrechetDistance.word) or width is None or count >= width:
         return []
     return [
-        f"{count} images for the covariance of {features} features ({entry['alias']}): compare with the floor, and "
-        "with sets of the same sizes alone"
+        f"{count} images for the covariance of {width} features ({entry['alias']}): compare with the floor, and with "
+        "sets of the same sizes alone"
     ]

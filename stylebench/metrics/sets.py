@@ -133,7 +133,6 @@ class FrechetDistance(SetMetric):
         floor = self._floor(reference, generated.count, known)
         left_out = self._without_blocks(reference, generated)
         details: dict[str, Any] = {"floor": floor, "excess": value - floor, "seed": self.seed}
-        details["covariance_of"] = reference.width
         if left_out:
             details["design"] = f"{_BLOCKS} blocks"
         return [SetResult(value, interval=_jackknifed(value, left_out), details=details, left_out=left_out)]

@@ -147,8 +147,14 @@ def test_a_distance_of_few_images_says_so(tmp_path: Path) -> None:
     shown = table(measured(f"generated={generated}", f"reference={reference}").record).splitlines()
     assert re.search(r"metric +better +value +95 % interval +floor +record key", shown[0])
     assert re.search(r"fd_rand_ms +lower +\d", shown[1])
-    few = [line for line in shown if "covariance" in line]  # of one of three networks; a kernel distance has none
-    assert [line.partition(":")[0] for line in few] == ["12 images for the covariance of 464 features (fd_rand_ms)"]
+    assert any(line.startswith("12 images for the covariance of 1392 features (fd_rand_ms)") for line in shown)
+
+
+@pytest.mark.parametrize(("family", "told"), [("fd", True), ("fid", True), ("kd", False), ("kid", False)])
+def test_covariances_are_those_of_frechet_distances(family: str, told: bool) -> None:
+    entry = {"value": 1.0, "alias": family, "n_ref": 12, "n_gen": 14, "interval": None, "shown": "dashboard"}
+    shown = table({f"{family}/inception/none/n12x14": {**entry, "network": {"width": 2048}}})
+    assert ("12 images for the covariance of 2048 features" in shown) == told
 
 
 def test_folders_of_images_are_kept_as_a_run(tmp_path: Path) -> None:
